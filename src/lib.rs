@@ -1,1 +1,10 @@
-//! Postage for e-mail.
+//! Farthing: postage for e-mail.
+//!
+//! A milter asks unknown senders for a stamp, redeems it in a local ledger, and gives the money back when
+//! the recipient wanted the letter. A message goes one way through this crate: the milter's callbacks
+//! (`gate`) ask `message` and `identity` what came and from whom, `policy` what follows from it, `stamp` and
+//! `ledger` whether it is paid. Nothing on the right knows what stands left of it.
+
+pub mod address;
+pub mod ledger;
+pub mod money;
