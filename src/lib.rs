@@ -6,5 +6,6 @@
 //! `ledger` whether it is paid. Nothing on the right knows what stands left of it.
 
 pub mod address;
+pub mod config;
 pub mod ledger;
 pub mod money;
