@@ -114,8 +114,8 @@ pub struct Gate {
     pub work_bits: u32,
     /// Letters a UTC day let in by work, for a recipient.
     pub work_daily: u32,
-    /// Post offices whose stamps are taken.
-    pub accept_offices: Vec<Domain>,
+    /// Post offices whose stamps are taken; see [`Config::accepted_offices`].
+    pub accept_offices: Option<Vec<Domain>>,
     /// Clients whose mail is not asked for postage.
     pub exempt_networks: Vec<IpNet>,
     /// Servers in front of us whose Received field names the real client.
@@ -309,6 +309,28 @@ impl Config {
     /// [`ConfigError`] with every fault found.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         parse::config(text, path).map_err(|faults| ConfigError { path: path.to_path_buf(), faults })
+    }
+
+    /// Where the keys are: the office's directory, else `keys` beside the ledger.
+    #[must_use]
+    pub fn keys_directory(&self) -> PathBuf {
+        match &self.office {
+            Some(office) => office.keys.clone(),
+            None => {
+                let LedgerUrl::Sqlite(path) = &self.ledger.url;
+                path.parent().unwrap_or(Path::new(".")).join("keys")
+            }
+        }
+    }
+
+    /// Whose stamps are taken: `accept_offices`, or when that is left out our own office's.
+    #[must_use]
+    pub fn accepted_offices(&self) -> Vec<Domain> {
+        match (&self.gate.accept_offices, &self.office) {
+            (Some(listed), _) => listed.clone(),
+            (None, Some(office)) => vec![office.domain.clone()],
+            (None, None) => vec![],
+        }
     }
 
     /// The address that takes commands in a domain of ours: `postage@b.example`.

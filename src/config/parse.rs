@@ -143,7 +143,9 @@ fn gate(mut s: Section<'_, '_>, base: &Path) -> Option<Gate> {
     }
     let work_bits = s.integer("work_bits", 0, WORK_BITS_MAX).unwrap_or(0);
     let work_daily = s.integer("work_daily", 0, 100_000).unwrap_or(3);
+    let offices_listed = s.has("accept_offices");
     let accept_offices = s.parsed_list("accept_offices", &[], Domain::from_any);
+    let accept_offices = offices_listed.then_some(accept_offices);
     let exempt_networks = s.parsed_list("exempt_networks", &["127.0.0.0/8", "::1"], network);
     let relays = s.parsed_list("relays", &[], network);
     let mixed = s.choice("mixed", Mixed::Split, &[("split", Mixed::Split), ("strictest", Mixed::Strictest)]);

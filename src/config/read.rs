@@ -99,6 +99,11 @@ impl<'a> Section<'_, 'a> {
         self.table().and_then(|t| t.get(key))
     }
 
+    /// Whether the key is written at all.
+    pub fn has(&self, key: &str) -> bool {
+        self.table().is_some_and(|t| t.contains_key(key))
+    }
+
     /// Adds a fault at a key, or at the section's head when the key is not there.
     pub fn fault(&mut self, key: &str, text: impl std::fmt::Display) {
         let at = self

@@ -1,0 +1,282 @@
+//! What is known of a letter before the ledger is asked: who may have sent it, what it offers.
+//!
+//! The book is read first; DNS is asked only where its answer could change the verdict, or on a letter that a
+//! stamp would pay for (what a later `wanted` may teach). Trouble is kept as trouble: it is no "no".
+
+use std::net::IpAddr;
+
+use super::{
+    Site,
+    letter::{Kept, Letter},
+    postage::{ForRecipient, Offered},
+    settle::Settled,
+};
+use crate::{
+    address::{Address, Domain},
+    config::{IdentityCheck, Mode},
+    identity::{self, SpfStep},
+    ledger::{
+        Ledger,
+        book::{Known, Sender},
+    },
+    policy::{self, Authenticated, Decision, Facts, Postage},
+    stamp::{Asked, PublicKey, Selector, Word, check::signed},
+};
+
+/// Key look-ups in DNS for one message (SPEC.md §5).
+const KEY_LOOKUPS_MAX: usize = 4;
+
+/// What the SMTP client said and where it came from.
+pub struct Envelope {
+    /// The client's address.
+    pub ip: Option<IpAddr>,
+    /// What it said in HELO or EHLO.
+    pub helo: Vec<u8>,
+    /// The envelope sender, empty for the null sender.
+    pub mail_from: Vec<u8>,
+}
+
+/// What is known for one recipient.
+pub struct Party {
+    /// The recipient.
+    pub address: Address,
+    /// For the verdict.
+    pub facts: Facts,
+    /// What was offered for him.
+    pub postage: ForRecipient,
+}
+
+/// How far the letter's sender has been looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Identity {
+    /// Nothing hangs on it.
+    NotAsked,
+    /// That is the answer.
+    Found(Authenticated),
+    /// SPF did not align; DKIM may, once the body is there. If it does not, this is the answer.
+    Dkim(Authenticated),
+}
+
+/// All that is known of a letter.
+pub struct Assessment {
+    /// Unix seconds; the letter is judged as of then.
+    pub now: u64,
+    /// The author, if there is exactly one.
+    pub author: Option<Address>,
+    /// One for each recipient of ours, in their order.
+    pub parties: Vec<Party>,
+    /// The book could not be read.
+    pub ledger_trouble: bool,
+    identity: Identity,
+}
+
+impl Assessment {
+    /// Reads the header, the book, and checks the stamps' signatures.
+    pub async fn of(site: &Site, letter: &Letter, ledger: &dyn Ledger, now: u64) -> Self {
+        let gate = &site.config.gate;
+        let from: Vec<&[u8]> = letter.values("From").collect();
+        let author = crate::message::author(&from);
+        let own_domain = author.as_ref().is_some_and(|author| gate.guards(author.domain()));
+        let offered = Offered::read(|name| letter.values(name), gate.work_bits > 0);
+        let several = letter.recipients.len() > 1;
+        let senders: Vec<Sender> = author
+            .iter()
+            .flat_map(|author| [Sender::Address(author.clone()), Sender::Domain(author.domain().clone())])
+            .collect();
+        let mut assessment =
+            Self { now, author, parties: vec![], ledger_trouble: false, identity: Identity::NotAsked };
+        for recipient in &letter.recipients {
+            let mut facts = Facts { exempt: recipient.role, own_domain, ..Facts::default() };
+            let mut postage = ForRecipient::default();
+            if !recipient.role {
+                facts.book = assessment.book(ledger, &recipient.address, &senders).await;
+                let asked = Asked {
+                    recipient: &recipient.address,
+                    author: assessment.author.as_ref(),
+                    currency: site.config.ledger.currency,
+                    price: site.price(),
+                    now,
+                };
+                postage = offered.for_recipient(&asked, several, gate.work_bits);
+            }
+            assessment.parties.push(Party { address: recipient.address.clone(), facts, postage });
+        }
+        assessment.check_signatures(site).await;
+        assessment
+    }
+
+    async fn book(&mut self, ledger: &dyn Ledger, recipient: &Address, senders: &[Sender]) -> Known {
+        if senders.is_empty() || self.ledger_trouble {
+            return Known::Unknown;
+        }
+        match ledger.known(&recipient.without_detail(), senders).await {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::error!(%error, "the book of known senders cannot be read");
+                self.ledger_trouble = true;
+                Known::Unknown
+            }
+        }
+    }
+
+    /// Checks office and signatures of every stamp that is in order otherwise: forged ones never reach the ledger.
+    async fn check_signatures(&mut self, site: &Site) {
+        let accepted = site.config.accepted_offices();
+        let mut keys = OfficeKeys { site, looked_up: vec![] };
+        for party in &mut self.parties {
+            for bound in party.postage.stamps.iter_mut().filter(|bound| bound.word.is_none()) {
+                let terms = &bound.stamp.stamp.terms;
+                if !accepted.contains(&terms.office) {
+                    bound.word = Some(Word::UnknownIssuer);
+                    continue;
+                }
+                bound.word = match keys.find(&terms.office, &terms.selector).await {
+                    Found::Key(key) => signed(&bound.stamp, &key).err(),
+                    Found::None => Some(Word::UnknownIssuer),
+                    Found::Trouble => {
+                        party.postage.key_trouble = true;
+                        Some(Word::UnknownIssuer)
+                    }
+                };
+            }
+        }
+    }
+
+    /// The refusal, if nothing that could still be found out would change it: no body, no DNS, no ledger needed.
+    #[must_use]
+    pub fn certain_refusal(&self, site: &Site) -> Option<Settled> {
+        let gate = &site.config.gate;
+        if gate.mode != Mode::Require || self.ledger_trouble {
+            return None;
+        }
+        let certain = |party: &Party| {
+            party.facts.exempt
+                || !policy::identity_matters(&party.facts)
+                    && !party.postage.has_candidates()
+                    && !party.postage.key_trouble
+        };
+        if !self.parties.iter().all(certain) {
+            return None;
+        }
+        let settled = Settled::without_ledger(self, site);
+        matches!(settled.decision, Decision::Refuse(_)).then_some(settled)
+    }
+
+    /// Asks SPF, if the letter's identity matters at all.
+    pub async fn ask_spf(mut self, site: &Site, letter: &Letter, envelope: &Envelope) -> Self {
+        let matters = self.parties.iter().any(|party| {
+            policy::identity_matters(&party.facts) || !party.facts.exempt && party.postage.has_good()
+        });
+        let (true, Some(author)) =
+            (matters && site.config.identity.check == IdentityCheck::Verify, &self.author)
+        else {
+            return self;
+        };
+        let fallback = match self.spf(site, author.domain(), envelope).await {
+            SpfStep::Aligned => {
+                self.identity = Identity::Found(Authenticated::Yes);
+                return self;
+            }
+            SpfStep::NotAligned => Authenticated::No,
+            SpfStep::Trouble => Authenticated::Trouble,
+        };
+        self.identity =
+            if letter.has("DKIM-Signature") { Identity::Dkim(fallback) } else { Identity::Found(fallback) };
+        self
+    }
+
+    async fn spf(&self, site: &Site, author: &Domain, envelope: &Envelope) -> SpfStep {
+        let Some(ip) = envelope.ip else { return SpfStep::NotAligned };
+        let client = identity::Client { ip, helo: &envelope.helo, mail_from: &envelope.mail_from };
+        site.verifier.by_spf(&client, author).await
+    }
+
+    /// Whether the digest will be needed: only a letter with postage of its own can be redeemed or be a retry.
+    #[must_use]
+    pub fn needs_digest(&self) -> bool {
+        self.parties.iter().any(|party| party.postage.has_candidates())
+    }
+
+    /// Whether the whole message will be needed.
+    #[must_use]
+    pub const fn needs_dkim(&self) -> bool {
+        matches!(self.identity, Identity::Dkim(_))
+    }
+
+    /// Finds out the rest of who sent it, now that the body is there.
+    pub async fn authenticate(mut self, site: &Site, letter: &mut Letter, _envelope: &Envelope) -> Self {
+        let found = match (self.identity, &self.author) {
+            (Identity::NotAsked, _) | (Identity::Dkim(_), None) => Authenticated::No,
+            (Identity::Found(found), _) => found,
+            (Identity::Dkim(fallback), Some(author)) => match letter.take_message() {
+                Ok(message) => match site.verifier.by_dkim(&message.octets, author.domain()).await {
+                    identity::DkimStep::Aligned => Authenticated::Yes,
+                    identity::DkimStep::NotAligned => fallback,
+                    identity::DkimStep::Trouble => Authenticated::Trouble,
+                },
+                Err(Kept::NoRoom) => Authenticated::Trouble,
+                Err(_) => fallback,
+            },
+        };
+        self.identity = Identity::Found(found);
+        self.parties.iter_mut().for_each(|party| party.facts.authenticated = found);
+        self
+    }
+
+    /// Whether the letter is from its author, as far as it was asked.
+    #[must_use]
+    pub fn authenticated(&self) -> Authenticated {
+        match self.identity {
+            Identity::Found(found) => found,
+            _ => Authenticated::No,
+        }
+    }
+}
+
+impl Party {
+    /// What the offered postage is worth before the ledger was asked, for one with nothing to ask it about.
+    #[must_use]
+    pub fn postage_without_ledger(&self) -> Postage {
+        if self.postage.key_trouble {
+            return Postage::Trouble;
+        }
+        self.postage.word(&[]).map_or(Postage::None, Postage::Bad)
+    }
+}
+
+enum Found {
+    Key(PublicKey),
+    None,
+    Trouble,
+}
+
+/// Keys of offices, each looked up once a message.
+struct OfficeKeys<'a> {
+    site: &'a Site,
+    looked_up: Vec<(Domain, Selector, Result<Option<PublicKey>, ()>)>,
+}
+
+impl OfficeKeys<'_> {
+    async fn find(&mut self, office: &Domain, selector: &Selector) -> Found {
+        if self.site.config.office.as_ref().is_some_and(|own| own.domain == *office) {
+            return self.site.keys.of(selector).map_or(Found::None, |key| Found::Key(key.public.clone()));
+        }
+        let known = self.looked_up.iter().position(|(o, s, _)| o == office && s == selector);
+        let at = match known {
+            Some(at) => at,
+            None if self.looked_up.len() >= KEY_LOOKUPS_MAX => return Found::None,
+            None => {
+                let key = self.site.discovery.office_key(office, selector).await.map_err(|error| {
+                    tracing::warn!(%error, %office, %selector, "an office's key cannot be looked up");
+                });
+                self.looked_up.push((office.clone(), selector.clone(), key));
+                self.looked_up.len() - 1
+            }
+        };
+        match self.looked_up.get(at).map(|(_, _, key)| key) {
+            Some(Ok(Some(key))) => Found::Key(key.clone()),
+            Some(Err(())) => Found::Trouble,
+            _ => Found::None,
+        }
+    }
+}
