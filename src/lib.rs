@@ -7,4 +7,6 @@
 
 pub mod address;
 pub mod ledger;
+pub mod message;
 pub mod money;
+pub mod stamp;
