@@ -8,4 +8,6 @@
 pub mod address;
 pub mod config;
 pub mod ledger;
+pub mod message;
 pub mod money;
+pub mod stamp;
