@@ -7,7 +7,8 @@
 //!
 //! Mail for [`PostfixConfig::domains`] is taken for any local part and delivered to a Maildir that
 //! [`Postfix::mail`] reads; mail for other domains goes to `discard:`. Clients may use XCLIENT.
-#![allow(dead_code)]
+#![allow(dead_code)] // each test binary uses its own part
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a fault here fails the test, as it should
 
 use std::fs;
 use std::io::Write as _;

@@ -1,5 +1,6 @@
 //! The client's side of SMTP for tests: says a line, reads a reply. Nothing is hidden and nothing is retried.
-#![allow(dead_code)]
+#![allow(dead_code)] // each test binary uses its own part
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a fault here fails the test, as it should
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
