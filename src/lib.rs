@@ -6,5 +6,7 @@
 //! `ledger` whether it is paid. Nothing on the right knows what stands left of it.
 
 pub mod address;
+pub mod demo;
+pub mod dns;
 pub mod ledger;
 pub mod money;
