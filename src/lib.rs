@@ -7,6 +7,8 @@
 
 pub mod address;
 pub mod config;
+pub mod demo;
+pub mod dns;
 pub mod ledger;
 pub mod message;
 pub mod money;
