@@ -252,7 +252,8 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
 /// A time for people, in UTC: `2026-11-22 13:04`.
 #[must_use]
 pub fn shown_time(unix_s: u64) -> String {
-    let time = i64::try_from(unix_s).ok().and_then(|s| jiff::Timestamp::from_second(s).ok()).unwrap_or_default();
+    let time =
+        i64::try_from(unix_s).ok().and_then(|s| jiff::Timestamp::from_second(s).ok()).unwrap_or_default();
     time.strftime("%Y-%m-%d %H:%M").to_string()
 }
 

@@ -81,6 +81,7 @@ pub struct Letter {
 /// The fields the gate takes away, each counted for its index.
 const OWN_FIELDS: [&str; 4] = [status::STATUS, status::WANTED, status::UNWANTED, status::STAMP];
 
+/// The whole message so far: the header, and the body as it comes.
 struct KeptBody {
     octets: Vec<u8>,
     permits: Option<OwnedSemaphorePermit>,
@@ -207,11 +208,7 @@ impl Letter {
         if body.kept != Kept::All {
             return Err(body.kept);
         }
-        let mut octets = std::mem::take(&mut self.header);
-        self.fields.clear();
-        octets.extend_from_slice(b"\r\n");
-        octets.extend_from_slice(&body.octets);
-        Ok(Message { octets, _permits: body.permits })
+        Ok(Message { octets: body.octets, _permits: body.permits })
     }
 }
 
