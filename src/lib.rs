@@ -8,5 +8,6 @@
 pub mod address;
 pub mod demo;
 pub mod dns;
+pub mod identity;
 pub mod ledger;
 pub mod money;
