@@ -10,4 +10,6 @@ pub mod demo;
 pub mod dns;
 pub mod identity;
 pub mod ledger;
+pub mod message;
 pub mod money;
+pub mod stamp;

@@ -1,0 +1,200 @@
+//! Whether a stamp pays for a recipient: the table of words of SPEC.md §3, in its order.
+//!
+//! The checks are apart so that a caller can do the cheap ones first and ask DNS and the ledger last;
+//! [`check`] does them all. Nothing here knows whether the letter needs a stamp.
+
+use std::{borrow::Borrow, fmt};
+
+use subtle::ConstantTimeEq;
+
+use super::{
+    DAY_S,
+    format::{CancelledStamp, Stamp, recipient_binding, sender_binding},
+    sign::PublicKey,
+};
+use crate::{
+    address::Address,
+    money::{Currency, Micros},
+};
+
+/// How far ahead a stamp may expire, in seconds: what an office may promise, and what the ledger must remember.
+pub const EXPIRY_AHEAD_MAX_S: u64 = 400 * DAY_S;
+/// How far ahead of our clock a stamp may have been cancelled, in seconds.
+pub const CLOCK_AHEAD_MAX_S: u64 = 3_600;
+/// How long ago a stamp may have been cancelled, in seconds: longer than any queue keeps a letter.
+pub const CANCELLED_AGE_MAX_S: u64 = 14 * DAY_S;
+
+/// Why a stamp does not pay. The order is that of the table: the greatest of several is the one reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Word {
+    /// The field is not of its form.
+    Malformed,
+    /// `d` is not the recipient's domain.
+    WrongAudience,
+    /// `r` is not this recipient's.
+    WrongRecipient,
+    /// `f` is not the author's, or there is not exactly one author.
+    WrongSender,
+    /// It is not in the currency asked.
+    WrongCurrency,
+    /// `x` is past.
+    Expired,
+    /// `x` or `t` is too far ahead.
+    NotYetValid,
+    /// `t` is too old.
+    Stale,
+    /// `n` is below the price.
+    Underpaid,
+    /// `i` is not an accepted office, or has no such key.
+    UnknownIssuer,
+    /// `b` does not verify.
+    BadSignature,
+    /// `h` does not verify.
+    BadCancellation,
+    /// It is of our own office, which has not sold it.
+    Unsold,
+    /// It was redeemed before, for another letter.
+    Spent,
+}
+
+impl Word {
+    /// Every word, in the order of the table.
+    pub const ALL: [Self; 14] = [
+        Self::Malformed,
+        Self::WrongAudience,
+        Self::WrongRecipient,
+        Self::WrongSender,
+        Self::WrongCurrency,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::Stale,
+        Self::Underpaid,
+        Self::UnknownIssuer,
+        Self::BadSignature,
+        Self::BadCancellation,
+        Self::Unsold,
+        Self::Spent,
+    ];
+
+    /// The word as replies, fields and `--json` write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::WrongAudience => "wrong-audience",
+            Self::WrongRecipient => "wrong-recipient",
+            Self::WrongSender => "wrong-sender",
+            Self::WrongCurrency => "wrong-currency",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not-yet-valid",
+            Self::Stale => "stale",
+            Self::Underpaid => "underpaid",
+            Self::UnknownIssuer => "unknown-issuer",
+            Self::BadSignature => "bad-signature",
+            Self::BadCancellation => "bad-cancellation",
+            Self::Unsold => "unsold",
+            Self::Spent => "spent",
+        }
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What a stamp is held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The envelope's recipient.
+    pub recipient: &'a Address,
+    /// The letter's author, if it has exactly one.
+    pub author: Option<&'a Address>,
+    /// The currency asked.
+    pub currency: Currency,
+    /// The least a stamp must be worth.
+    pub price: Micros,
+    /// Unix seconds.
+    pub now: u64,
+}
+
+/// Whether the stamp's `r` is this recipient's: else, in a letter to several, the field is not his at all.
+#[must_use]
+pub fn is_for(stamp: &CancelledStamp, recipient: &Address) -> bool {
+    let binding = recipient_binding(&stamp.stamp.terms.id, recipient);
+    stamp.cancellation.recipient.ct_eq(&binding).into()
+}
+
+/// Whether the stamp is for this recipient and from this author. Only such a stamp can be a retry's.
+///
+/// # Errors
+/// `wrong-audience`, `wrong-recipient` or `wrong-sender`.
+pub fn bound(stamp: &CancelledStamp, asked: &Asked<'_>) -> Result<(), Word> {
+    let terms = &stamp.stamp.terms;
+    if terms.audience != *asked.recipient.domain() {
+        return Err(Word::WrongAudience);
+    }
+    if !is_for(stamp, asked.recipient) {
+        return Err(Word::WrongRecipient);
+    }
+    let sender = asked.author.map(|author| sender_binding(&terms.id, author));
+    if sender == Some(stamp.cancellation.sender) { Ok(()) } else { Err(Word::WrongSender) }
+}
+
+/// Whether the stamp's currency, times and value will do.
+///
+/// # Errors
+/// `wrong-currency`, `expired`, `not-yet-valid`, `stale` or `underpaid`.
+pub fn in_order(stamp: &CancelledStamp, asked: &Asked<'_>) -> Result<(), Word> {
+    let (terms, cancelled, now) = (&stamp.stamp.terms, stamp.cancellation.time, asked.now);
+    if terms.currency != asked.currency {
+        return Err(Word::WrongCurrency);
+    }
+    if terms.expiry < now {
+        return Err(Word::Expired);
+    }
+    if terms.expiry > now.saturating_add(EXPIRY_AHEAD_MAX_S)
+        || cancelled > now.saturating_add(CLOCK_AHEAD_MAX_S)
+    {
+        return Err(Word::NotYetValid);
+    }
+    if cancelled < now.saturating_sub(CANCELLED_AGE_MAX_S) {
+        return Err(Word::Stale);
+    }
+    if terms.value < asked.price { Err(Word::Underpaid) } else { Ok(()) }
+}
+
+/// Whether office and holder signed it: the two costly checks, so the last before the ledger.
+///
+/// # Errors
+/// `bad-signature` or `bad-cancellation`.
+pub fn signed(stamp: &CancelledStamp, office_key: &PublicKey) -> Result<(), Word> {
+    let CancelledStamp { stamp, cancellation } = stamp;
+    if !office_key.verify(&stamp.terms.signed_bytes(), &stamp.signature) {
+        return Err(Word::BadSignature);
+    }
+    let holder = PublicKey::from_bytes(&stamp.terms.holder).map_err(|_| Word::BadCancellation)?;
+    let holds = holder.verify(&cancellation.signed_bytes(stamp), &cancellation.signature);
+    if holds { Ok(()) } else { Err(Word::BadCancellation) }
+}
+
+/// The whole table for one field value: `key` finds the key of an accepted office's selector, `ledger` says `unsold` or `spent`.
+/// Each is asked only when all before it is well.
+///
+/// # Errors
+/// The first word that fits.
+pub fn check<K: Borrow<PublicKey>>(
+    field_value: &[u8],
+    asked: &Asked<'_>,
+    key: impl FnOnce(&Stamp) -> Option<K>,
+    ledger: impl FnOnce(&Stamp) -> Result<(), Word>,
+) -> Result<CancelledStamp, Word> {
+    let stamp = CancelledStamp::parse(field_value).map_err(|_| Word::Malformed)?;
+    bound(&stamp, asked)?;
+    in_order(&stamp, asked)?;
+    let key = key(&stamp.stamp).ok_or(Word::UnknownIssuer)?;
+    signed(&stamp, key.borrow())?;
+    ledger(&stamp.stamp)?;
+    Ok(stamp)
+}
