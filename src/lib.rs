@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod demo;
+pub mod discovery;
 pub mod dns;
 pub mod identity;
 pub mod ledger;

@@ -15,8 +15,8 @@ use mail_auth::{
     dkim::Signature,
 };
 
-use super::{Budget, align};
-use crate::address::Domain;
+use super::align;
+use crate::{address::Domain, dns::Budget};
 
 /// Signatures checked in one letter. Honest mail has one to four; a list adds one more.
 pub const SIGNATURES_MAX: usize = 10;

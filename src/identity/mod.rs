@@ -9,11 +9,11 @@ pub mod align;
 pub mod dkim;
 pub mod spf;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::{
     address::Domain,
-    dns::{Dns, DnsTrouble},
+    dns::{Budget, Dns, DnsTrouble},
 };
 use align::{Mode, Modes};
 use dkim::{DkimFinding, DkimResult, Letter};
@@ -75,7 +75,7 @@ impl Inquiry {
     /// Nothing is asked yet.
     #[must_use]
     pub fn new(dns: Dns, envelope: Envelope) -> Self {
-        Self { dns, envelope, budget: Budget { left: CHECK_TIME }, spf: None, by_spf: None }
+        Self { dns, envelope, budget: Budget::of(CHECK_TIME), spf: None, by_spf: None }
     }
 
     /// The SPF result of the envelope sender, whoever the author is. Asked once.
@@ -86,7 +86,7 @@ impl Inquiry {
                 self.budget.spend(spf::check(&self.dns, &self.envelope)).await.unwrap_or_else(|| SpfFinding {
                     result: SpfResult::TempError,
                     domain: self.envelope.domain().cloned(),
-                    why: "no answer in time".to_owned(),
+                    why: "SPF: no answer in time".to_owned(),
                 })
             }
         };
@@ -198,9 +198,11 @@ impl Inquiry {
         if !align::aligned(authenticated, author, Mode::Relaxed) || authenticated == author {
             return Ok(authenticated == author);
         }
-        let modes = self.budget.spend(modes(&self.dns, author)).await.unwrap_or_else(|| {
-            Err(DnsTrouble { name: format!("_dmarc.{author}"), what: "no answer in time".to_owned() })
-        })?;
+        let modes = self
+            .budget
+            .spend(modes(&self.dns, author))
+            .await
+            .unwrap_or_else(|| Err(DnsTrouble::out_of_time(format!("_dmarc.{author}"))))?;
         Ok(align::aligned(authenticated, author, mode(modes)))
     }
 }
@@ -222,21 +224,5 @@ async fn modes(dns: &Dns, author: &Domain) -> Result<Modes, DnsTrouble> {
             Ok(align::modes(&dns.txt(&format!("_dmarc.{organisation}")).await?).unwrap_or_default())
         }
         _ => Ok(Modes::default()),
-    }
-}
-
-/// Time left for waiting. Only waiting counts: a client that sends its body slowly does not use it up.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    left: Duration,
-}
-
-impl Budget {
-    /// Waits, at most for what is left; `None` when that was not enough.
-    pub(crate) async fn spend<F: Future>(&mut self, question: F) -> Option<F::Output> {
-        let start = Instant::now();
-        let answer = tokio::time::timeout(self.left, question).await.ok();
-        self.left = self.left.saturating_sub(start.elapsed());
-        answer
     }
 }
