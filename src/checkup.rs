@@ -226,24 +226,24 @@ async fn published(site: &Site) -> Vec<Check> {
     let mut checks = vec![];
     if let (Some(office), Some(key)) = (&site.config.office, site.keys.signing()) {
         let found = match site.discovery.office_key(&office.domain, &key.selector).await {
-            Ok(Some(public)) if public.to_bytes() == key.public.to_bytes() => {
+            Ok(Ok(public)) if public.to_bytes() == key.public.to_bytes() => {
                 Ok("is what we sign with".into())
             }
-            Ok(Some(_)) => Err(format!("is another key than ours; {PUBLISH}")),
-            Ok(None) => Err(format!("is not there; {PUBLISH}")),
+            Ok(Ok(_)) => Err(format!("is another key than ours; {PUBLISH}")),
+            Ok(Err(e)) => Err(format!("{e}; {PUBLISH}")),
             Err(e) => Err(format!("{e}; is [dns] right, and the name server up?")),
         };
         checks.push(Check::of(format!("DNS {}", records::key_name(&key.selector, &office.domain)), found));
     }
     for domain in &site.config.gate.domains {
         let found = match site.discovery.policy(domain).await {
-            Ok(Some(policy)) if policy.price == site.config.gate.price => {
+            Ok(Ok(policy)) if policy.price == site.config.gate.price => {
                 Ok(format!("asks {}", policy.price))
             }
             Ok(Some(policy)) => {
                 Err(format!("asks {}, the gate {}; {PUBLISH}", policy.price, site.config.gate.price))
             }
-            Ok(None) => Err(format!("is not there; {PUBLISH}")),
+            Ok(Err(e)) => Err(format!("{e}; {PUBLISH}")),
             Err(e) => Err(format!("{e}; is [dns] right, and the name server up?")),
         };
         checks.push(Check::of(format!("DNS {}", records::policy_name(domain)), found));

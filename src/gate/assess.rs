@@ -18,11 +18,8 @@ use crate::{
         book::{Known, Sender},
     },
     policy::{self, Authenticated, Decision, Facts, Postage},
-    stamp::{Asked, PublicKey, Selector, Word, check::signed},
+    stamp::{Asked, CancelledStamp, PublicKey, Word, check::signed},
 };
-
-/// Key look-ups in DNS for one message (SPEC.md §5).
-const KEY_LOOKUPS_MAX: usize = 4;
 
 /// What is known for one recipient.
 pub struct Party {
@@ -41,7 +38,7 @@ enum Identity {
     /// SPF shows it.
     Spf,
     /// Only a signature can still show it, once the body is there.
-    Dkim(Inquiry),
+    Dkim(Box<Inquiry>),
     /// That is the answer.
     Found(Authenticated),
 }
@@ -110,23 +107,28 @@ impl Assessment {
 
     /// Checks office and signatures of every stamp that is in order otherwise: forged ones never reach the ledger.
     async fn check_signatures(&mut self, site: &Site) {
+        let own_office = site.config.office.as_ref().map(|office| &office.domain);
         let accepted = site.config.accepted_offices();
-        let mut keys = OfficeKeys { site, looked_up: vec![] };
+        let mut foreign = site.discovery.keys();
         for party in &mut self.parties {
             for bound in party.postage.stamps.iter_mut().filter(|bound| bound.word.is_none()) {
                 let terms = &bound.stamp.stamp.terms;
-                if !accepted.contains(&terms.office) {
-                    bound.word = Some(Word::UnknownIssuer);
-                    continue;
-                }
-                bound.word = match keys.find(&terms.office, &terms.selector).await {
-                    Found::Key(key) => signed(&bound.stamp, &key).err(),
-                    Found::None => Some(Word::UnknownIssuer),
-                    Found::Trouble => {
-                        party.postage.key_trouble = true;
-                        Some(Word::UnknownIssuer)
+                let word = if !accepted.contains(&terms.office) {
+                    Some(Word::UnknownIssuer)
+                } else if own_office == Some(&terms.office) {
+                    // Known from its files, without DNS.
+                    signed_by(&bound.stamp, site.keys.of(&terms.selector).map(|key| &key.public))
+                } else {
+                    match foreign.key(&terms.office, &terms.selector).await {
+                        Ok(key) => signed_by(&bound.stamp, key.as_ref()),
+                        Err(error) => {
+                            tracing::warn!(%error, "an office's key cannot be looked up");
+                            party.postage.key_trouble = true;
+                            Some(Word::UnknownIssuer)
+                        }
                     }
                 };
+                bound.word = word;
             }
         }
     }
@@ -162,7 +164,7 @@ impl Assessment {
             let mut inquiry = Inquiry::new(site.dns.clone(), envelope);
             self.identity = match inquiry.by_spf(author.domain()).await {
                 Step::Aligned(_) => Identity::Spf,
-                Step::AskDkim => Identity::Dkim(inquiry),
+                Step::AskDkim => Identity::Dkim(Box::new(inquiry)),
             };
         }
         self
@@ -211,6 +213,10 @@ impl Assessment {
     }
 }
 
+fn signed_by(stamp: &CancelledStamp, key: Option<&PublicKey>) -> Option<Word> {
+    key.map_or(Some(Word::UnknownIssuer), |key| signed(stamp, key).err())
+}
+
 async fn by_dkim(inquiry: &mut Inquiry, author: &Domain, letter: &mut Letter) -> Authenticated {
     let message = match letter.take_message() {
         Ok(message) => Some(message),
@@ -237,42 +243,5 @@ impl Party {
             return Postage::Trouble;
         }
         self.postage.word(&[]).map_or(Postage::None, Postage::Bad)
-    }
-}
-
-enum Found {
-    Key(PublicKey),
-    None,
-    Trouble,
-}
-
-/// Keys of offices, each looked up once a message.
-struct OfficeKeys<'a> {
-    site: &'a Site,
-    looked_up: Vec<(Domain, Selector, Result<Option<PublicKey>, ()>)>,
-}
-
-impl OfficeKeys<'_> {
-    async fn find(&mut self, office: &Domain, selector: &Selector) -> Found {
-        if self.site.config.office.as_ref().is_some_and(|own| own.domain == *office) {
-            return self.site.keys.of(selector).map_or(Found::None, |key| Found::Key(key.public.clone()));
-        }
-        let known = self.looked_up.iter().position(|(o, s, _)| o == office && s == selector);
-        let at = match known {
-            Some(at) => at,
-            None if self.looked_up.len() >= KEY_LOOKUPS_MAX => return Found::None,
-            None => {
-                let key = self.site.discovery.office_key(office, selector).await.map_err(|error| {
-                    tracing::warn!(%error, %office, %selector, "an office's key cannot be looked up");
-                });
-                self.looked_up.push((office.clone(), selector.clone(), key));
-                self.looked_up.len() - 1
-            }
-        };
-        match self.looked_up.get(at).map(|(_, _, key)| key) {
-            Some(Ok(Some(key))) => Found::Key(key.clone()),
-            Some(Err(())) => Found::Trouble,
-            _ => Found::None,
-        }
     }
 }

@@ -155,12 +155,6 @@ impl Letter {
         })
     }
 
-    /// Whether there is a field of this name.
-    #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        self.values(name).next().is_some()
-    }
-
     /// From now on computes the digest, and keeps the body too when `body` gives room for it.
     pub fn expect_body(&mut self, digest: bool, body: Option<&BodyRoom>) {
         if digest {
@@ -174,8 +168,15 @@ impl Letter {
             }
             self.digest = Some(builder);
         }
-        self.body =
-            body.map(|room| KeptBody { octets: vec![], permits: None, room: room.clone(), kept: Kept::All });
+        self.body = body.map(|room| {
+            let mut kept = KeptBody { octets: vec![], permits: None, room: room.clone(), kept: Kept::All };
+            kept.push(&self.header);
+            kept.push(
+                b"
+",
+            );
+            kept
+        });
     }
 
     /// Whether anything is done with the body.

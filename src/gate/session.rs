@@ -56,7 +56,7 @@ impl InHand {
 
     /// Whether the gate has anything to do with this message.
     fn concerns_us(&self) -> bool {
-        !self.letter.recipients.is_empty() && !(self.network && self.letter.passed_here)
+        !(self.letter.recipients.is_empty() || self.network && self.letter.passed_here)
     }
 }
 
@@ -200,6 +200,7 @@ impl Session {
         }
         let envelope = Envelope::new(self.client, &self.helo, &hand.letter.mail_from);
         let assessment = assessment.ask_spf(&hand.site, envelope).await;
+        let needs_body = assessment.needs_body(&hand.letter);
         hand.letter.expect_body(assessment.needs_digest(), needs_body.then_some(&self.gate.room));
         hand.assessment = Some(assessment);
         Reply::Continue
