@@ -171,10 +171,7 @@ impl Letter {
         self.body = body.map(|room| {
             let mut kept = KeptBody { octets: vec![], permits: None, room: room.clone(), kept: Kept::All };
             kept.push(&self.header);
-            kept.push(
-                b"
-",
-            );
+            kept.push(b"\r\n");
             kept
         });
     }
