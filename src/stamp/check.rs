@@ -5,8 +5,6 @@
 
 use std::{borrow::Borrow, fmt};
 
-use subtle::ConstantTimeEq;
-
 use super::{
     DAY_S,
     format::{CancelledStamp, Stamp, recipient_binding, sender_binding},
@@ -122,8 +120,7 @@ pub struct Asked<'a> {
 /// Whether the stamp's `r` is this recipient's: else, in a letter to several, the field is not his at all.
 #[must_use]
 pub fn is_for(stamp: &CancelledStamp, recipient: &Address) -> bool {
-    let binding = recipient_binding(&stamp.stamp.terms.id, recipient);
-    stamp.cancellation.recipient.ct_eq(&binding).into()
+    stamp.cancellation.recipient == recipient_binding(&stamp.stamp.terms.id, recipient)
 }
 
 /// Whether the stamp is for this recipient and from this author. Only such a stamp can be a retry's.
