@@ -1,0 +1,4 @@
+//! What several tests need: a real Postfix and the client's side of SMTP.
+
+pub mod postfix;
+pub mod smtp;
