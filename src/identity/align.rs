@@ -115,7 +115,8 @@ mod tests {
     #[test]
     fn what_a_dmarc_record_asks_for() {
         let (r, s) = (Mode::Relaxed, Mode::Strict);
-        let table: [(&[&str], Option<(Mode, Mode)>); 12] = [
+        type Row<'a> = (&'a [&'a str], Option<(Mode, Mode)>);
+        let table: &[Row<'_>] = &[
             (&[], None),
             (&["v=DMARC1; p=none"], Some((r, r))),
             (&["v=DMARC1; p=none; adkim=s"], Some((s, r))),
@@ -129,7 +130,7 @@ mod tests {
             (&["v=DMARC1; adkim=s", "v=DMARC1; aspf=s"], None),
             (&[""], None),
         ];
-        for (records, modes_of) in table {
+        for &(records, modes_of) in table {
             let want = modes_of.map(|(dkim, spf)| Modes { dkim, spf });
             assert_eq!(modes(records), want, "{records:?}");
         }

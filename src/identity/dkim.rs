@@ -16,7 +16,7 @@ use mail_auth::{
 };
 
 use super::align;
-use crate::{address::Domain, dns::Budget};
+use crate::{address::Domain, dns::Budget, message::split_message};
 
 /// Signatures checked in one letter. Honest mail has one to four; a list adds one more.
 pub const SIGNATURES_MAX: usize = 10;
@@ -59,27 +59,17 @@ impl<'b> Letter<'b> {
         Self { head, body }
     }
 
-    /// A whole message as it stands in a file: CRLF or LF, the first empty line ends its head.
+    /// The header fields, each line ended by CRLF; no empty line after them.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// A whole message as it stands in a file, CRLF or LF.
     #[must_use]
     pub fn from_message(message: &'b [u8]) -> Self {
-        let mut head = Vec::new();
-        let mut rest = message;
-        while let Some(end) = rest.iter().position(|&b| b == b'\n') {
-            let (line, after) = rest.split_at(end + 1);
-            rest = after;
-            let line = line.strip_suffix(b"\n").unwrap_or(line);
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if line.is_empty() {
-                return Self { head, body: rest };
-            }
-            head.extend_from_slice(line);
-            head.extend_from_slice(b"\r\n");
-        }
-        if !rest.is_empty() {
-            head.extend_from_slice(rest);
-            head.extend_from_slice(b"\r\n");
-        }
-        Self { head, body: b"" }
+        let message = split_message(message);
+        Self::from_fields(message.headers.iter().map(|field| (field.name, field.value)), message.body)
     }
 }
 

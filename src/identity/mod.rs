@@ -226,3 +226,6 @@ async fn modes(dns: &Dns, author: &Domain) -> Result<Modes, DnsTrouble> {
         _ => Ok(Modes::default()),
     }
 }
+
+#[cfg(test)]
+mod tests;

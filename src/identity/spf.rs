@@ -519,4 +519,22 @@ mod tests {
         }
         assert_eq!(zone.asked_in_all(), asked);
     }
+
+    #[test]
+    fn no_record_makes_it_fall_over() {
+        let term = "([+?~-]?(all|a|mx|ptr|ip4|ip6|include|exists)|redirect|exp|[a-z]{1,9})[:=/]{0,2}\
+                    (%[{]?[slodipvhcrtSLODIPVHCRT]?[0-9]{0,12}r?[-.+,/_=]{0,2}[}]?|%[%_-]?|[0-9:./]{1,20}|x[.]example|\\PC{0,4}){0,4}";
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (zone, dns) = world();
+        let number = std::cell::Cell::new(0);
+        proptest::proptest!(|(terms in proptest::collection::vec(term, 0..6), client in proptest::num::u128::ANY)| {
+            number.set(number.get() + 1);
+            let domain = format!("f{}.example", number.get());
+            zone.txt(&domain, format!("v=spf1 {}", terms.join(" ")));
+            let ip = Ipv6Addr::from(client).into();
+            let envelope = Envelope::new(Some(ip), b"mail.helo.example", format!("bob@{domain}").as_bytes());
+            let found = runtime.block_on(check(&dns, &envelope));
+            proptest::prop_assert_eq!(found.domain.map(|d| d.to_string()), Some(domain));
+        });
+    }
 }
