@@ -72,7 +72,8 @@ fn is_dmarc(record: &[u8]) -> bool {
     tags(record).next() == Some((b"v", b"DMARC1"))
 }
 
-fn tags(record: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+/// The tags of a DMARC or DKIM record, white space around names and values cut off; what is no tag is passed over.
+pub(super) fn tags(record: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     record.split(|&b| b == b';').filter_map(|tag| {
         let equals = tag.iter().position(|&b| b == b'=')?;
         Some((tag.get(..equals)?.trim_ascii(), tag.get(equals + 1..)?.trim_ascii()))

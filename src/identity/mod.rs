@@ -134,7 +134,7 @@ impl Inquiry {
         domains: &[Domain],
         enough: impl FnMut(&DkimFinding) -> bool + Send,
     ) -> Vec<DkimFinding> {
-        dkim::check(&self.dns.authenticator(), letter, domains, &mut self.budget, enough).await
+        dkim::check(&self.dns, letter, domains, &mut self.budget, enough).await
     }
 
     async fn conclude(&mut self, author: &Domain, findings: &[DkimFinding]) -> Authentication {
