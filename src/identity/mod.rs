@@ -16,8 +16,8 @@ use crate::{
     dns::{Budget, Dns, DnsTrouble},
 };
 use align::{Mode, Modes};
-use dkim::{DkimFinding, DkimResult, Letter};
-use spf::{Envelope, SpfFinding, SpfResult};
+pub use dkim::{DkimFinding, DkimResult, Letter};
+pub use spf::{Envelope, SpfFinding, SpfResult};
 
 /// All waiting for DNS on behalf of one letter. A mail server waits for its milter half a minute and more, but a
 /// session kept waiting is one that others cannot have.
