@@ -3,7 +3,7 @@
 //! `farthingd` runs it for a site, `farthing demo` and the tests on loopback. Every listener is bound before
 //! anyone is told that it is ready; a stop finishes the mail in hand.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use farthing_milter::server::{
     Address, BindError, Limits, Listen as MilterListen, Server, Summary, UnixListen, group_number,
@@ -19,7 +19,7 @@ use crate::{
     keys::{self, KeyError},
     ledger::{
         Ledger,
-        sqlite::{OpenError, Options, SqliteLedger},
+        sqlite::{self, OpenError, Options, SqliteLedger},
     },
     office::{self, Office},
 };
@@ -186,16 +186,16 @@ pub fn site(config: Config, missing: Missing) -> Result<Site, StartError> {
 /// [`OpenError`].
 pub fn open_ledger(config: &Config) -> Result<SqliteLedger, OpenError> {
     let LedgerUrl::Sqlite(path) = &config.ledger.url;
-    SqliteLedger::open(path, ledger_options(config))
+    sqlite::open(path, ledger_options(config))
 }
 
 /// What the ledger is told of the configuration.
 #[must_use]
 pub fn ledger_options(config: &Config) -> Options {
     Options {
-        currency: config.ledger.currency,
         office: config.office.as_ref().map(|office| office.domain.clone()),
         refund_window_s: config.ledger.refund_window_s,
+        ..Options::new(config.ledger.currency)
     }
 }
 
