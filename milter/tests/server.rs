@@ -107,8 +107,8 @@ async fn pitfall_15_skip_is_said_only_where_it_was_offered() {
         }
         assert_eq!(
             filter.journal.count("BODY"),
-            2 * chunks,
-            "the rest is swallowed where it cannot be skipped"
+            2,
+            "one piece a message: the rest is swallowed where it cannot be skipped"
         );
     }
 }
