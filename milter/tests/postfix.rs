@@ -361,8 +361,10 @@ fn pitfall_23_the_same_message_again_is_a_message_like_the_first() {
         ..PostfixConfig::default()
     };
     let postfix = Postfix::start(config);
+    let text =
+        b"From: ann@a.example\nMessage-Id: <1@a.example>\nDate: Sat, 21 Nov 2026 08:00:00 +0000\n\nhello\n";
     for _ in 0..2 {
-        assert_eq!(send(&mut greeted(&postfix), &["bob@b.example"], "again").code, 451);
+        assert_eq!(greeted(&postfix).send_mail("ann@a.example", &["bob@b.example"], text).code, 451);
     }
     ours.journal.wait_for("CLOSE", 2);
     let strip = |number| -> Vec<String> {
@@ -464,18 +466,24 @@ fn pitfall_29_refused_recipients_bdat_pipelining_and_many_of_everything() {
 #[test]
 fn pitfall_30_what_becomes_of_mail_while_the_filter_is_down() {
     let nobody = format!("inet:127.0.0.1:{}", support::postfix::free_port());
-    for (action, mail_code, held) in
-        [("tempfail", 451, false), ("reject", 550, false), ("accept", 250, false), ("quarantine", 250, true)]
-    {
-        let config = PostfixConfig::with_milter(format!("{{ {nobody}, default_action={action} }}"));
-        let postfix = Postfix::start(config);
-        let mut smtp = greeted(&postfix);
-        let answer = send(&mut smtp, &["bob@b.example"], "nobody looks");
-        assert_eq!(answer.code, mail_code, "{action}: {answer}");
-        match (mail_code, held) {
-            (250, true) => assert_eq!(postfix.queue("hold").len(), 1, "{action}"),
-            (250, false) => drop(postfix.wait_for_mail(1, LIMIT)),
-            _ => assert!(postfix.mail().is_empty()),
+    for (action, code) in [("tempfail", 451), ("reject", 554), ("accept", 250), ("quarantine", 250)] {
+        let postfix =
+            Postfix::start(PostfixConfig::with_milter(format!("{{ {nobody}, default_action={action} }}")));
+        // `shutdown` (421) is known to newer releases only. Where Postfix does not even greet, the greeting is its answer.
+        let (mut smtp, greeting) = Smtp::open(postfix.smtp_addr).unwrap();
+        let answer = match greeting.code {
+            220 => {
+                smtp.say("EHLO a.example");
+                send(&mut smtp, &["bob@b.example"], "nobody looks")
+            }
+            _ => greeting,
+        };
+        assert_eq!(answer.code, code, "{action}: {answer}\n{}", postfix.log());
+        let held = postfix.queue("hold").len();
+        assert_eq!(held, usize::from(action == "quarantine"), "{action}");
+        if action == "accept" {
+            postfix.wait_for_mail(1, LIMIT);
         }
+        assert_eq!(postfix.mail().len(), usize::from(action == "accept"), "{action}");
     }
 }
