@@ -57,6 +57,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::bind(&[listen.parse()?], Limits::default()).await?;
     println!("ready on {}", server.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
     let mut stop = signal(SignalKind::terminate())?;
-    server.run(Filter { word }, async move { drop(stop.recv().await) }).await;
+    let stopped = async move {
+        stop.recv().await;
+    };
+    server.run(Filter { word }, stopped).await;
     Ok(())
 }

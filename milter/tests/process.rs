@@ -6,7 +6,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use farthing_milter::client::{FULL_OFFER, Letter, Manner, MtaClient};
-use farthing_milter::server::Address;
+use farthing_milter::negotiate::Actions;
+use farthing_milter::server::{Address, Limits};
+use farthing_milter::text::QuarantineReason;
+use farthing_milter::verdict::Delivery;
+use support::filter::{Act, Filter, Plan};
 use support::postfix::{Postfix, PostfixConfig, free_port, open_directory};
 use support::process::Process;
 
@@ -99,10 +103,9 @@ async fn pitfall_26_a_filter_short_of_files_goes_on_when_there_is_room_again() {
     }
 }
 
-/// Runs a Lua script of Debian's `miltertest` against the example; the script sees `address`.
-fn miltertest(script: &str) {
-    let filter = Process::start(&[], "inet:127.0.0.1:0");
-    let port = filter.address.rsplit(':').next().unwrap();
+/// Runs a Lua script of Debian's `miltertest` against a filter; the script sees `address`.
+fn miltertest(filter: &str, script: &str) {
+    let port = filter.rsplit(':').next().unwrap();
     let directory = open_directory();
     let file = directory.path().join("script.lua");
     std::fs::write(&file, script).unwrap();
@@ -129,10 +132,58 @@ mt.rcptto(conn, "<bob@b.example>")
 if mt.getreply(conn) ~= SMFIR_CONTINUE then error("rcpt") end
 "#;
 
+/// Goes on from [`BEGIN`] to the end of a message.
+const MESSAGE: &str = r#"
+mt.header(conn, "Subject", "hello")
+mt.eoh(conn)
+mt.getreply(conn)
+mt.bodystring(conn, "hi\r\n")
+mt.getreply(conn)
+mt.eom(conn)
+"#;
+
+#[test]
+fn pitfall_19_miltertest_sees_the_quarantine_and_then_the_final_word() {
+    let reason = QuarantineReason::new("to be looked at").unwrap();
+    let delivery = Delivery { modifications: Vec::new(), quarantine: Some(reason) };
+    let filter = Filter::start(Plan::default().need(Actions::QUARANTINE).rule("EOM", Act::Deliver(delivery)));
+    miltertest(
+        &filter.postfix_name(),
+        &format!(
+            r#"{BEGIN}{MESSAGE}
+            if mt.getreply(conn) ~= SMFIR_CONTINUE then error("no final word") end
+            if not mt.eom_check(conn, MT_QUARANTINE, "to be looked at") then error("not held") end
+            mt.disconnect(conn)
+            "#
+        ),
+    );
+    assert_eq!(filter.journal.count("EOM i=4XYZ"), 1, "{:#?}", filter.journal.lines());
+}
+
+#[test]
+fn pitfall_20_miltertest_waits_while_it_is_asked_for_patience() {
+    let limits = Limits { progress: Duration::from_millis(300), ..Limits::default() };
+    let plan = Plan { limits, ..Plan::default() }.rule("EOM", Act::Take(Duration::from_millis(1_500)));
+    let filter = Filter::start(plan);
+    miltertest(
+        &filter.postfix_name(),
+        &format!(
+            r#"{BEGIN}{MESSAGE}
+            if mt.getreply(conn) ~= SMFIR_CONTINUE then error("no final word") end
+            mt.disconnect(conn)
+            "#
+        ),
+    );
+    assert_eq!(filter.journal.count("EOM DONE"), 1);
+}
+
 #[test]
 fn pitfall_21_miltertest_sees_the_header_inserted_on_top() {
-    miltertest(&format!(
-        r#"{BEGIN}
+    let filter = Process::start(&[], "inet:127.0.0.1:0");
+    miltertest(
+        &filter.address,
+        &format!(
+            r#"{BEGIN}
         mt.header(conn, "Subject", "hello")
         mt.eoh(conn)
         if mt.getreply(conn) ~= SMFIR_CONTINUE then error("eoh") end
@@ -142,13 +193,17 @@ fn pitfall_21_miltertest_sees_the_header_inserted_on_top() {
         if mt.eom_check(conn, MT_HDRADD) then error("added, not inserted") end
         mt.disconnect(conn)
         "#
-    ));
+        ),
+    );
 }
 
 #[test]
 fn pitfall_05_miltertest_gets_a_refusal_at_the_end_of_the_header_and_not_before() {
-    miltertest(&format!(
-        r#"{BEGIN}
+    let filter = Process::start(&[], "inet:127.0.0.1:0");
+    miltertest(
+        &filter.address,
+        &format!(
+            r#"{BEGIN}
         mt.header(conn, "Subject", "cheap viagra")
         mt.header(conn, "X-More", "of it")
         mt.eoh(conn)
@@ -158,5 +213,6 @@ fn pitfall_05_miltertest_gets_a_refusal_at_the_end_of_the_header_and_not_before(
         if mt.getreply(conn) ~= SMFIR_CONTINUE then error("the next message is refused too") end
         mt.disconnect(conn)
         "#
-    ));
+        ),
+    );
 }
