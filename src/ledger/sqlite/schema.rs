@@ -140,14 +140,14 @@ pub(super) fn require_current(
         Standing::Ledger(found) if found < known => return Err(OpenError::Older { path, found, known }),
         Standing::Ledger(_) => {}
     }
-    let found: Option<String> = conn
-        .query_row("SELECT value FROM facts WHERE name = 'currency'", [], |row| row.get(0))
-        .optional()
-        .map_err(|e| sqlite_error(&path, &e))?;
-    match found {
+    match currency_of(conn).map_err(|e| sqlite_error(&path, &e))? {
         Some(found) if found == currency.as_str() => Ok(()),
         found => Err(OpenError::Currency { path, found: found.unwrap_or_default(), asked: currency }),
     }
+}
+
+fn currency_of(conn: &Connection) -> rusqlite::Result<Option<String>> {
+    conn.query_row("SELECT value FROM facts WHERE name = 'currency'", [], |row| row.get(0)).optional()
 }
 
 /// Makes the ledger when there is none, and brings an older one up to date. Two processes may do it at once.
@@ -171,7 +171,10 @@ pub(super) fn prepare(place: &Place) -> Result<(), OpenError> {
             thread::sleep(Duration::from_millis(MIGRATION_PAUSE_MS));
         }
     }
-    if standing(&conn).map_err(fault)? == Standing::Ledger(newest_schema()) {
+    // Noted once, by whoever made the tables; or now, if he did not live to do it.
+    if standing(&conn).map_err(fault)? == Standing::Ledger(newest_schema())
+        && currency_of(&conn).map_err(fault)?.is_none()
+    {
         conn.execute(
             "INSERT INTO facts (name, value) VALUES ('currency', ?1) ON CONFLICT DO NOTHING",
             [place.currency.as_str()],

@@ -273,18 +273,61 @@ fn a_process_meets_a_full_disk_and_recovers() {
 }
 
 fn full_disk_in_a_child() {
-    let books = SqliteBooks::new();
     // A file beyond the limit brings a signal that would end the process; a shell can have it ignored.
+    let prelude = "trap '' XFSZ; exec \"$@\"";
+    let said = child_says(prelude, "a_process_meets_a_full_disk_and_recovers");
+    assert!(said.contains("recovered after"), "{said}");
+}
+
+/// Runs a test of this file as a child of a shell that does something first, and returns what it said.
+fn child_says(prelude: &str, test: &str) -> String {
+    let books = SqliteBooks::new();
     let output = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"])
+        .args(["-c", prelude, "sh"])
         .arg(env::current_exe().unwrap())
-        .args(["sqlite::crash::a_process_meets_a_full_disk_and_recovers", "--exact", "--nocapture"])
+        .args([&format!("sqlite::crash::{test}"), "--exact", "--nocapture"])
         .env(LEDGER_VARIABLE, books.path())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("recovered after"), "{said}\n{errors}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+/// The part of a process that may not write its ledger for a while.
+#[test]
+fn a_process_meets_a_read_only_ledger_and_recovers() {
+    use std::{fs, os::unix::fs::PermissionsExt};
+    let Some(path) = env::var_os(LEDGER_VARIABLE).map(PathBuf::from) else {
+        // Root may write what nobody may; without that right root is bound by the modes like everybody else.
+        let prelude = r#"[ "$(id -u)" = 0 ] && exec setpriv --bounding-set=-dac_override "$@"; exec "$@""#;
+        let said = child_says(prelude, "a_process_meets_a_read_only_ledger_and_recovers");
+        assert!(said.contains("recovered from"), "{said}");
+        return;
+    };
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let directory = path.parent().unwrap().to_owned();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let ledger = farthing::ledger::sqlite::open(&path, options()).unwrap();
+        ledger.credit(buyer(), "credit", micros(10_000), "", NOW).await.unwrap();
+        sell_round(&ledger, 0, 100).await;
+        // An open file stays writable; so it must be taken away for a moment to be opened anew.
+        let away = directory.join("away.db");
+        fs::rename(&path, &away).unwrap();
+        assert!(ledger.redeem(numbered_letter(0, 0)).await.is_err());
+        fs::rename(&away, &path).unwrap();
+        mode(&path, 0o400);
+        mode(&directory, 0o500);
+        let refused = ledger.redeem(numbered_letter(0, 0)).await;
+        let Err(LedgerError::Unavailable(words)) = &refused else { panic!("{refused:?}") };
+        assert!(farthing::ledger::sqlite::open(directory.join("other.db"), options()).is_err());
+        mode(&directory, 0o700);
+        mode(&path, 0o600);
+        paid(&redeem_one(&ledger, numbered_letter(0, 0)).await);
+        must_balance(&ledger).await;
+        println!("\nrecovered from: {words}");
+    });
 }
 
 fn file_size(path: &Path) -> u64 {
