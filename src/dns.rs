@@ -7,7 +7,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hickory_resolver::{
@@ -166,6 +166,37 @@ impl Dns {
             Ok(Err(e)) => Err(trouble(e.to_string())),
             Err(_) => Err(trouble(format!("no answer within {} s", LOOKUP_TIME.as_secs()))),
         }
+    }
+}
+
+/// Time left for questions that belong together. Only waiting counts: a client that sends slowly does not use it up.
+#[derive(Debug)]
+pub struct Budget {
+    left: Duration,
+}
+
+impl Budget {
+    /// This much time.
+    #[must_use]
+    pub fn of(time: Duration) -> Self {
+        Self { left: time }
+    }
+
+    /// Waits for an answer, at most for what is left; `None` when that was not enough. What is in the cache is found
+    /// even when nothing is left.
+    pub async fn spend<F: Future>(&mut self, question: F) -> Option<F::Output> {
+        let start = Instant::now();
+        let answer = tokio::time::timeout(self.left, question).await.ok();
+        self.left = self.left.saturating_sub(start.elapsed());
+        answer
+    }
+}
+
+impl DnsTrouble {
+    /// There was no time left to wait for an answer.
+    #[must_use]
+    pub fn out_of_time(name: impl Into<String>) -> Self {
+        Self { name: name.into(), what: "no answer in time".to_owned() }
     }
 }
 

@@ -77,7 +77,7 @@ pub fn is_name(given: &[u8], name: &str) -> bool {
 pub fn split_message(message: &[u8]) -> Message<'_> {
     let mut envelope_line: &[u8] = &[];
     let mut rest = message;
-    if message.starts_with(b"From ") {
+    if message.starts_with(b"From ") && next_header(message).is_none() {
         (envelope_line, rest) = split_line(message);
     }
     let mut headers = Vec::new();

@@ -2,16 +2,14 @@
 //!
 //! A value of these types is well-formed; no signature has been looked at.
 
-use std::{fmt, str::FromStr};
-
-use data_encoding::BASE64URL_NOPAD;
-
 use super::{
     DAY_S, STAMP_FIELD,
+    fold::Folder,
+    selector::Selector,
     taglist::{TagList, TagListError, base64, decimal},
 };
 use crate::{
-    address::{Address, DOMAIN_OCTETS_MAX, Domain, LABEL_OCTETS_MAX},
+    address::{Address, Domain},
     ledger::{StampCandidate, StampId, StampKey},
     money::{Currency, Micros, STAMP_VALUE_MAX},
 };
@@ -20,54 +18,8 @@ use crate::{
 pub const VALUE_OCTETS_MAX: usize = 2_048;
 /// The greatest time a stamp can carry, in Unix seconds: 15 digits (SPEC.md §3).
 pub const TIME_MAX: u64 = 999_999_999_999_999;
-/// Columns of a folded line: what RFC 5322 asks for, so that nobody folds it anew.
-const COLUMNS_MAX: usize = 76;
 /// Tags whose values are base64, in which white space is ignored.
 const BASE64_TAGS: &[&str] = &["id", "k", "b", "r", "f", "h"];
-
-/// Selector of an office's key: labels of lower-case letters, digits and inner hyphens, joined by dots (SPEC.md §3 `s`).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Selector(Box<str>);
-
-/// A text is not a selector.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a selector is labels of lower-case letters, digits and inner hyphens, like s1 or 2026a.mail")]
-pub struct SelectorError;
-
-impl Selector {
-    /// The selector's text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Selector {
-    type Err = SelectorError;
-
-    fn from_str(text: &str) -> Result<Self, SelectorError> {
-        let label_ok = |label: &str| {
-            (1..=LABEL_OCTETS_MAX).contains(&label.len())
-                && label.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
-        let fits = text.len() <= DOMAIN_OCTETS_MAX;
-        (fits && text.split('.').all(label_ok)).then(|| Self(text.into())).ok_or(SelectorError)
-    }
-}
-
-impl fmt::Display for Selector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for Selector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Why a field is `malformed` (SPEC.md §3).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -285,7 +237,7 @@ impl CancelledStamp {
         folder.base64("r", &cancellation.recipient);
         folder.base64("f", &cancellation.sender);
         folder.base64("h", &cancellation.signature);
-        folder.text
+        folder.finish()
     }
 }
 
@@ -300,59 +252,6 @@ impl Tags<'_> {
     fn read<T>(&self, name: &'static str, reader: impl FnOnce(&str) -> Option<T>) -> Result<T, Malformed> {
         let text = self.0.get(name).ok_or(Malformed::Missing(name))?;
         reader(text).ok_or(Malformed::Value(name))
-    }
-}
-
-/// Writes tags one after the other and begins a new line before one would run over.
-struct Folder {
-    text: String,
-    column: usize,
-}
-
-impl Folder {
-    fn new(column: usize) -> Self {
-        Self { text: String::with_capacity(640), column }
-    }
-
-    /// A tag that stays in one piece, however long its domain is.
-    fn tag(&mut self, name: &str, value: &str) {
-        let tag = format!("{name}={value}");
-        self.separate(tag.len());
-        self.push(&tag);
-    }
-
-    /// A tag that is cut where it is longer than a line.
-    fn base64(&mut self, name: &str, bytes: &[u8]) {
-        let tag = format!("{name}={}", BASE64URL_NOPAD.encode(bytes));
-        self.separate(tag.len());
-        let mut rest = tag.as_str();
-        while let Some((piece, more)) =
-            rest.split_at_checked(COLUMNS_MAX - 2).filter(|(_, more)| !more.is_empty())
-        {
-            self.push(piece);
-            self.fold();
-            rest = more;
-        }
-        self.push(rest);
-    }
-
-    /// Ends the tag before, and the line if a tag of that length and its semicolon would run over.
-    fn separate(&mut self, length: usize) {
-        if self.text.is_empty() {
-            return;
-        }
-        self.push(";");
-        if self.column + " ".len() + length + ";".len() > COLUMNS_MAX { self.fold() } else { self.push(" ") }
-    }
-
-    fn push(&mut self, text: &str) {
-        self.text.push_str(text);
-        self.column += text.len();
-    }
-
-    fn fold(&mut self) {
-        self.text.push_str("\r\n ");
-        self.column = 1;
     }
 }
 
@@ -374,3 +273,6 @@ fn binding(context: &[u8], id: &StampId, address: &Address) -> [u8; 16] {
     hasher.update(context).update(id).update(&address.to_bytes()).finalize_xof().fill(&mut bytes);
     bytes
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,16 +5,19 @@
 //! or spent only the ledger knows.
 
 pub mod check;
+mod fold;
 pub mod format;
 pub mod freepost;
 pub mod hashcash;
 pub mod records;
+pub mod selector;
 pub mod sign;
 pub mod taglist;
 pub mod tokens;
 
 pub use check::{Asked, Word};
-pub use format::{Cancellation, CancelledStamp, Malformed, Selector, Stamp, Terms};
+pub use format::{Cancellation, CancelledStamp, Malformed, Stamp, Terms};
+pub use selector::Selector;
 pub use sign::{PublicKey, SecretKey};
 
 /// Name of the field that carries a stamp (SPEC.md §3).

@@ -4,7 +4,8 @@
 use std::fmt;
 
 use super::{
-    format::{Selector, value_of},
+    format::value_of,
+    selector::Selector,
     sign::PublicKey,
     taglist::{TagList, TagListError, decimal},
 };
