@@ -11,6 +11,7 @@ pub mod config;
 pub mod demo;
 pub mod discovery;
 pub mod dns;
+pub mod gate;
 pub mod identity;
 pub mod keys;
 pub mod ledger;

@@ -33,7 +33,8 @@ pub enum FrameError {
     Empty,
     /// Longer than a payload may be.
     #[error(
-        "a frame of {bytes} bytes, more than {}: not a milter client, or out of step",
+        "a frame of {bytes} bytes (\"{}\"), more than {}: not a milter client, or out of step",
+        bytes.to_be_bytes().escape_ascii(),
         MAX_PAYLOAD_BYTES + 1
     )]
     TooLong {
@@ -65,6 +66,14 @@ impl FrameBuffer {
         let frame = self.bytes.get(self.start + LENGTH_BYTES..end);
         self.start = end;
         Ok(frame.and_then(|frame| frame.split_first()).map(|(&code, payload)| Frame { code, payload }))
+    }
+
+    /// Whether [`FrameBuffer::next_frame`] has one.
+    ///
+    /// # Errors
+    /// As it.
+    pub fn has_frame(&self) -> Result<bool, FrameError> {
+        Ok(self.frame_end()?.is_some())
     }
 
     /// The buffer to append what is read to, with room for the rest of a frame that has begun.

@@ -29,7 +29,7 @@ macro_rules! flags {
             const NAMES: &[(&str, u32)] = &[$((stringify!($flag), $value),)*];
 
             /// From the wire; any bits.
-            pub fn from_bits(bits: u32) -> $name {
+            pub const fn from_bits(bits: u32) -> $name {
                 $name(bits)
             }
 

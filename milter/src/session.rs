@@ -25,6 +25,9 @@ use decisions::Decisions;
 use envelope::Envelope;
 pub use event::{Event, Misuse, Received, State, Violation};
 
+/// Memory for output, bytes, that a connection keeps: more than any answer without changes of the message.
+const KEEP_OUTPUT_BYTES: usize = 4 * 1024;
+
 /// The state of one MTA connection.
 #[derive(Debug)]
 pub struct Session {
@@ -81,9 +84,10 @@ impl Session {
         &self.out
     }
 
-    /// The output went out.
-    pub fn sent(&mut self) {
-        self.out.clear();
+    /// This many bytes of the output went out.
+    pub fn sent(&mut self, bytes: usize) {
+        self.out.drain(..bytes.min(self.out.len()));
+        self.out.shrink_to(KEEP_OUTPUT_BYTES);
     }
 
     /// Takes the next frame in. The former event must have been answered: an answer that is still missing is
@@ -193,12 +197,11 @@ impl Session {
         misuse.map_or(Ok(()), Err)
     }
 
-    /// Asks the MTA for patience. Only at the end of a message: elsewhere Sendmail takes it for an error.
-    /// Says whether there is something to send.
-    pub fn progress(&mut self) -> bool {
-        let waits = self.asked == Some(Stage::EndOfMessage);
-        self.put_if(waits, Answer::Progress);
-        waits
+    /// What asks the MTA for patience, to be sent after the output. Empty but at the end of a message: elsewhere
+    /// Sendmail takes it for an error.
+    pub fn progress(&self) -> &'static [u8] {
+        const PROGRESS: &[u8] = b"\0\0\0\x01p";
+        if self.asked == Some(Stage::EndOfMessage) { PROGRESS } else { b"" }
     }
 
     fn negotiate(&mut self, offer: &Offer) -> Result<(), Violation> {
@@ -309,7 +312,7 @@ impl Session {
     }
 
     fn decide(&mut self, stage: Stage, reply: Reply) {
-        self.undecided &= self.in_message() && stage == Stage::Unknown;
+        self.undecided &= stage == Stage::Unknown;
         self.decisions.decide(stage, reply);
     }
 

@@ -3,8 +3,6 @@
 //! The book is read first; DNS is asked only where its answer could change the verdict, or on a letter that a
 //! stamp would pay for (what a later `wanted` may teach). Trouble is kept as trouble: it is no "no".
 
-use std::net::IpAddr;
-
 use super::{
     Site,
     letter::{Kept, Letter},
@@ -14,27 +12,14 @@ use super::{
 use crate::{
     address::{Address, Domain},
     config::{IdentityCheck, Mode},
-    identity::{self, SpfStep},
+    identity::{Authentication, Inquiry, Step, dkim, spf::Envelope},
     ledger::{
         Ledger,
         book::{Known, Sender},
     },
     policy::{self, Authenticated, Decision, Facts, Postage},
-    stamp::{Asked, PublicKey, Selector, Word, check::signed},
+    stamp::{Asked, CancelledStamp, PublicKey, Word, check::signed},
 };
-
-/// Key look-ups in DNS for one message (SPEC.md §5).
-const KEY_LOOKUPS_MAX: usize = 4;
-
-/// What the SMTP client said and where it came from.
-pub struct Envelope {
-    /// The client's address.
-    pub ip: Option<IpAddr>,
-    /// What it said in HELO or EHLO.
-    pub helo: Vec<u8>,
-    /// The envelope sender, empty for the null sender.
-    pub mail_from: Vec<u8>,
-}
 
 /// What is known for one recipient.
 pub struct Party {
@@ -47,14 +32,15 @@ pub struct Party {
 }
 
 /// How far the letter's sender has been looked into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Identity {
-    /// Nothing hangs on it.
+    /// Nothing hangs on it, or it is not looked into here.
     NotAsked,
+    /// SPF shows it.
+    Spf,
+    /// Only a signature can still show it, once the body is there.
+    Dkim(Box<Inquiry>),
     /// That is the answer.
     Found(Authenticated),
-    /// SPF did not align; DKIM may, once the body is there. If it does not, this is the answer.
-    Dkim(Authenticated),
 }
 
 /// All that is known of a letter.
@@ -121,23 +107,28 @@ impl Assessment {
 
     /// Checks office and signatures of every stamp that is in order otherwise: forged ones never reach the ledger.
     async fn check_signatures(&mut self, site: &Site) {
+        let own_office = site.config.office.as_ref().map(|office| &office.domain);
         let accepted = site.config.accepted_offices();
-        let mut keys = OfficeKeys { site, looked_up: vec![] };
+        let mut foreign = site.discovery.keys();
         for party in &mut self.parties {
             for bound in party.postage.stamps.iter_mut().filter(|bound| bound.word.is_none()) {
                 let terms = &bound.stamp.stamp.terms;
-                if !accepted.contains(&terms.office) {
-                    bound.word = Some(Word::UnknownIssuer);
-                    continue;
-                }
-                bound.word = match keys.find(&terms.office, &terms.selector).await {
-                    Found::Key(key) => signed(&bound.stamp, &key).err(),
-                    Found::None => Some(Word::UnknownIssuer),
-                    Found::Trouble => {
-                        party.postage.key_trouble = true;
-                        Some(Word::UnknownIssuer)
+                let word = if !accepted.contains(&terms.office) {
+                    Some(Word::UnknownIssuer)
+                } else if own_office == Some(&terms.office) {
+                    // Known from its files, without DNS.
+                    signed_by(&bound.stamp, site.keys.of(&terms.selector).map(|key| &key.public))
+                } else {
+                    match foreign.key(&terms.office, &terms.selector).await {
+                        Ok(key) => signed_by(&bound.stamp, key.as_ref()),
+                        Err(error) => {
+                            tracing::warn!(%error, "an office's key cannot be looked up");
+                            party.postage.key_trouble = true;
+                            Some(Word::UnknownIssuer)
+                        }
                     }
                 };
+                bound.word = word;
             }
         }
     }
@@ -163,32 +154,20 @@ impl Assessment {
     }
 
     /// Asks SPF, if the letter's identity matters at all.
-    pub async fn ask_spf(mut self, site: &Site, letter: &Letter, envelope: &Envelope) -> Self {
+    pub async fn ask_spf(mut self, site: &Site, envelope: Envelope) -> Self {
         let matters = self.parties.iter().any(|party| {
             policy::identity_matters(&party.facts) || !party.facts.exempt && party.postage.has_good()
         });
-        let (true, Some(author)) =
+        if let (true, Some(author)) =
             (matters && site.config.identity.check == IdentityCheck::Verify, &self.author)
-        else {
-            return self;
-        };
-        let fallback = match self.spf(site, author.domain(), envelope).await {
-            SpfStep::Aligned => {
-                self.identity = Identity::Found(Authenticated::Yes);
-                return self;
-            }
-            SpfStep::NotAligned => Authenticated::No,
-            SpfStep::Trouble => Authenticated::Trouble,
-        };
-        self.identity =
-            if letter.has("DKIM-Signature") { Identity::Dkim(fallback) } else { Identity::Found(fallback) };
+        {
+            let mut inquiry = Inquiry::new(site.dns.clone(), envelope);
+            self.identity = match inquiry.by_spf(author.domain()).await {
+                Step::Aligned(_) => Identity::Spf,
+                Step::AskDkim => Identity::Dkim(Box::new(inquiry)),
+            };
+        }
         self
-    }
-
-    async fn spf(&self, site: &Site, author: &Domain, envelope: &Envelope) -> SpfStep {
-        let Some(ip) = envelope.ip else { return SpfStep::NotAligned };
-        let client = identity::Client { ip, helo: &envelope.helo, mail_from: &envelope.mail_from };
-        site.verifier.by_spf(&client, author).await
     }
 
     /// Whether the digest will be needed: only a letter with postage of its own can be redeemed or be a retry.
@@ -197,26 +176,26 @@ impl Assessment {
         self.parties.iter().any(|party| party.postage.has_candidates())
     }
 
-    /// Whether the whole message will be needed.
+    /// Whether the whole message will be needed: a signature could still speak for the author.
     #[must_use]
-    pub const fn needs_dkim(&self) -> bool {
-        matches!(self.identity, Identity::Dkim(_))
+    pub fn needs_body(&self, letter: &Letter) -> bool {
+        match (&self.identity, &self.author) {
+            (Identity::Dkim(_), Some(author)) => {
+                letter.values("DKIM-Signature").any(|value| dkim::may_speak_for(value, author.domain()))
+            }
+            _ => false,
+        }
     }
 
     /// Finds out the rest of who sent it, now that the body is there.
-    pub async fn authenticate(mut self, site: &Site, letter: &mut Letter, _envelope: &Envelope) -> Self {
+    pub async fn authenticate(mut self, letter: &mut Letter) -> Self {
         let found = match (self.identity, &self.author) {
             (Identity::NotAsked, _) | (Identity::Dkim(_), None) => Authenticated::No,
+            (Identity::Spf, _) => Authenticated::Yes,
             (Identity::Found(found), _) => found,
-            (Identity::Dkim(fallback), Some(author)) => match letter.take_message() {
-                Ok(message) => match site.verifier.by_dkim(&message.octets, author.domain()).await {
-                    identity::DkimStep::Aligned => Authenticated::Yes,
-                    identity::DkimStep::NotAligned => fallback,
-                    identity::DkimStep::Trouble => Authenticated::Trouble,
-                },
-                Err(Kept::NoRoom) => Authenticated::Trouble,
-                Err(_) => fallback,
-            },
+            (Identity::Dkim(mut inquiry), Some(author)) => {
+                by_dkim(&mut inquiry, author.domain(), letter).await
+            }
         };
         self.identity = Identity::Found(found);
         self.parties.iter_mut().for_each(|party| party.facts.authenticated = found);
@@ -225,10 +204,33 @@ impl Assessment {
 
     /// Whether the letter is from its author, as far as it was asked.
     #[must_use]
-    pub fn authenticated(&self) -> Authenticated {
+    pub const fn authenticated(&self) -> Authenticated {
         match self.identity {
             Identity::Found(found) => found,
+            Identity::Spf => Authenticated::Yes,
             _ => Authenticated::No,
+        }
+    }
+}
+
+fn signed_by(stamp: &CancelledStamp, key: Option<&PublicKey>) -> Option<Word> {
+    key.map_or(Some(Word::UnknownIssuer), |key| signed(stamp, key).err())
+}
+
+async fn by_dkim(inquiry: &mut Inquiry, author: &Domain, letter: &mut Letter) -> Authenticated {
+    let message = match letter.take_message() {
+        Ok(message) => Some(message),
+        // The daemon holds too much mail just now; it may be looked into later.
+        Err(Kept::NoRoom) => return Authenticated::Trouble,
+        Err(Kept::All | Kept::TooLong) => None,
+    };
+    let octets = message.as_ref().map_or(&b""[..], |message| &message.octets);
+    match inquiry.by_dkim(author, &dkim::Letter::from_message(octets)).await {
+        Authentication::Aligned(_) => Authenticated::Yes,
+        Authentication::Not(_) => Authenticated::No,
+        Authentication::Trouble(why) => {
+            tracing::warn!(%author, why, "cannot tell now who sent it");
+            Authenticated::Trouble
         }
     }
 }
@@ -241,42 +243,5 @@ impl Party {
             return Postage::Trouble;
         }
         self.postage.word(&[]).map_or(Postage::None, Postage::Bad)
-    }
-}
-
-enum Found {
-    Key(PublicKey),
-    None,
-    Trouble,
-}
-
-/// Keys of offices, each looked up once a message.
-struct OfficeKeys<'a> {
-    site: &'a Site,
-    looked_up: Vec<(Domain, Selector, Result<Option<PublicKey>, ()>)>,
-}
-
-impl OfficeKeys<'_> {
-    async fn find(&mut self, office: &Domain, selector: &Selector) -> Found {
-        if self.site.config.office.as_ref().is_some_and(|own| own.domain == *office) {
-            return self.site.keys.of(selector).map_or(Found::None, |key| Found::Key(key.public.clone()));
-        }
-        let known = self.looked_up.iter().position(|(o, s, _)| o == office && s == selector);
-        let at = match known {
-            Some(at) => at,
-            None if self.looked_up.len() >= KEY_LOOKUPS_MAX => return Found::None,
-            None => {
-                let key = self.site.discovery.office_key(office, selector).await.map_err(|error| {
-                    tracing::warn!(%error, %office, %selector, "an office's key cannot be looked up");
-                });
-                self.looked_up.push((office.clone(), selector.clone(), key));
-                self.looked_up.len() - 1
-            }
-        };
-        match self.looked_up.get(at).map(|(_, _, key)| key) {
-            Some(Ok(Some(key))) => Found::Key(key.clone()),
-            Some(Err(())) => Found::Trouble,
-            _ => Found::None,
-        }
     }
 }

@@ -81,6 +81,7 @@ pub struct Letter {
 /// The fields the gate takes away, each counted for its index.
 const OWN_FIELDS: [&str; 4] = [status::STATUS, status::WANTED, status::UNWANTED, status::STAMP];
 
+/// The whole message so far: the header, and the body as it comes.
 struct KeptBody {
     octets: Vec<u8>,
     permits: Option<OwnedSemaphorePermit>,
@@ -154,12 +155,6 @@ impl Letter {
         })
     }
 
-    /// Whether there is a field of this name.
-    #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        self.values(name).next().is_some()
-    }
-
     /// From now on computes the digest, and keeps the body too when `body` gives room for it.
     pub fn expect_body(&mut self, digest: bool, body: Option<&BodyRoom>) {
         if digest {
@@ -173,8 +168,12 @@ impl Letter {
             }
             self.digest = Some(builder);
         }
-        self.body =
-            body.map(|room| KeptBody { octets: vec![], permits: None, room: room.clone(), kept: Kept::All });
+        self.body = body.map(|room| {
+            let mut kept = KeptBody { octets: vec![], permits: None, room: room.clone(), kept: Kept::All };
+            kept.push(&self.header);
+            kept.push(b"\r\n");
+            kept
+        });
     }
 
     /// Whether anything is done with the body.
@@ -207,11 +206,7 @@ impl Letter {
         if body.kept != Kept::All {
             return Err(body.kept);
         }
-        let mut octets = std::mem::take(&mut self.header);
-        self.fields.clear();
-        octets.extend_from_slice(b"\r\n");
-        octets.extend_from_slice(&body.octets);
-        Ok(Message { octets, _permits: body.permits })
+        Ok(Message { octets: body.octets, _permits: body.permits })
     }
 }
 

@@ -19,7 +19,7 @@ use farthing_milter::{
 };
 
 use crate::{
-    config::Config, discovery::Discovery, identity::Verifier, keys::Keys, ledger::Ledger, money::Micros,
+    config::Config, discovery::Discovery, dns::Dns, keys::Keys, ledger::Ledger, money::Micros,
     policy::reply::Terms,
 };
 
@@ -32,8 +32,8 @@ pub struct Site {
     pub config: Config,
     /// Office keys and token keys.
     pub keys: Keys,
-    /// Who really sent it.
-    pub verifier: Verifier,
+    /// Whom to ask who really sent it.
+    pub dns: Dns,
     /// Foreign offices' keys.
     pub discovery: Discovery,
 }

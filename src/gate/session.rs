@@ -12,12 +12,13 @@ use farthing_milter::{
 use super::{
     Gate, Site,
     answer::{self, Told},
-    assess::{Assessment, Envelope},
+    assess::Assessment,
     letter::{Letter, Recipient},
 };
 use crate::{
     address::{Address, Domain, escaped},
     config::Mode,
+    identity::spf::Envelope,
     policy::{
         reply,
         status::{is_own_status, must_go},
@@ -55,7 +56,7 @@ impl InHand {
 
     /// Whether the gate has anything to do with this message.
     fn concerns_us(&self) -> bool {
-        !self.letter.recipients.is_empty() && !(self.network && self.letter.passed_here)
+        !(self.letter.recipients.is_empty() || self.network && self.letter.passed_here)
     }
 }
 
@@ -157,8 +158,7 @@ impl Handler for Session {
             }
         }
         let Some(assessment) = hand.assessment.take() else { return answer::exempt(&self.told(ctx, &hand)) };
-        let envelope = self.envelope(&hand);
-        let assessment = assessment.authenticate(&hand.site, &mut hand.letter, &envelope).await;
+        let assessment = assessment.authenticate(&mut hand.letter).await;
         let settled =
             super::settle::settle(assessment, &hand.site, &mut hand.letter, &*self.gate.ledger).await;
         answer::answer(&settled, &self.told(ctx, &hand), &*self.gate.ledger)
@@ -170,10 +170,6 @@ impl Handler for Session {
 }
 
 impl Session {
-    fn envelope(&self, hand: &InHand) -> Envelope {
-        Envelope { ip: self.client, helo: self.helo.clone(), mail_from: hand.letter.mail_from.clone() }
-    }
-
     /// All that can be said once the header is there: who may have sent it, and what was offered. Refuses as early as certain.
     async fn assess(&self, ctx: &Context, hand: &mut InHand) -> Reply {
         if hand.exempt() || !hand.concerns_us() {
@@ -202,9 +198,10 @@ impl Session {
                 _ => Reply::Continue,
             };
         }
-        let assessment = assessment.ask_spf(&hand.site, &hand.letter, &self.envelope(hand)).await;
-        hand.letter
-            .expect_body(assessment.needs_digest(), assessment.needs_dkim().then_some(&self.gate.room));
+        let envelope = Envelope::new(self.client, &self.helo, &hand.letter.mail_from);
+        let assessment = assessment.ask_spf(&hand.site, envelope).await;
+        let needs_body = assessment.needs_body(&hand.letter);
+        hand.letter.expect_body(assessment.needs_digest(), needs_body.then_some(&self.gate.room));
         hand.assessment = Some(assessment);
         Reply::Continue
     }

@@ -38,11 +38,15 @@ pub struct SettledParty {
 }
 
 impl Settled {
-    /// The verdict when nobody needs to ask the ledger.
+    /// The verdict when nobody needs to ask the ledger: no stamp could pay, or the letter is refused for the sake of
+    /// those who have none. Whose stamp is good is not named then.
     #[must_use]
     pub fn without_ledger(assessment: &Assessment, site: &Site) -> Self {
-        let classes =
-            assessment.parties.iter().map(|party| class_of(party, party.postage_without_ledger())).collect();
+        let class = |party: &Party| {
+            let good = party.postage.has_good();
+            class_of(party, if good { Postage::Paid } else { party.postage_without_ledger() })
+        };
+        let classes = assessment.parties.iter().map(class).collect();
         Self::of(assessment, site, classes, vec![])
     }
 
@@ -153,10 +157,9 @@ fn postage_of(party: &Party, outcome: Option<&Outcome>) -> Postage {
         Some(Outcome::Stamp { .. }) => Postage::Paid,
         Some(Outcome::Work { .. }) => Postage::Work,
         Some(Outcome::TooOften) => Postage::Later,
-        Some(Outcome::Unpaid { stamps, work_used_up }) => {
-            let untouched = stamps.contains(&ledger::Ledgered::Untouched);
-            if untouched {
-                // His stamp is good; the letter is refused for another's sake.
+        Some(Outcome::Unpaid { stamps, work_used_up, work_untouched }) => {
+            if *work_untouched || stamps.contains(&ledger::Ledgered::Untouched) {
+                // His postage is good; the letter is refused for another's sake.
                 Postage::Paid
             } else if party.postage.key_trouble {
                 Postage::Trouble

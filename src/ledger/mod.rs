@@ -18,6 +18,9 @@ use crate::{
 };
 
 pub mod book;
+mod chain;
+mod check;
+pub mod sqlite;
 
 use book::{BookEntry, Known, NewEntry, Sender};
 
@@ -25,6 +28,8 @@ use book::{BookEntry, Known, NewEntry, Sender};
 pub const RETRY_WINDOW_S: u64 = 6 * 86_400;
 /// Free retries of one letter a UTC day (SPEC.md §3).
 pub const RETRIES_DAILY_MAX: u32 = 10;
+/// How long a decision may wait for company before it is written, in milliseconds.
+pub const DECISION_DELAY_MS: u64 = 250;
 /// Stamps in one order (SPEC.md §10).
 pub const ORDER_STAMPS_MAX: usize = 1_000;
 
@@ -142,6 +147,8 @@ pub enum Outcome {
         stamps: Vec<Ledgered>,
         /// Work would have been enough, but today's letters by work are used up: try again tomorrow (451).
         work_used_up: bool,
+        /// Work would have paid, but another recipient of the letter had nothing that pays.
+        work_untouched: bool,
     },
     /// A retry beyond [`RETRIES_DAILY_MAX`]: try again later (451).
     TooOften,
@@ -354,9 +361,14 @@ pub enum LedgerError {
     /// The account holds too little.
     #[error("the account holds only {0}")]
     Short(Micros),
+    /// What was asked makes no sense: an order of nothing, an id twice. The caller should have looked.
+    #[error("the ledger cannot do that: {0}")]
+    Invalid(&'static str),
 }
 
 /// The books. Every method that changes them answers only after the change is durable.
+///
+/// Book and daily count of work are those of the recipient without `+detail`, whichever form is given.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
     /// The currency all amounts are in.
@@ -364,12 +376,19 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Redeems what pays for a letter's recipients, or finds that the same letter had paid before; one
     /// [`Outcome`] for each want, in order. A letter with no good candidate costs a read at the most.
+    ///
+    /// A request whose future is dropped before its turn comes redeems nothing.
     async fn redeem(&self, letter: Letter) -> Result<Vec<Outcome>, LedgerError>;
 
-    /// Marks a letter as wanted or unwanted; refund and book change in one transaction.
+    /// The recipient of the letter that was let in under this redemption number; a token's MAC covers him.
+    async fn recipient_of(&self, number: u64) -> Result<Option<Address>, LedgerError>;
+
+    /// Marks a letter as wanted or unwanted; refund and book change in one transaction. The book changes only
+    /// for a letter that authenticated as its author's, and a block stays: it was set by hand.
     async fn mark(&self, target: MarkTarget, mark: Mark, now: u64) -> Result<Marked, MarkError>;
 
     /// Remembers a decision. Returns at once; what the queue has no place for is dropped, for no money hangs on it.
+    /// Marks through this ledger see it from then on, other processes within [`DECISION_DELAY_MS`].
     fn decided(&self, decision: Decision);
 
     /// Sells an order: debits the account and enters every stamp, or does nothing.
@@ -378,7 +397,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// The stamps of these ids that our office has sold, in order of the ids.
     async fn sold(&self, ids: &[StampId]) -> Result<Vec<Option<SoldStamp>>, LedgerError>;
 
-    /// Moves money from `funding:<source>` to an account; returns the new balance.
+    /// Moves money from `funding:<source>` to an account; returns the new balance. The source `grants` is the
+    /// account of that name.
     async fn credit(
         &self,
         key: AccountKey,
@@ -416,7 +436,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// What the recipient's book and the site's say of a sender: the strongest entry among these names of one sender.
     async fn known(&self, recipient: &Address, senders: &[Sender]) -> Result<Known, LedgerError>;
 
-    /// Writes an entry into the book; returns false when it stood there already.
+    /// Writes an entry into the book; returns false when it stood there already. A block gives way only to an
+    /// entry [`How::Added`](book::How::Added) by hand; any other is not written over it.
     async fn book_add(&self, entry: NewEntry) -> Result<bool, LedgerError>;
 
     /// Takes an entry out of the book (`None`: the site's); returns false when there was none.

@@ -171,3 +171,175 @@ fn quoted_length(text: &[u8]) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(value: &[u8]) -> Option<String> {
+        author(&[value]).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn one_mailbox_is_an_author() {
+        let table: &[(&str, &str)] = &[
+            (" alice@a.example", "alice@a.example"),
+            ("Alice@A.Example", "alice@a.example"),
+            (" <alice@a.example>", "alice@a.example"),
+            (" Alice <alice@a.example>", "alice@a.example"),
+            ("Alice<alice@a.example>", "alice@a.example"),
+            (" Alice Q. Public <alice@a.example>", "alice@a.example"),
+            (" A.B.C. <alice@a.example>", "alice@a.example"),
+            (" \"Alice, of A\"\r\n\t<alice@a.example>", "alice@a.example"),
+            (" \"Alice\n of A\" <alice@a.example> ", "alice@a.example"),
+            (" \"mallory@x.example\" <alice@a.example>", "alice@a.example"),
+            (" \"<mallory@x.example>\" <alice@a.example>", "alice@a.example"),
+            (" \"a \\\" <m@x.example> \" <alice@a.example>", "alice@a.example"),
+            (" \"\" <alice@a.example>", "alice@a.example"),
+            (" alice@a.example (Alice)", "alice@a.example"),
+            (" (one) alice (two) @ (three) a.example (four)", "alice@a.example"),
+            (" alice@a.example (a (nested) \\) comment, <m@x.example>)", "alice@a.example"),
+            (" (<mallory@x.example>) Alice (x@y) < (z) alice@a.example > (end)", "alice@a.example"),
+            (" alice . smith @ a . example", "alice.smith@a.example"),
+            (" \"alice\"@a.example", "alice@a.example"),
+            (" \"alice smith\"@a.example", "\"alice smith\"@a.example"),
+            (" <\"alice@home\"@a.example>", "\"alice@home\"@a.example"),
+            (" <@m.example,@n.example:alice@a.example>", "alice@a.example"),
+            (" =?utf-8?Q?Alice_=3Cevil=40x.example=3E?= <alice@a.example>", "alice@a.example"),
+            (" =?utf-8?B?PGV2aWxAeC5leGFtcGxlPg==?= <alice@a.example>", "alice@a.example"),
+            (" Zoë <zoë@a.example>", "zoë@a.example"),
+            (" alice@bücher.example", "alice@xn--bcher-kva.example"),
+            (" O'Brien+x=y@a.example", "o'brien+x=y@a.example"),
+            (" \"\u{1b}$B\" <alice@a.example>", "alice@a.example"),
+            (" (\u{7}) <alice@a.example>", "alice@a.example"),
+        ];
+        for (value, address) in table {
+            assert_eq!(of(value.as_bytes()).as_deref(), Some(*address), "{value:?}");
+        }
+        assert_eq!(of(b" Zo\xeb <alice@a.example>").as_deref(), Some("alice@a.example"), "Latin 1 in a name");
+        assert_eq!(author(&[b"a\xeb@a.example"]).unwrap().local(), b"a\xeb");
+    }
+
+    #[test]
+    fn anything_else_is_no_author() {
+        let table: &[&str] = &[
+            "",
+            " ",
+            " (Alice)",
+            " alice",
+            " alice@",
+            " @a.example",
+            " <>",
+            " Alice <>",
+            " Alice <alice>",
+            " alice@a",
+            " alice@[192.0.2.1]",
+            " alice@a.example.",
+            " alice@a..example",
+            " alice..b@a.example",
+            " .alice@a.example",
+            " alice@a.example, mallory@x.example",
+            " alice@a.example,",
+            " ,alice@a.example",
+            " <alice@a.example>, <mallory@x.example>",
+            " <alice@a.example> <mallory@x.example>",
+            " <alice@a.example> mallory@x.example",
+            " <alice@a.example> Alice",
+            " <alice@a.example>>",
+            " <<alice@a.example>>",
+            " <alice@a.example",
+            " alice@a.example>",
+            " alice@a.example <mallory@x.example>",
+            " alice@a.example mallory@x.example",
+            " Alice alice@a.example",
+            " alice@a.example@x.example",
+            " Friends: alice@a.example;",
+            " alice@a.example;",
+            " undisclosed:;",
+            " Alice, of A <alice@a.example>",
+            " . <alice@a.example>",
+            " \"alice\".smith@a.example",
+            " \"alice\" \"smith\"@a.example",
+            " ali ce@a.example",
+            " alice@a.exa mple",
+            " \"alice@a.example",
+            " alice@a.example (",
+            " alice@a.example (\\)",
+            " alice@a.example )",
+            " alice\\@a.example",
+            " <@m.example:>",
+            " <@m.example alice@a.example>",
+            " <@:alice@a.example>",
+            " <m.example:alice@a.example>",
+            " <mailto:alice@a.example>",
+            " alice\u{0}@a.example",
+            " \"\u{0}\" <alice@a.example>",
+            " (\u{0}) <alice@a.example>",
+            " ali\u{1}ce@a.example",
+            " \"a\u{1}b\"@a.example",
+        ];
+        for value in table {
+            assert_eq!(of(value.as_bytes()), None, "{value:?}");
+        }
+        assert_eq!(of(b"alice@\xff.example"), None);
+    }
+
+    #[test]
+    fn one_field_has_an_author() {
+        let alice: &[u8] = b"alice@a.example";
+        assert!(author(&[alice]).is_some());
+        assert!(author(&[]).is_none());
+        assert!(author(&[alice, alice]).is_none());
+    }
+
+    /// Were any of this quadratic, or a recursion, the test would not end well.
+    #[test]
+    fn values_made_to_be_slow_are_read_at_once() {
+        let wrap = |open: &str, inner: &str, close: &str| {
+            let count = (FROM_OCTETS_MAX - inner.len()) / (open.len() + close.len());
+            [open.repeat(count), inner.to_owned(), close.repeat(count)].concat()
+        };
+        for (open, close) in [("(", ")"), ("<", ">"), ("\"", "\""), ("a.", ".a")] {
+            assert_eq!(of(wrap(open, " ", close).as_bytes()), None, "{open}");
+        }
+        let commented = format!("{}{}alice@a.example", "(".repeat(30_000), ")".repeat(30_000));
+        assert_eq!(of(commented.as_bytes()).as_deref(), Some("alice@a.example"));
+        for piece in [
+            "(", ")", "\"", "\\", "<", ">", "@", ".", ",", ":", "a ", "a.", "\"\"", "()", "(\\", "\r\n ",
+            "@a,", "=?",
+        ] {
+            let value = piece.repeat(FROM_OCTETS_MAX / piece.len());
+            assert_eq!(of(value.as_bytes()), None, "{piece}");
+        }
+        let long = format!("{}<alice@a.example>", " ".repeat(FROM_OCTETS_MAX));
+        assert_eq!(of(long.as_bytes()), None, "longer than any real one");
+        assert!(of(&long.as_bytes()[20..]).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_read_or_refused(octets: Vec<u8>) {
+            let _ = author(&[&octets]);
+        }
+
+        #[test]
+        fn one_mailbox_more_is_one_too_many(value in "[ab ]{0,2}[ab.(]{1,5}@[ab.)]{0,3}a[.]b[ab(): \r\n]{0,9}") {
+            if let Some(address) = author(&[value.as_bytes()]) {
+                let named = format!("N <{value}>");
+                prop_assert_eq!(author(&[named.as_bytes()]), Some(address), "{}", named);
+                for more in ["{}, m@x.example", "{} m@x.example", "{} <m@x.example>", "m@x.example {}", "m@x.example, {}", "G: {};"] {
+                    let several = more.replace("{}", &value);
+                    prop_assert_eq!(author(&[several.as_bytes()]), None, "{}", several);
+                }
+            }
+        }
+
+        #[test]
+        fn names_and_comments_change_nothing(name in "[A-Za-z0-9 ]{0,20}", quoted in "[ !#-\\[\\]-~]{0,20}", comment in "[ !-'*-\\[\\]-~]{0,20}") {
+            let value = format!(" {name} \"{quoted}\" ({comment}) <alice@a.example> ({comment})");
+            prop_assert_eq!(of(value.as_bytes()), Some("alice@a.example".to_owned()), "{}", value);
+        }
+    }
+}

@@ -55,3 +55,54 @@ pub fn date_value(now: u64) -> String {
 pub fn message_id_value(random: &[u8; 16], domain: &Domain) -> String {
     format!("<{}@{domain}>", BASE32_NOPAD.encode(random).to_ascii_lowercase())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn added(message: &str) -> String {
+        String::from_utf8(add_fields(message.as_bytes(), &[("P", "1;\r\n 2"), ("Q", "3")])).unwrap()
+    }
+
+    #[test]
+    fn fields_stand_at_the_top_with_the_message_s_line_ends() {
+        for (message, whole) in [
+            ("A: 1\r\n\r\nx\r\n", "P: 1;\r\n 2\r\nQ: 3\r\nA: 1\r\n\r\nx\r\n"),
+            ("A: 1\n\nx\n", "P: 1;\n 2\nQ: 3\nA: 1\n\nx\n"),
+            ("A: 1", "P: 1;\r\n 2\r\nQ: 3\r\nA: 1"),
+            ("From a Fri\nA: 1\n\nx", "From a Fri\nP: 1;\n 2\nQ: 3\nA: 1\n\nx"),
+            ("\nx\n", "P: 1;\n 2\nQ: 3\n\nx\n"),
+            ("x\n", "P: 1;\n 2\nQ: 3\n\nx\n"),
+            ("", "P: 1;\r\n 2\r\nQ: 3\r\n\r\n"),
+        ] {
+            assert_eq!(added(message), whole, "{message:?}");
+        }
+    }
+
+    #[test]
+    fn dates() {
+        assert_eq!(date_value(1_800_000_000), "Fri, 15 Jan 2027 08:00:00 +0000");
+        assert_eq!(date_value(0), "Thu, 1 Jan 1970 00:00:00 +0000");
+        assert!(date_value(u64::MAX).contains(" 9999 "));
+    }
+
+    #[test]
+    fn message_ids() {
+        let domain = "a.example".parse().unwrap();
+        assert_eq!(message_id_value(&[0; 16], &domain), "<aaaaaaaaaaaaaaaaaaaaaaaaaa@a.example>");
+        assert_ne!(message_id_value(&[1; 16], &domain), message_id_value(&[2; 16], &domain));
+    }
+
+    proptest! {
+        #[test]
+        fn the_letter_stays_the_letter(message in "([A-B]: ?[a ]{0,5}\n( [a]{0,3}\n){0,2}){0,4}\n?[a-b:\n ]{0,20}") {
+            let with = add_fields(message.as_bytes(), &[("P", "1"), ("Q", "2")]);
+            let (before, after) = (split_message(message.as_bytes()), split_message(&with));
+            prop_assert_eq!(&after.headers[2..], &before.headers[..]);
+            prop_assert_eq!(after.body, before.body);
+            prop_assert_eq!(after.values("P").collect::<Vec<_>>(), [b" 1"]);
+        }
+    }
+}

@@ -173,3 +173,135 @@ impl RelaxedBody {
         *self.hasher.finalize().as_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The canonical octets, put down without streaming.
+    fn relaxed_body(body: &[u8]) -> Vec<u8> {
+        let text = String::from_utf8(body.to_vec()).unwrap().replace("\r\n", "\n");
+        let lines = text.split('\n').map(|line| {
+            let ends_white = line.starts_with([' ', '\t']);
+            let words: Vec<&str> = line.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
+            let line = words.join(" ");
+            if ends_white && !line.is_empty() { format!(" {line}") } else { line }
+        });
+        let text = lines.collect::<Vec<_>>().join("\r\n");
+        let text = text.trim_end_matches("\r\n");
+        if text.is_empty() { Vec::new() } else { format!("{text}\r\n").into_bytes() }
+    }
+
+    fn hash(octets: &[u8]) -> [u8; 32] {
+        *blake3::hash(octets).as_bytes()
+    }
+
+    fn of_body(body: &[u8]) -> [u8; 32] {
+        let mut digest = DigestBuilder::new();
+        digest.body(body);
+        digest.finish()
+    }
+
+    #[test]
+    fn bodies() {
+        let table: &[(&str, &str)] = &[
+            ("", ""),
+            ("\r\n", ""),
+            ("\r\n\r\n", ""),
+            (" \t\r\n ", ""),
+            (" C \r\nD \t E\r\n\r\n\r\n", " C\r\nD E\r\n"),
+            ("a", "a\r\n"),
+            ("a\n", "a\r\n"),
+            ("a\r", "a\r\r\n"),
+            ("a\r\r\nb", "a\r\r\nb\r\n"),
+            ("a \r b", "a \r b\r\n"),
+            ("\n\na\n\nb", "\r\n\r\na\r\n\r\nb\r\n"),
+            ("a\n \n\t\n", "a\r\n"),
+            ("a\n \n\tb", "a\r\n\r\n b\r\n"),
+        ];
+        for (body, canonical) in table {
+            assert_eq!(of_body(body.as_bytes()), hash(canonical.as_bytes()), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn fields_are_gathered_by_name() {
+        let mut digest = DigestBuilder::new();
+        for (name, value) in [
+            (&b"SUBJECT "[..], &b"  one\r\n\t two \t"[..]),
+            (b"X-From", b"nobody"),
+            (b"Message-Id", b" <1@a.example>"),
+            (b"from", b"\n alice@a.example\n"),
+            (b"Subject", b""),
+            (b"date", b" \r x"),
+            (b"From", b"bob"),
+        ] {
+            digest.header(name, value);
+        }
+        let canonical = b"from:alice@a.example\r\nfrom:bob\r\ndate:\r x\r\nmessage-id:<1@a.example>\r\nsubject:one two\r\nsubject:\r\n";
+        assert_eq!(digest.clone().finish(), hash(canonical));
+        digest.body(b"Hi\r\n");
+        digest.header(b"From", b"after the body has begun");
+        assert_eq!(digest.finish(), hash(&[&canonical[..], b"Hi\r\n"].concat()));
+    }
+
+    #[test]
+    fn a_letter_without_anything_has_a_digest() {
+        assert_eq!(DigestBuilder::new().finish(), hash(b""));
+    }
+
+    #[test]
+    fn what_is_held_back_takes_no_memory() {
+        let mut body = RelaxedBody::new(blake3::Hasher::new());
+        body.update(b"a");
+        for _ in 0..1_000 {
+            body.update(&b"\r\n \t".repeat(250));
+        }
+        assert_eq!((body.line_ends, body.buffer.len()), (250_000, 1));
+        body.update(b"b");
+        assert!(body.buffer.len() < BUFFER_OCTETS);
+        assert_eq!(body.finish(), hash(&[b"a", b"\r\n".repeat(250_000).as_slice(), b" b\r\n"].concat()));
+    }
+
+    proptest! {
+        #[test]
+        fn the_digest_does_not_depend_on_chunks(body in "([a-c \t\r\n]|\r\n){0,60}", cuts: Vec<prop::sample::Index>) {
+            let body = body.into_bytes();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
+            cuts.sort_unstable();
+            let mut digest = DigestBuilder::new();
+            let mut from = 0;
+            for cut in cuts {
+                digest.body(&body[from..cut]);
+                from = cut;
+            }
+            digest.body(&body[from..]);
+            prop_assert_eq!(digest.finish(), of_body(&body));
+            prop_assert_eq!(of_body(&body), hash(&relaxed_body(&body)));
+        }
+
+        #[test]
+        fn line_ends_are_one(body in "[a-c \t\n]{0,60}", value in "[a-c \t]{0,20}(\n [a-c ]{0,9})?") {
+            let digest = |line_end: &str| {
+                let mut digest = DigestBuilder::new();
+                digest.header(b"Subject", value.replace('\n', line_end).as_bytes());
+                digest.body(body.replace('\n', line_end).as_bytes());
+                digest.finish()
+            };
+            prop_assert_eq!(digest("\n"), digest("\r\n"));
+        }
+
+        #[test]
+        fn any_octets_have_a_digest(fields: Vec<(Vec<u8>, Vec<u8>)>, body: Vec<u8>) {
+            let mut digest = DigestBuilder::new();
+            for (name, value) in &fields {
+                digest.header(name, value);
+                digest.header(b"From", value);
+            }
+            digest.body(&body);
+            let _ = digest.finish();
+        }
+    }
+}

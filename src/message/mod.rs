@@ -127,3 +127,105 @@ fn trim_end(text: &[u8]) -> &[u8] {
     let end = text.iter().rposition(|&b| !is_white(b)).map_or(0, |at| at + 1);
     text.get(..end).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A message as `name=value` for each field, and the body.
+    fn shape(message: &str) -> (Vec<String>, String) {
+        let parts = split_message(message.as_bytes());
+        let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).unwrap();
+        let headers =
+            parts.headers.iter().map(|header| format!("{}={}", text(header.name), text(header.value)));
+        (headers.collect(), text(parts.body))
+    }
+
+    #[test]
+    fn messages_come_apart() {
+        let table: &[(&str, &[&str], &str)] = &[
+            ("", &[], ""),
+            ("\r\n", &[], ""),
+            ("A: 1\r\nB:2\r\n\r\nbody\r\n", &["A= 1", "B=2"], "body\r\n"),
+            ("A: 1\nB:2\n\nbody\n", &["A= 1", "B=2"], "body\n"),
+            ("A: 1\r\n\t2\r\n 3\r\nB: 4", &["A= 1\r\n\t2\r\n 3", "B= 4"], ""),
+            ("A:\n 1\n\n", &["A=\n 1"], ""),
+            ("A \t: 1\n\nx", &["A= 1"], "x"),
+            ("A: b:c\n\n", &["A= b:c"], ""),
+            ("A:\n \n\nx", &["A=\n "], "x"),
+            ("\nA: 1\n", &[], "A: 1\n"),
+            ("\n\nx", &[], "\nx"),
+            ("A: 1\nno field\nB: 2\n\nx", &["A= 1"], "no field\nB: 2\n\nx"),
+            ("no field", &[], "no field"),
+            (" A: 1\n", &[], " A: 1\n"),
+            (": 1\n", &[], ": 1\n"),
+            ("A B: 1\n", &[], "A B: 1\n"),
+            ("Ä: 1\n", &[], "Ä: 1\n"),
+            ("From alice@a.example  Fri Sep  6 11:40:19 2002\nA: 1\n\nx", &["A= 1"], "x"),
+            ("From : alice@a.example\nA: 1\n\nx", &["From= alice@a.example", "A= 1"], "x"),
+            ("A: 1\nFrom alice Fri\n\n", &["A= 1"], "From alice Fri\n\n"),
+            ("A: 1\r", &["A= 1"], ""),
+        ];
+        for (message, headers, body) in table {
+            let wanted = (headers.iter().map(ToString::to_string).collect(), (*body).to_owned());
+            assert_eq!(shape(message), wanted, "{message:?}");
+        }
+    }
+
+    #[test]
+    fn fields_are_found_by_name() {
+        let message = split_message(b"from : alice@a.example\nSubject: one\nSUBJECT\t: two\n\n");
+        assert_eq!(message.values("Subject").collect::<Vec<_>>(), [b" one", b" two"]);
+        assert_eq!(message.values("From").count(), 1);
+        assert_eq!(message.values("Fro").count(), 0);
+        assert_eq!(message.author().unwrap().to_string(), "alice@a.example");
+    }
+
+    /// Were any of this quadratic the test would not end well.
+    #[test]
+    fn messages_made_to_be_slow_are_read_at_once() {
+        const OCTETS: usize = 1 << 20;
+        for piece in [
+            "A:\n",
+            "A: 1\r\n ",
+            "\n",
+            " ",
+            "\r",
+            "a",
+            "a:",
+            ":",
+            "From ",
+            "From: \"",
+            "From: (\n ",
+            "Subject: x\n",
+        ] {
+            let text = piece.repeat(OCTETS / piece.len());
+            let message = split_message(text.as_bytes());
+            let _ = (message.author(), message.digest());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost(message in "(From [a ]{0,5}\n)?([A-B]:[a \t]{0,5}\r?\n( [a]{0,3}\n){0,2}){0,4}(\r?\n)?[a-b:\n ]{0,20}") {
+            let parts = split_message(message.as_bytes());
+            let mut rest = message.as_bytes().strip_prefix(parts.envelope_line).unwrap();
+            for header in &parts.headers {
+                rest = rest.strip_prefix(header.name).unwrap();
+                rest = &rest[rest.iter().position(|&b| b == b':').unwrap() + 1..];
+                rest = rest.strip_prefix(header.value).unwrap();
+                rest = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n")).unwrap_or(rest);
+            }
+            let separator = rest.strip_suffix(parts.body).unwrap();
+            prop_assert!(matches!(separator, b"" | b"\n" | b"\r\n"), "{:?}", separator);
+        }
+
+        #[test]
+        fn any_octets_are_a_message(octets: Vec<u8>) {
+            let message = split_message(&octets);
+            let _ = (message.author(), message.digest());
+        }
+    }
+}

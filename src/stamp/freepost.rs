@@ -138,3 +138,113 @@ fn is_label(label: &[u8]) -> bool {
     (1..=LABEL_CHARS_MAX).contains(&label.len())
         && label.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_'))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key() -> TokenKey {
+        TokenKey::new([1; 32])
+    }
+
+    fn bob() -> Address {
+        "bob@b.example".parse().unwrap()
+    }
+
+    #[test]
+    fn labels() {
+        let most = "a".repeat(LABEL_CHARS_MAX);
+        for (label, kept) in [
+            ("shop", "shop"),
+            ("Shop-1_x", "shop-1_x"),
+            ("news.letter", "news.letter"),
+            (".a", ".a"),
+            (&most, &most),
+        ] {
+            let made = Freepost::make(&key(), &bob(), label, 0).unwrap();
+            assert_eq!(made.label(), kept);
+            assert_eq!(Freepost::parse(&made.address().unwrap()), Some(made));
+        }
+        let over = "a".repeat(LABEL_CHARS_MAX + 1);
+        for bad in ["", "a b", "a+b", "a.", "a..b", "é", &over] {
+            assert_eq!(Freepost::make(&key(), &bob(), bad, 0), Err(FreepostError::Label), "{bad}");
+        }
+    }
+
+    #[test]
+    fn owners() {
+        let quoted = Address::parse(b"\"bob smith\"@b.example").unwrap();
+        assert_eq!(Freepost::make(&key(), &quoted, "shop", 0), Err(FreepostError::Owner));
+        let detailed: Address = "bob+x@b.example".parse().unwrap();
+        let made = Freepost::make(&key(), &detailed, "shop", 0).unwrap();
+        let read = Freepost::parse(&made.address().unwrap()).unwrap();
+        assert_eq!((read.owner(), read.label()), (&detailed, "shop"), "the label stands behind the last +");
+    }
+
+    #[test]
+    fn a_code_is_good_for_one_owner_one_label_and_one_day() {
+        let keys = [TokenKey::new([9; 32]), key()];
+        let made = Freepost::make(&key(), &bob(), "shop", 20_900).unwrap();
+        assert!(made.is_genuine(&keys));
+        assert!(!made.is_genuine(&keys[..1]) && !made.is_genuine(&[]));
+        let others = [
+            Freepost { owner: "carol@b.example".parse().unwrap(), ..made.clone() },
+            Freepost { owner: "bob@c.example".parse().unwrap(), ..made.clone() },
+            Freepost { label: "shops".into(), ..made.clone() },
+            Freepost { expiry_day: 0, ..made.clone() },
+            Freepost { expiry_day: 20_901, ..made.clone() },
+        ];
+        for other in others {
+            assert!(!other.is_genuine(&keys), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn it_ends_with_its_day() {
+        let made = Freepost::make(&key(), &bob(), "shop", 20_900).unwrap();
+        assert!(!made.has_expired(20_901 * DAY_S - 1));
+        assert!(made.has_expired(20_901 * DAY_S));
+        assert!(!Freepost::make(&key(), &bob(), "shop", 0).unwrap().has_expired(u64::MAX));
+    }
+
+    #[test]
+    fn addresses_of_another_form() {
+        let code = "aaaaaaaaaaaaaaaa";
+        assert!(Freepost::parse(&format!("bob+shop.{code}@b.example").parse().unwrap()).is_some());
+        for other in [
+            "bob@b.example".to_owned(),
+            "bob+shop@b.example".to_owned(),
+            format!("bob.{code}@b.example"),
+            format!("bob+{code}@b.example"),
+            format!("bob+shop{code}@b.example"),
+            format!("bob+shop.{code}a@b.example"),
+            format!("bob+sh!p.{code}@b.example"),
+            format!("+shop.{code}@b.example"),
+            format!("\"bob+shop.{code} \"@b.example"),
+            "bob+shop.aaaaaaaaaaaaaaa1@b.example".to_owned(),
+        ] {
+            assert_eq!(Freepost::parse(&other.parse().unwrap()), None, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(key: [u8; 32], label in "[a-z0-9_-]{1,24}", expiry_day: u16) {
+            let key = TokenKey::new(key);
+            let made = Freepost::make(&key, &bob(), &label, expiry_day).unwrap();
+            let address = made.address().unwrap().to_string().to_ascii_uppercase();
+            let read = Freepost::parse(&address.parse().unwrap()).unwrap();
+            prop_assert!(read.is_genuine(&[key]));
+            prop_assert_eq!((read.expiry_day(), read), (expiry_day, made));
+        }
+
+        #[test]
+        fn any_address_is_read_or_refused(local in "[a-z+.]{1,40}(\\+[a-z.]{0,9}\\.[a-z2-7]{15,17})?") {
+            if let Some(address) = Address::from_parts(local.as_bytes(), "b.example".parse().unwrap()) {
+                let _ = Freepost::parse(&address);
+            }
+        }
+    }
+}

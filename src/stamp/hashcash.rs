@@ -219,3 +219,176 @@ fn read_date(text: &[u8]) -> Option<u64> {
     let time = civil::DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
     time.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second().try_into().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// 2026-11-22 00:00:00 UTC.
+    const DAY: u64 = 1_795_305_600;
+
+    /// Made by the `hashcash` program 1.22.
+    const MADE: &str = "1:16:261122:bob@b.example::q+woiuh3ChwFmRHA:00000LWg";
+    const MADE_FOLDED: &str = " 1:16:261122:averyveryveryveryveryveryverylonglocalpartindeed@averyve\n\t\
+        ryveryverylongdomain.b.example::60Fiw1BhxmJD9WGN:00000000000000000000000\n\t\
+        000000000000000003SS";
+    const MADE_WITH_TIME: [&str; 2] = [
+        "1:12:2611221331:bob@b.example::pBIvitrKHgK/IbIE:0000000000000000000000000000000000000000000000PS",
+        "1:12:261122133143:bob@b.example::6il9Iza+3ZBwOlQ7:00000000000000000000000000000000000000000000D3",
+    ];
+    const MADE_WITH_EXTENSION: &str = "1:12:261122:x@b.example:a=1;b:sw+m/1Z3FkSfqoRH:001a7";
+
+    fn parse(text: &str) -> Hashcash {
+        Hashcash::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn stamps_of_the_program_count() {
+        assert_eq!(parse(MADE).check(b"bob@b.example", 16, DAY), Ok(()));
+        let long = b"averyveryveryveryveryveryverylonglocalpartindeed@averyveryveryverylongdomain.b.example";
+        assert_eq!(parse(MADE_FOLDED).check(long, 16, DAY), Ok(()));
+        assert_eq!(parse(&MADE_FOLDED.replace('\n', "\r\n")), parse(MADE_FOLDED));
+        for (text, date) in MADE_WITH_TIME.into_iter().zip([13 * 3600 + 31 * 60, 13 * 3600 + 31 * 60 + 43]) {
+            assert_eq!(parse(text).check(b"bob@b.example", 12, DAY), Ok(()));
+            assert_eq!(parse(text).date, DAY + date);
+        }
+        assert_eq!(parse(MADE_WITH_EXTENSION).check(b"x@b.example", 12, DAY), Ok(()));
+    }
+
+    #[test]
+    fn a_stamp_is_for_one_address_in_any_case() {
+        let stamp = parse(MADE);
+        assert_eq!(stamp.check(b"BOB@b.Example", 16, DAY), Ok(()));
+        for other in [&b"carol@b.example"[..], b"bob@b.exampl", b"", b"bob+x@b.example"] {
+            assert_eq!(stamp.check(other, 16, DAY), Err(WorkError::Resource));
+        }
+        let other_case = parse(&MADE.replace("bob@b.example", "Bob@B.example"));
+        assert_eq!(other_case.id(), stamp.id(), "the same stamp for the ledger");
+        assert_eq!(other_case.check(b"bob@b.example", 16, DAY), Err(WorkError::NotDone));
+        assert_ne!(parse(&MADE.replace("LWg", "LWG")).id(), stamp.id());
+    }
+
+    #[test]
+    fn bits_are_claimed_and_done() {
+        let stamp = parse(MADE);
+        assert_eq!(stamp.check(b"bob@b.example", 17, DAY), Err(WorkError::TooFewBits));
+        let boast = parse(&MADE.replacen("16", "160", 1));
+        assert_eq!(boast.check(b"bob@b.example", 16, DAY), Err(WorkError::NotDone));
+        assert_eq!(zero_bits(&[0, 0, 1]), 23);
+        assert_eq!(zero_bits(&[0x80]), 0);
+        assert_eq!(zero_bits(&[0; 20]), 160);
+    }
+
+    #[test]
+    fn dates_end_where_they_should() {
+        let stamp = parse(MADE);
+        for (now, verdict) in [
+            (DAY + AGE_MAX_S, Ok(())),
+            (DAY + AGE_MAX_S + 1, Err(WorkError::TooOld)),
+            (DAY - AHEAD_MAX_S, Ok(())),
+            (DAY - AHEAD_MAX_S - 1, Err(WorkError::TooEarly)),
+            (0, Err(WorkError::TooEarly)),
+            (u64::MAX, Err(WorkError::TooOld)),
+        ] {
+            assert_eq!(stamp.check(b"bob@b.example", 16, now), verdict, "{now}");
+        }
+        assert_eq!(u64::from(stamp.last_day()), (DAY + AGE_MAX_S) / DAY_S);
+    }
+
+    #[test]
+    fn dates_that_are_none() {
+        for (text, seconds) in
+            [("000101", 946_684_800), ("240229", 1_709_164_800), ("991231235959", 4_102_444_799)]
+        {
+            assert_eq!(read_date(text.as_bytes()), Some(seconds), "{text}");
+        }
+        for bad in [
+            "",
+            "2611",
+            "26112",
+            "2611221",
+            "26112213",
+            "261322",
+            "261100",
+            "250229",
+            "2611222400",
+            "261122235960",
+            "26-1-2",
+        ] {
+            assert_eq!(read_date(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn stamps_of_another_form() {
+        let long = format!("1:16:261122:{}::x:0", "a".repeat(STAMP_OCTETS_MAX));
+        for bad in [
+            "",
+            "1",
+            "0:261122:bob@b.example:x",
+            "2:16:261122:bob@b.example::x:0",
+            "1:16:261122:bob@b.example::x",
+            "1:16:261122:bob@b.example::x:0:0",
+            "1::261122:bob@b.example::x:0",
+            "1:-1:261122:bob@b.example::x:0",
+            "1:1000:261122:bob@b.example::x:0",
+            "1:16::bob@b.example::x:0",
+            "1:16:261122:::x:0",
+            "1:16:261122:bob@b.example::x:",
+            "1:16:261122:bob@b.example::x:\u{7}",
+            &long,
+        ] {
+            assert_eq!(Hashcash::parse(bad.as_bytes()), Err(WorkError::Form), "{bad:.60}");
+        }
+    }
+
+    #[test]
+    fn what_the_ledger_is_asked() {
+        let bob = "bob@b.example".parse().unwrap();
+        let candidate = parse(MADE).candidate(&bob, 16, DAY).unwrap();
+        assert_eq!((candidate.id, candidate.day, candidate.good), (parse(MADE).id(), 20_807, true));
+        assert!(!parse(MADE).candidate(&bob, 20, DAY).unwrap().good, "only a retry could count");
+        assert!(parse(MADE).candidate(&"carol@b.example".parse().unwrap(), 16, DAY).is_none());
+    }
+
+    #[test]
+    fn a_stamp_is_made_and_counts() {
+        let prefix = prefix("bob@b.example", 10, DAY + 5, &[7; 12]).unwrap();
+        assert_eq!(prefix, "1:10:261122:bob@b.example::BwcHBwcHBwcHBwcH:");
+        let made = search(&prefix, 10, 0..100_000).unwrap();
+        assert_eq!(parse(&made).check(b"bob@b.example", 10, DAY), Ok(()));
+        let counter = u64::from_str_radix(made.strip_prefix(&prefix).unwrap(), 16).unwrap();
+        assert_eq!(search(&prefix, 10, 0..counter), None, "it is the first");
+        assert_eq!(search(&prefix, 10, counter..counter + 1), Some(made));
+        for bad in ["", "a:b@b.example", "\"a b\"@b.example"] {
+            assert_eq!(super::prefix(bad, 10, DAY, &[7; 12]), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn counters_are_hexadecimal(counter: u64) {
+            let mut digits = [0; 16];
+            let wanted = format!("{counter:x}");
+            prop_assert_eq!(hex(counter, &mut digits), wanted.as_bytes());
+        }
+
+        #[test]
+        fn any_octets_are_read_or_refused(octets: Vec<u8>) {
+            if let Ok(stamp) = Hashcash::parse(&octets) {
+                let _ = (stamp.check(b"bob@b.example", 0, DAY), stamp.id());
+            }
+        }
+
+        #[test]
+        fn anything_between_colons_is_read_or_refused(parts in prop::collection::vec("[0-9a-z@.+ é\n]{0,12}", 4..=6)) {
+            let text = format!("1:{}", parts.join(":"));
+            if let Ok(stamp) = Hashcash::parse(text.as_bytes()) {
+                prop_assert!(!stamp.resource().is_empty());
+                let _ = stamp.check(b"bob@b.example", 0, DAY);
+            }
+        }
+    }
+}

@@ -204,3 +204,163 @@ impl Tags<'_> {
         self.0.get(name).map(|text| reader(text).ok_or(RecordError::Value(name))).transpose()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::stamp::SecretKey;
+
+    fn key() -> PublicKey {
+        SecretKey::from_seed(&[1; 32]).public()
+    }
+
+    #[test]
+    fn names() {
+        let office = "post.example".parse().unwrap();
+        assert_eq!(key_name(&"2026a.mail".parse().unwrap(), &office), "2026a.mail._postage.post.example");
+        assert_eq!(policy_name(&office), "_postage.post.example");
+    }
+
+    #[test]
+    fn a_key_is_written_as_it_is_read() {
+        let record = write_key(&key());
+        assert_eq!(record, format!("v=postage1; k=ed25519; p={}", key()));
+        assert_eq!(read_key(&[record]), Ok(key()));
+        assert_eq!(read_key(&[write_revoked_key()]), Err(RecordError::Revoked));
+    }
+
+    #[test]
+    fn only_records_of_ours_count() {
+        let good = write_key(&key());
+        let others = [
+            "v=spf1 -all",
+            "",
+            "V=postage1; k=rsa",
+            " v=postage1",
+            "v=postage10; p=x",
+            "v=postage2; p=x",
+            "postage1",
+        ];
+        for other in others {
+            assert_eq!(read_key(&[other, &good, other]), Ok(key()), "{other:?}");
+            assert_eq!(read_key(&[other]), Err(RecordError::None), "{other:?}");
+        }
+        for second in [good.as_str(), "v=postage1", "v=postage1; c=USD", "v=postage1;\t;", "v=postage1 "] {
+            assert_eq!(read_key(&[&good, second]), Err(RecordError::Several), "{second:?}");
+        }
+        assert_eq!(read_key::<&str>(&[]), Err(RecordError::None));
+    }
+
+    #[test]
+    fn keys_that_are_none() {
+        let key = key();
+        let small = "A".repeat(43);
+        let table: &[(&str, RecordError)] = &[
+            ("v=postage1; k=ed25519", RecordError::Missing("p")),
+            (&format!("v=postage1; p={key}"), RecordError::Missing("k")),
+            (&format!("v=postage1; k=rsa; p={key}"), RecordError::Value("k")),
+            (&format!("v=postage1; k=ed25519; p={key}="), RecordError::Value("p")),
+            (&format!("v=postage1; k=ed25519; p={small}"), RecordError::Value("p")),
+            (&format!("v=postage1;; k=ed25519; p={key}"), RecordError::TagList(TagListError::Empty)),
+            (
+                &format!("v=postage1; k=ed25519; p={key}; v=postage1"),
+                RecordError::TagList(TagListError::Twice("v".into())),
+            ),
+        ];
+        for (record, fault) in table {
+            assert_eq!(read_key(&[record]), Err(fault.clone()), "{record}");
+        }
+        let text = key.to_string();
+        let (front, back) = text.split_at(20);
+        assert_eq!(
+            read_key(&[format!("v=postage1; k=ed25519; t=x; p={front} {back};")]),
+            Ok(key),
+            "joined with a space"
+        );
+    }
+
+    #[test]
+    fn a_policy_is_written_as_it_is_read() {
+        let full =
+            "v=postage1; c=USD; n=2500; i=office.example,other.example; w=24; u=https://office.example/";
+        let policy = MailPolicy::read(&[full]).unwrap();
+        assert_eq!(
+            policy.offices.iter().map(Domain::as_str).collect::<Vec<_>>(),
+            ["office.example", "other.example"]
+        );
+        assert_eq!((policy.price.get(), policy.work_bits), (2500, Some(24)));
+        assert_eq!(policy.to_string(), full);
+        let least = "v=postage1; c=EUR; n=1; i=office.example";
+        assert_eq!(MailPolicy::read(&[least]).unwrap().to_string(), least);
+        let odd = MailPolicy::read(&["v=postage1;c=USD;n=1;i=b.example;w=0;u=https://b.example/a%3Bb;zz="])
+            .unwrap();
+        assert_eq!(odd.url.as_deref(), Some("https://b.example/a;b"));
+        assert!(odd.to_string().ends_with("u=https://b.example/a%3Bb"));
+        assert_eq!(odd.work_bits, None);
+    }
+
+    #[test]
+    fn policies_that_are_none() {
+        let table: &[(&str, RecordError)] = &[
+            ("c=USD; n=2500", RecordError::Missing("i")),
+            ("n=2500; i=b.example", RecordError::Missing("c")),
+            ("c=USD; i=b.example", RecordError::Missing("n")),
+            ("c=usd; n=2500; i=b.example", RecordError::Value("c")),
+            ("c=USD; n=0; i=b.example", RecordError::Value("n")),
+            ("c=USD; n=0.25c; i=b.example", RecordError::Value("n")),
+            ("c=USD; n=1; i=", RecordError::Value("i")),
+            ("c=USD; n=1; i=b.example,", RecordError::Value("i")),
+            ("c=USD; n=1; i=B.example", RecordError::Value("i")),
+            ("c=USD; n=1; i=b.example; w=161", RecordError::Value("w")),
+            ("c=USD; n=1; i=b.example; w=", RecordError::Value("w")),
+            ("c=USD; n=1; i=b.example; u=http://b.example/", RecordError::Value("u")),
+        ];
+        for (tags, fault) in table {
+            assert_eq!(MailPolicy::read(&[format!("v=postage1; {tags}")]), Err(fault.clone()), "{tags}");
+        }
+    }
+
+    #[test]
+    fn where_an_office_may_be() {
+        for good in [
+            "https://b.example/",
+            "https://b.example",
+            "https://b.example:8443/postage?x=1",
+            "http://localhost:8895",
+            "http://127.0.0.1:8895/",
+            "http://127.9.9.9",
+            "http://[::1]:8895/",
+        ] {
+            assert!(is_office_url(good), "{good}");
+        }
+        for bad in [
+            "",
+            "https://",
+            "https:///p",
+            "b.example",
+            "ftp://b.example/",
+            "http://b.example/",
+            "http://localhost.b.example/",
+            "http://127.0.0.1.b.example/",
+            "http://localhost@b.example/",
+            "https://b.example@c.example/",
+            "http://b.example#localhost",
+            "javascript:alert(1)",
+            "https://b.example/a b",
+            "https://b.example/\u{e9}",
+        ] {
+            assert!(!is_office_url(bad), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_read_or_refused(mut octets: Vec<u8>) {
+            octets.splice(0..0, *b"v=postage1;");
+            let _ = read_key(&[&octets]);
+            let _ = MailPolicy::read(&[&octets]);
+        }
+    }
+}

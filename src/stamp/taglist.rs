@@ -178,6 +178,21 @@ mod tests {
         }
     }
 
+    /// Were any of this quadratic the test would not end well.
+    #[test]
+    fn lists_made_to_be_slow_are_read_at_once() {
+        const TAGS: usize = 100_000;
+        let many: String = (0..TAGS).rev().map(|number| format!("a{number}={number};")).collect();
+        let list = TagList::parse(many.as_bytes(), &[]).unwrap();
+        assert_eq!(list.get("a99"), Some("99"));
+        let twice = many.clone() + "a0=";
+        assert_eq!(TagList::parse(twice.as_bytes(), &[]).unwrap_err(), TagListError::Twice("a0".into()));
+        for piece in [";", "=", " ", "a", "a=", "a=;", "p= a", "\r\n"] {
+            let text = format!("p={}", piece.repeat((1 << 20) / piece.len()));
+            let _ = TagList::parse(text.as_bytes(), &["p"]);
+        }
+    }
+
     #[test]
     fn numbers() {
         for (text, number) in [

@@ -134,3 +134,79 @@ pub(super) fn base32<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     BASE32_NOPAD.decode_mut(&text.to_ascii_uppercase(), &mut bytes).ok()?;
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bob() -> Address {
+        "bob@b.example".parse().unwrap()
+    }
+
+    #[test]
+    fn a_token_is_good_for_one_verb_one_recipient_and_one_letter() {
+        let keys = [TokenKey::new([1; 32])];
+        let verbs = [Verb::Wanted, Verb::Unwanted, Verb::LinkWanted, Verb::LinkUnwanted];
+        for verb in verbs {
+            let token = Token::make(&keys[0], verb, 7, &bob());
+            for other in verbs {
+                assert_eq!(token.is_genuine(&keys, other, &bob()), verb == other, "{verb:?} as {other:?}");
+            }
+            assert!(!token.is_genuine(&keys, verb, &"carol@b.example".parse().unwrap()));
+            assert!(!Token { number: 8, ..token }.is_genuine(&keys, verb, &bob()));
+        }
+    }
+
+    #[test]
+    fn every_key_checks_and_no_other() {
+        let (old, new) = (TokenKey::new([1; 32]), TokenKey::new([2; 32]));
+        let token = Token::make(&old, Verb::Wanted, 7, &bob());
+        assert!(token.is_genuine(&[new.clone(), old], Verb::Wanted, &bob()));
+        assert!(!token.is_genuine(&[new], Verb::Wanted, &bob()));
+        assert!(!token.is_genuine(&[], Verb::Wanted, &bob()));
+    }
+
+    #[test]
+    fn what_stands_behind_the_command_address() {
+        let text = Token::make(&TokenKey::new([1; 32]), Verb::Wanted, 7, &bob()).to_string();
+        assert_eq!(text.len(), TOKEN_CHARS);
+        let token = Token::parse(text.as_bytes()).unwrap();
+        for (detail, verb) in [
+            (format!("w.{text}"), Some(Verb::Wanted)),
+            (format!("W.{}", text.to_ascii_uppercase()), Some(Verb::Wanted)),
+            (format!("u.{text}"), Some(Verb::Unwanted)),
+            (format!("U.{text}"), Some(Verb::Unwanted)),
+            (format!("x.{text}"), None),
+            (format!("w{text}"), None),
+            (format!("w.{text}a"), None),
+            (format!("w.{}", &text[1..]), None),
+            (format!("w.{}1", &text[1..]), None),
+            (String::new(), None),
+        ] {
+            let read = Token::parse_detail(detail.as_bytes());
+            assert_eq!(read, verb.map(|verb| (verb, token)), "{detail}");
+        }
+    }
+
+    #[test]
+    fn a_key_does_not_show_itself() {
+        assert_eq!(format!("{:?}", TokenKey::new([65; 32])), "token key");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(number: u64, key: [u8; 32]) {
+            let token = Token::make(&TokenKey::new(key), Verb::Wanted, number, &bob());
+            prop_assert_eq!(Token::parse(token.to_string().as_bytes()), Some(token));
+            prop_assert_eq!(Token::parse(token.to_string().to_ascii_uppercase().as_bytes()), Some(token));
+        }
+
+        #[test]
+        fn any_octets_are_read_or_refused(octets: Vec<u8>) {
+            let _ = Token::parse(&octets);
+            let _ = Token::parse_detail(&octets);
+        }
+    }
+}
