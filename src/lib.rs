@@ -6,8 +6,11 @@
 //! `ledger` whether it is paid. Nothing on the right knows what stands left of it.
 
 pub mod address;
+pub mod checkup;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod demo;
 pub mod discovery;
 pub mod dns;
@@ -19,4 +22,5 @@ pub mod message;
 pub mod money;
 pub mod office;
 pub mod policy;
+pub mod service;
 pub mod stamp;

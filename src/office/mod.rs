@@ -33,7 +33,7 @@ use tower_http::timeout::TimeoutLayer;
 pub use limits::{Peer, Rate, Rates};
 pub use problem::Problem;
 pub use request::BODY_OCTETS_MAX;
-pub use serve::{BindError, Bound, bind, serve};
+pub use serve::{Listener, serve};
 
 use crate::{
     address::Domain,

@@ -87,7 +87,10 @@ impl From<LedgerError> for Problem {
                     "the office's ledger cannot answer now; send the same request again",
                 )
             },
-            LedgerError::Damaged(_) | LedgerError::Overflow | LedgerError::Short(_) => Self::new(
+            LedgerError::Damaged(_)
+            | LedgerError::Overflow
+            | LedgerError::Short(_)
+            | LedgerError::Invalid(_) => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the office's ledger did not do it; its postmaster has to look",
             ),

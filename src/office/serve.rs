@@ -25,7 +25,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener, UnixStream},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::{Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
@@ -51,16 +51,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The web server is another user; whoever reaches the directory may talk to the office, as all the world may.
 const SOCKET_MODE: u32 = 0o666;
 
-/// A listener cannot be bound.
-#[derive(Debug, thiserror::Error)]
-#[error("the office cannot listen on {address}: {error}")]
-pub struct BindError {
-    address: String,
-    error: io::Error,
-}
-
-/// A bound listener.
-pub enum Bound {
+/// A bound listener, not yet served.
+pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
     /// A unix socket; its file goes when this is dropped.
@@ -76,32 +68,42 @@ impl Drop for SocketFile {
     }
 }
 
-impl Bound {
+impl Listener {
+    /// Binds where the configuration says. A unix socket that a dead daemon left behind is replaced, one that answers
+    /// is not.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub async fn bind(listen: &ListenHttp) -> io::Result<Self> {
+        match listen {
+            ListenHttp::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
+            ListenHttp::Unix(path) => {
+                let listener = bind_unix(path).await?;
+                Ok(Self::Unix(listener, SocketFile(path.clone())))
+            }
+        }
+    }
+
     /// The address of a TCP listener: with the port the system chose, where 0 was asked.
     #[must_use]
-    pub fn tcp_address(&self) -> Option<SocketAddr> {
+    pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
             Self::Unix(..) => None,
         }
     }
+
+    async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Stream::Tcp(stream, peer)),
+            Self::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+        }
+    }
 }
 
-/// Binds where the configuration says. A unix socket that a dead daemon left behind is replaced, one that answers is not.
-///
-/// # Errors
-/// [`BindError`] naming the address.
-pub async fn bind(listen: &ListenHttp) -> Result<Bound, BindError> {
-    match listen {
-        ListenHttp::Tcp(address) => match TcpListener::bind(address).await {
-            Ok(listener) => Ok(Bound::Tcp(listener)),
-            Err(error) => Err(BindError { address: address.to_string(), error }),
-        },
-        ListenHttp::Unix(path) => match bind_unix(path).await {
-            Ok(listener) => Ok(Bound::Unix(listener, SocketFile(path.clone()))),
-            Err(error) => Err(BindError { address: format!("unix:{}", path.display()), error }),
-        },
-    }
+enum Stream {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
 }
 
 async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
@@ -119,7 +121,7 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
 
 /// Serves until `shutdown` is done; then takes no more connections, finishes the requests in hand within
 /// [`LAST_REQUEST_TIME`], and returns.
-pub async fn serve(bound: Bound, office: Arc<Office>, shutdown: impl Future<Output = ()>) {
+pub async fn serve(listener: Listener, office: Arc<Office>, shutdown: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let (closing, closed) = watch::channel(());
     let router = office.router();
@@ -128,7 +130,7 @@ pub async fn serve(bound: Bound, office: Arc<Office>, shutdown: impl Future<Outp
     loop {
         let accepted = async {
             let place = places.clone().acquire_owned().await.ok();
-            (accept(&bound).await, place)
+            (listener.accept().await, place)
         };
         let (stream, place) = tokio::select! {
             () = &mut shutdown => break,
@@ -152,21 +154,9 @@ pub async fn serve(bound: Bound, office: Arc<Office>, shutdown: impl Future<Outp
             }
         };
     }
-    drop(bound);
+    drop(listener);
     drop(closing);
     while connections.join_next().await.is_some() {}
-}
-
-enum Stream {
-    Tcp(tokio::net::TcpStream, SocketAddr),
-    Unix(UnixStream),
-}
-
-async fn accept(bound: &Bound) -> io::Result<Stream> {
-    match bound {
-        Bound::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Stream::Tcp(stream, peer)),
-        Bound::Unix(listener, _) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
-    }
 }
 
 /// One connection to its end, however the client behaves.
@@ -254,13 +244,13 @@ mod tests {
         let listen = ListenHttp::Unix(path.clone());
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "as after a crash");
-        let bound = bind(&listen).await.unwrap();
-        let error = bind(&listen).await.err().unwrap().to_string();
-        assert!(error.contains("office.sock") && error.contains("another process"), "{error}");
+        let bound = Listener::bind(&listen).await.unwrap();
+        let error = Listener::bind(&listen).await.err().unwrap().to_string();
+        assert!(error.contains("another process"), "{error}");
         drop(bound);
         assert!(!path.exists());
         std::fs::write(&path, "a file of someone else").unwrap();
-        assert!(bind(&listen).await.is_err());
+        assert!(Listener::bind(&listen).await.is_err());
         assert!(path.exists());
     }
 }
