@@ -16,6 +16,7 @@ mod known;
 mod ledger;
 mod mark;
 mod open;
+mod postfix;
 mod status;
 
 /// What a command ends with when it is not done (sysexits(3), and 1 for a "no").
@@ -151,6 +152,8 @@ enum Command {
     Key(key::Key),
     /// Is everything well? Says the line to type for each fault.
     Status,
+    /// The `postconf -e` lines that plug this configuration into Postfix.
+    Postfix,
     /// Tell the whole story on this machine in half a minute, on loopback and a temporary ledger.
     Demo {
         /// Behind a real Postfix, letters going in by SMTP (needs Postfix installed, and root).
@@ -200,6 +203,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Ledger(ledger) => ledger::run(&ledger, context),
         Command::Key(key) => key::run(&key, context),
         Command::Status => status::run(context),
+        Command::Postfix => postfix::run(context),
         Command::Demo { postfix } => crate::demo::run(postfix),
         Command::Completions(Completions { shell }) => {
             let mut script = Vec::new();
