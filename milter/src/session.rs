@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::command::Command;
 use crate::frame::{Frame, put};
 use crate::handler::Context;
-use crate::macros::{Macros, Stage};
+use crate::macros::Stage;
 use crate::negotiate::{self, Actions, Offer, Steps, Terms, Wanted};
 use crate::reply::Answer;
 use crate::text::SmtpReply;
@@ -52,7 +52,7 @@ impl Session {
         let terms = Terms { version: negotiate::MIN_VERSION, actions: Actions::NONE, steps: Steps::NONE };
         Session {
             wanted,
-            context: Context { macros: Macros::default(), terms },
+            context: Context::new(terms),
             state: State::Fresh,
             asked: None,
             undecided: false,

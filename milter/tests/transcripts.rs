@@ -1,7 +1,7 @@
 //! Conversations as Postfix 3.7 and Sendmail 8.17 hold them, and as they should not be held, replayed packet by
 //! packet through a session: which events come of each, and what is answered.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // a fault here fails the test, as it should
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)] // a fault here fails the test, as it should
 
 use std::sync::Arc;
 
