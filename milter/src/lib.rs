@@ -75,3 +75,8 @@ pub use pace::Limits;
 pub use server::{Address, Listen, Server, Summary, UnixListen};
 pub use text::{HeaderName, HeaderValue, QuarantineReason, SmtpReply};
 pub use verdict::{BodyReply, Delivery, RcptReply, Reply, Verdict};
+
+/// The README's examples, compiled with the tests.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
