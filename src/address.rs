@@ -136,6 +136,34 @@ impl Address {
         Self::from_parts(local, Domain::from_any(domain)?).ok_or_else(|| AddressError::Local(shown(given)))
     }
 
+    /// What an MTA might deliver although it is no address to us: a local part out of form is quoted, a missing or odd
+    /// domain is taken to be `default`. `None` for the null address.
+    #[must_use]
+    pub fn out_of_form(given: &[u8], default: &Domain) -> Option<Self> {
+        let given = without_source_route(given);
+        let (local, domain) = match given.iter().rposition(|&b| b == b'@') {
+            Some(at) => {
+                let (local, domain) = given.split_at(at);
+                let domain =
+                    std::str::from_utf8(domain.get(1..)?).ok().and_then(|d| Domain::from_any(d).ok());
+                (local, domain.unwrap_or_else(|| default.clone()))
+            }
+            None => (given, default.clone()),
+        };
+        if let Some(address) = Self::from_parts(local, domain.clone()) {
+            return Some(address);
+        }
+        let mut quoted = vec![b'"'];
+        for &b in local.iter().take(LOCAL_OCTETS_MAX - 2) {
+            match b {
+                0..=31 | 127 | b'"' | b'\\' => quoted.push(b'?'),
+                b => quoted.push(b),
+            }
+        }
+        quoted.push(b'"');
+        if local.is_empty() { None } else { Self::from_parts(&quoted, domain) }
+    }
+
     /// An address of a local part as written (quoted or not) and a domain; `None` when the local part is not well-formed.
     #[must_use]
     pub fn from_parts(local: &[u8], domain: Domain) -> Option<Self> {

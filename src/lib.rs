@@ -6,5 +6,16 @@
 //! `ledger` whether it is paid. Nothing on the right knows what stands left of it.
 
 pub mod address;
+pub mod clock;
+pub mod config;
+pub mod demo;
+pub mod discovery;
+pub mod dns;
+pub mod gate;
+pub mod identity;
+pub mod keys;
 pub mod ledger;
+pub mod message;
 pub mod money;
+pub mod policy;
+pub mod stamp;
