@@ -21,7 +21,7 @@ use crate::{
         Ledger,
         sqlite::{self, OpenError, Options, SqliteLedger},
     },
-    office::{self, Office},
+    office::{self, Office, Rates},
 };
 
 /// Connections of the MTA at a time: Postfix's default process limit is 100, a busy site's some thousands.
@@ -44,6 +44,9 @@ pub enum StartError {
     /// The milter's listeners.
     #[error(transparent)]
     Milter(#[from] BindError),
+    /// The office has no key, though one was made: somebody is at work in its directory.
+    #[error(transparent)]
+    OfficeSite(#[from] office::SiteError),
     /// The office's listener.
     #[error("[office] listen: {address}: {error}")]
     Office {
@@ -95,7 +98,14 @@ impl Daemon {
 
         let (stop, stopped) = watch::channel(false);
         let gate = Gate::new(site.clone(), ledger.clone());
-        let office = office_listener.as_ref().map(|_| Office::new(site.clone(), ledger.clone()));
+        let office = match &office_listener {
+            None => None,
+            Some(_) => Some(Office::new(
+                office::Site::new(&site.config, &site.keys)?,
+                ledger.clone(),
+                Rates::default(),
+            )),
+        };
         let office_task = office_listener
             .zip(office.clone())
             .map(|(listener, office)| tokio::spawn(office::serve(listener, office, until(stopped.clone()))));
@@ -130,10 +140,12 @@ impl Daemon {
         let old = self.gate.site();
         let waiting = waits_for_restart(&old.config, &config);
         let site = Arc::new(site(config, Missing::Make)?);
-        self.gate.reload(site.clone());
-        if let Some(office) = &self.office
-            && site.config.office.is_some()
-        {
+        let for_office = match (&self.office, &site.config.office) {
+            (Some(office), Some(_)) => Some((office, office::Site::new(&site.config, &site.keys)?)),
+            _ => None,
+        };
+        self.gate.reload(site);
+        if let Some((office, site)) = for_office {
             office.reload(site);
         }
         Ok(waiting)
