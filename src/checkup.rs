@@ -19,7 +19,7 @@ use crate::{
     config::{Config, IdentityCheck, LedgerUrl, Listen, ListenHttp},
     daemon::{self, Missing},
     gate::Site,
-    ledger::{Ledger as _, sqlite::SqliteLedger},
+    ledger::{Ledger as _, sqlite},
     stamp::records,
 };
 
@@ -121,7 +121,7 @@ fn clock() -> Result<String, String> {
 fn ledger_file(config: &Config) -> Result<String, String> {
     let LedgerUrl::Sqlite(path) = &config.ledger.url;
     if path.exists() {
-        return SqliteLedger::open_read_only(path, daemon::ledger_options(config))
+        return sqlite::open_read_only(path, daemon::ledger_options(config))
             .map(|_| format!("{} can be read", path.display()))
             .map_err(|e| e.to_string());
     }
@@ -226,9 +226,7 @@ async fn published(site: &Site) -> Vec<Check> {
     let mut checks = vec![];
     if let (Some(office), Some(key)) = (&site.config.office, site.keys.signing()) {
         let found = match site.discovery.office_key(&office.domain, &key.selector).await {
-            Ok(Ok(public)) if public.to_bytes() == key.public.to_bytes() => {
-                Ok("is what we sign with".into())
-            }
+            Ok(Ok(public)) if public.to_bytes() == key.public.to_bytes() => Ok("is what we sign with".into()),
             Ok(Ok(_)) => Err(format!("is another key than ours; {PUBLISH}")),
             Ok(Err(e)) => Err(format!("{e}; {PUBLISH}")),
             Err(e) => Err(format!("{e}; is [dns] right, and the name server up?")),
@@ -237,10 +235,8 @@ async fn published(site: &Site) -> Vec<Check> {
     }
     for domain in &site.config.gate.domains {
         let found = match site.discovery.policy(domain).await {
-            Ok(Ok(policy)) if policy.price == site.config.gate.price => {
-                Ok(format!("asks {}", policy.price))
-            }
-            Ok(Some(policy)) => {
+            Ok(Ok(policy)) if policy.price == site.config.gate.price => Ok(format!("asks {}", policy.price)),
+            Ok(Ok(policy)) => {
                 Err(format!("asks {}, the gate {}; {PUBLISH}", policy.price, site.config.gate.price))
             }
             Ok(Err(e)) => Err(format!("{e}; {PUBLISH}")),

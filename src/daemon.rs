@@ -3,7 +3,7 @@
 //! `farthingd` runs it for a site, `farthing demo` and the tests on loopback. Every listener is bound before
 //! anyone is told that it is ready; a stop finishes the mail in hand.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use farthing_milter::server::{
     Address, BindError, Limits, Listen as MilterListen, Server, Summary, UnixListen, group_number,
@@ -19,9 +19,9 @@ use crate::{
     keys::{self, KeyError},
     ledger::{
         Ledger,
-        sqlite::{OpenError, Options, SqliteLedger},
+        sqlite::{self, OpenError, Options, SqliteLedger},
     },
-    office::{self, Office},
+    office::{self, Office, Rates},
 };
 
 /// Connections of the MTA at a time: Postfix's default process limit is 100, a busy site's some thousands.
@@ -44,6 +44,9 @@ pub enum StartError {
     /// The milter's listeners.
     #[error(transparent)]
     Milter(#[from] BindError),
+    /// The office has no key, though one was made: somebody is at work in its directory.
+    #[error(transparent)]
+    OfficeSite(#[from] office::SiteError),
     /// The office's listener.
     #[error("[office] listen: {address}: {error}")]
     Office {
@@ -95,7 +98,14 @@ impl Daemon {
 
         let (stop, stopped) = watch::channel(false);
         let gate = Gate::new(site.clone(), ledger.clone());
-        let office = office_listener.as_ref().map(|_| Office::new(site.clone(), ledger.clone()));
+        let office = match &office_listener {
+            None => None,
+            Some(_) => Some(Office::new(
+                office::Site::new(&site.config, &site.keys)?,
+                ledger.clone(),
+                Rates::default(),
+            )),
+        };
         let office_task = office_listener
             .zip(office.clone())
             .map(|(listener, office)| tokio::spawn(office::serve(listener, office, until(stopped.clone()))));
@@ -130,10 +140,12 @@ impl Daemon {
         let old = self.gate.site();
         let waiting = waits_for_restart(&old.config, &config);
         let site = Arc::new(site(config, Missing::Make)?);
-        self.gate.reload(site.clone());
-        if let Some(office) = &self.office
-            && site.config.office.is_some()
-        {
+        let for_office = match (&self.office, &site.config.office) {
+            (Some(office), Some(_)) => Some((office, office::Site::new(&site.config, &site.keys)?)),
+            _ => None,
+        };
+        self.gate.reload(site);
+        if let Some((office, site)) = for_office {
             office.reload(site);
         }
         Ok(waiting)
@@ -186,16 +198,16 @@ pub fn site(config: Config, missing: Missing) -> Result<Site, StartError> {
 /// [`OpenError`].
 pub fn open_ledger(config: &Config) -> Result<SqliteLedger, OpenError> {
     let LedgerUrl::Sqlite(path) = &config.ledger.url;
-    SqliteLedger::open(path, ledger_options(config))
+    sqlite::open(path, ledger_options(config))
 }
 
 /// What the ledger is told of the configuration.
 #[must_use]
 pub fn ledger_options(config: &Config) -> Options {
     Options {
-        currency: config.ledger.currency,
         office: config.office.as_ref().map(|office| office.domain.clone()),
         refund_window_s: config.ledger.refund_window_s,
+        ..Options::new(config.ledger.currency)
     }
 }
 

@@ -6,8 +6,11 @@
 //! `ledger` whether it is paid. Nothing on the right knows what stands left of it.
 
 pub mod address;
+pub mod checkup;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod demo;
 pub mod discovery;
 pub mod dns;
@@ -17,5 +20,7 @@ pub mod keys;
 pub mod ledger;
 pub mod message;
 pub mod money;
+pub mod office;
 pub mod policy;
+pub mod service;
 pub mod stamp;

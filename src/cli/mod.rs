@@ -151,6 +151,12 @@ enum Command {
     Key(key::Key),
     /// Is everything well? Says the line to type for each fault.
     Status,
+    /// Tell the whole story on this machine in half a minute, on loopback and a temporary ledger.
+    Demo {
+        /// Behind a real Postfix, letters going in by SMTP (needs Postfix installed, and root).
+        #[arg(long)]
+        postfix: bool,
+    },
     /// Print a completion script for a shell.
     Completions(Completions),
 }
@@ -194,6 +200,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Ledger(ledger) => ledger::run(&ledger, context),
         Command::Key(key) => key::run(&key, context),
         Command::Status => status::run(context),
+        Command::Demo { postfix } => crate::demo::run(postfix),
         Command::Completions(Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "farthing", &mut script);
@@ -240,7 +247,7 @@ pub mod ids {
 #[must_use]
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING).set_header(header.to_vec());
+    table.load_style(comfy_table::presets::NOTHING).set_header(header.to_vec());
     table.add_rows(rows);
     let mut text: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
     if text.is_empty() {

@@ -27,7 +27,7 @@ impl From<LedgerError> for Failure {
         let exit = match error {
             LedgerError::QueueFull | LedgerError::Unavailable(_) => Exit::TempFail,
             LedgerError::Damaged(_) => Exit::Software,
-            LedgerError::Overflow => Exit::Data,
+            LedgerError::Overflow | LedgerError::Invalid(_) => Exit::Data,
             LedgerError::Short(_) => Exit::No,
         };
         Self::new(exit, error)

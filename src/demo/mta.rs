@@ -72,7 +72,11 @@ impl Mta for Direct<'_> {
             let value: Vec<u8> = value.iter().copied().filter(|&b| b != b'\r').collect();
             told = told.header(&String::from_utf8_lossy(header.name), value);
         }
-        let client = Client { host: b"client.example".to_vec(), address: ClientAddress::Ip(letter.from_ip), port: 4711 };
+        let client = Client {
+            host: b"client.example".to_vec(),
+            address: ClientAddress::Ip(letter.from_ip),
+            port: 4711,
+        };
         let outcome = self.site.block_on(async {
             let mut mta = MtaClient::connect(&self.site.milter(), FULL_OFFER, Manner::Postfix).await?;
             mta.greet(&client, "client.example").await?;
@@ -104,7 +108,9 @@ fn changed(letter: &MilterLetter, changes: &[Change]) -> Vec<(String, String)> {
         match change {
             Change::ChangeHeader(index, name, _) => {
                 let nth = usize::try_from(*index).unwrap_or(0).saturating_sub(1);
-                if let Some((_, value)) = fields.iter_mut().filter(|(n, _)| n.eq_ignore_ascii_case(name)).nth(nth) {
+                if let Some((_, value)) =
+                    fields.iter_mut().filter(|(n, _)| n.eq_ignore_ascii_case(name)).nth(nth)
+                {
                     *value = None;
                 }
             }

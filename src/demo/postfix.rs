@@ -46,10 +46,12 @@ impl Postfix {
         for (name, uid) in [("", 0), ("etc", 0), ("queue", 0), ("data", owner), ("mail", MAIL_UID)] {
             let path = postfix.directory.join(name);
             fs::create_dir(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-            chown(&path, Some(uid), None).map_err(|e| format!("--postfix needs root, as Postfix does: {e}"))?;
+            chown(&path, Some(uid), None)
+                .map_err(|e| format!("--postfix needs root, as Postfix does: {e}"))?;
         }
         let etc = postfix.directory.join("etc");
-        fs::write(etc.join("main.cf"), main_cf(&postfix.directory, &site.milter_path())).map_err(|e| e.to_string())?;
+        fs::write(etc.join("main.cf"), main_cf(&postfix.directory, &site.milter_path()))
+            .map_err(|e| e.to_string())?;
         fs::write(etc.join("master.cf"), master_cf(postfix.smtp.port())).map_err(|e| e.to_string())?;
         postfix.control("start")?;
         let end = Instant::now() + PATIENCE;
@@ -62,7 +64,10 @@ impl Postfix {
         Ok(postfix)
     }
 
-    fn connect(&self, from: Option<std::net::IpAddr>) -> Result<SmtpConnection, lettre::transport::smtp::Error> {
+    fn connect(
+        &self,
+        from: Option<std::net::IpAddr>,
+    ) -> Result<SmtpConnection, lettre::transport::smtp::Error> {
         let hello = ClientId::Domain("client.example".into());
         SmtpConnection::connect(self.smtp, Some(PATIENCE), &hello, None, from)
     }
@@ -98,7 +103,11 @@ impl Postfix {
             if let Some(path) = self.mailbox().into_iter().find(|path| !before.contains(path)) {
                 let letter = fs::read(&path).map_err(|e| e.to_string())?;
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_start().to_owned();
-                return Ok(split_message(&letter).headers.iter().map(|h| (text(h.name), text(h.value))).collect());
+                return Ok(split_message(&letter)
+                    .headers
+                    .iter()
+                    .map(|h| (text(h.name), text(h.value)))
+                    .collect());
             }
             if Instant::now() > end {
                 return Err(format!("Postfix took the letter and did not deliver it:\n{}", self.log()));

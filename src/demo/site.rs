@@ -35,9 +35,11 @@ pub struct Ran {
 impl Site {
     /// Writes a configuration, publishes DNS records, and starts the daemon in this process.
     pub fn start() -> Result<Self, String> {
-        let directory = tempfile::Builder::new().prefix("farthing-demo").tempdir().map_err(|e| e.to_string())?;
+        let directory =
+            tempfile::Builder::new().prefix("farthing-demo").tempdir().map_err(|e| e.to_string())?;
         // The MTA's own users must come through to the milter's socket.
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).map_err(|e| e.to_string())?;
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))
+            .map_err(|e| e.to_string())?;
         let zone = ZoneServer::start().map_err(|e| format!("no name server on loopback: {e}"))?;
         let office = free_address().map_err(|e| e.to_string())?;
         let path = directory.path().join("farthing.toml");
@@ -45,7 +47,8 @@ impl Site {
         // Alice's domain says that its mail comes from 127.0.0.1 alone; Mallory's computer is 127.0.0.66.
         zone.txt("a.example", "v=spf1 ip4:127.0.0.1 -all");
 
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| e.to_string())?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| e.to_string())?;
         let config = Config::load(&path).map_err(|e| e.to_string())?;
         let daemon = runtime.block_on(Daemon::start(config)).map_err(|e| e.to_string())?;
         Ok(Self { runtime, daemon: Some(daemon), zone, office, directory })
@@ -86,7 +89,8 @@ impl Site {
     /// Publishes what `farthing key dns` prints.
     pub fn publish(&self) -> Result<(), String> {
         let records = self.farthing(&["--json", "-c", &self.config_path(), "key", "dns"], b"")?;
-        let records: Vec<serde_json::Value> = serde_json::from_slice(&records.stdout).map_err(|e| e.to_string())?;
+        let records: Vec<serde_json::Value> =
+            serde_json::from_slice(&records.stdout).map_err(|e| e.to_string())?;
         for record in &records {
             if let (Some(name), Some(txt)) =
                 (record.get("name").and_then(|v| v.as_str()), record.get("txt").and_then(|v| v.as_str()))

@@ -50,8 +50,11 @@ impl Teller<'_> {
         self.narrator.step("Alice, a stranger, writes to Bob. His server asks for postage.")?;
         self.site.publish()?;
         let sent = self.send(ALICE_IP, ALICE, &message(ALICE, "Lunch?"))?;
-        let wanted = format!("postage of 0.25c required from new senders; see {}p/{BOB}", self.site.office_url());
-        expect(sent.reply.starts_with("550") && sent.reply.contains(&wanted), || format!("not refused: {}", sent.reply))
+        let wanted =
+            format!("postage of 0.25c required from new senders; see {}p/{BOB}", self.site.office_url());
+        expect(sent.reply.starts_with("550") && sent.reply.contains(&wanted), || {
+            format!("not refused: {}", sent.reply)
+        })
     }
 
     fn she_opens_a_wallet(&mut self) -> Result<String, String> {
@@ -63,7 +66,8 @@ impl Teller<'_> {
     }
 
     fn she_gets_money_and_buys(&mut self, account: &str) -> Result<(), String> {
-        self.narrator.step("The admin at b.example credits her account, and she buys two stamps for b.example.")?;
+        self.narrator
+            .step("The admin at b.example credits her account, and she buys two stamps for b.example.")?;
         self.type_as_admin(&["account", "credit", account, "1c", "--memo", "a gift"])?;
         let url = self.site.office_url();
         self.type_in(&["buy", "b.example", "--count", "2", "--office", &url], b"")?;
@@ -81,14 +85,18 @@ impl Teller<'_> {
     }
 
     fn it_is_delivered(&mut self, letter: &[u8]) -> Result<String, String> {
-        self.narrator.step("The letter is let in; the stamp is redeemed. The money waits in escrow for Bob's word.")?;
+        self.narrator
+            .step("The letter is let in; the stamp is redeemed. The money waits in escrow for Bob's word.")?;
         let sent = self.send(ALICE_IP, ALICE, letter)?;
         let status = self.show_fields(&sent)?;
-        expect(status.contains("result=paid") && status.contains("value=2500"), || format!("not paid: {status}"))?;
+        expect(status.contains("result=paid") && status.contains("value=2500"), || {
+            format!("not paid: {status}")
+        })?;
         expect(sent.values("Postage-Stamp").is_empty(), || "the stamp was left in the letter".into())?;
         self.balances(&[("stamps", PRICE), ("escrow:b.example", PRICE)])?;
         let wanted = sent.values(status::WANTED);
-        let token = wanted.first().and_then(|w| w.split("+w.").nth(1)?.split('@').next()).ok_or("no token")?;
+        let token =
+            wanted.first().and_then(|w| w.split("+w.").nth(1)?.split('@').next()).ok_or("no token")?;
         Ok(token.to_owned())
     }
 
@@ -181,7 +189,8 @@ impl Teller<'_> {
 
     fn balances(&self, wanted: &[(&str, i64)]) -> Result<(), String> {
         let config = self.site.config_path();
-        let value = self.site.farthing(&["--json", "-c", &config, "ledger", "balances"], b"")?.done()?.json()?;
+        let value =
+            self.site.farthing(&["--json", "-c", &config, "ledger", "balances"], b"")?.done()?.json()?;
         let all = value.get("balances").and_then(|b| b.as_object()).ok_or("no balances")?;
         let sum: i64 = all.values().filter_map(serde_json::Value::as_i64).sum();
         expect(sum == 0, || format!("the accounts sum to {sum}, not to zero: {value}"))?;
@@ -197,7 +206,9 @@ impl Teller<'_> {
 
 fn refused_for(sent: &Sent, word: &str) -> Result<(), String> {
     let said = format!("postage refused: {word};");
-    expect(sent.reply.starts_with("550") && sent.reply.contains(&said), || format!("not refused as {word}: {}", sent.reply))
+    expect(sent.reply.starts_with("550") && sent.reply.contains(&said), || {
+        format!("not refused as {word}: {}", sent.reply)
+    })
 }
 
 fn message(from: &str, subject: &str) -> Vec<u8> {

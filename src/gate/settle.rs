@@ -38,11 +38,15 @@ pub struct SettledParty {
 }
 
 impl Settled {
-    /// The verdict when nobody needs to ask the ledger.
+    /// The verdict when nobody needs to ask the ledger: no stamp could pay, or the letter is refused for the sake of
+    /// those who have none. Whose stamp is good is not named then.
     #[must_use]
     pub fn without_ledger(assessment: &Assessment, site: &Site) -> Self {
-        let classes =
-            assessment.parties.iter().map(|party| class_of(party, party.postage_without_ledger())).collect();
+        let class = |party: &Party| {
+            let good = party.postage.has_good();
+            class_of(party, if good { Postage::Paid } else { party.postage_without_ledger() })
+        };
+        let classes = assessment.parties.iter().map(class).collect();
         Self::of(assessment, site, classes, vec![])
     }
 
@@ -92,8 +96,7 @@ pub async fn settle(
     ledger: &dyn Ledger,
 ) -> Settled {
     if assessment.ledger_trouble {
-        let classes = assessment.parties.iter().map(|party| class_of(party, Postage::Trouble)).collect();
-        return Settled::of(&assessment, site, classes, vec![]);
+        return all_in_trouble(&assessment, site);
     }
     // At the best every pending one is paid; if even that lets nobody in, the ledger is left alone.
     let at_best: Vec<Class> = assessment
@@ -108,8 +111,13 @@ pub async fn settle(
     );
     let pending: Vec<usize> =
         (0..at_best.len()).filter(|&i| assessment.parties.get(i).is_some_and(pends)).collect();
-    let Some(digest) = letter.take_digest().filter(|_| !hopeless && !pending.is_empty()) else {
+    if hopeless || pending.is_empty() {
         return Settled::without_ledger(&assessment, site);
+    }
+    let Some(digest) = letter.take_digest() else {
+        // Nothing is let in as paid that was not redeemed.
+        tracing::error!("a letter with postage has no digest");
+        return all_in_trouble(&assessment, site);
     };
     let request = ledger::Letter {
         now: assessment.now,
@@ -147,16 +155,20 @@ pub async fn settle(
     Settled::of(&assessment, site, classes, paid)
 }
 
+fn all_in_trouble(assessment: &Assessment, site: &Site) -> Settled {
+    let classes = assessment.parties.iter().map(|party| class_of(party, Postage::Trouble)).collect();
+    Settled::of(assessment, site, classes, vec![])
+}
+
 fn postage_of(party: &Party, outcome: Option<&Outcome>) -> Postage {
     match outcome {
         None => Postage::Trouble,
         Some(Outcome::Stamp { .. }) => Postage::Paid,
         Some(Outcome::Work { .. }) => Postage::Work,
         Some(Outcome::TooOften) => Postage::Later,
-        Some(Outcome::Unpaid { stamps, work_used_up }) => {
-            let untouched = stamps.contains(&ledger::Ledgered::Untouched);
-            if untouched {
-                // His stamp is good; the letter is refused for another's sake.
+        Some(Outcome::Unpaid { stamps, work_used_up, work_untouched }) => {
+            if *work_untouched || stamps.contains(&ledger::Ledgered::Untouched) {
+                // His postage is good; the letter is refused for another's sake.
                 Postage::Paid
             } else if party.postage.key_trouble {
                 Postage::Trouble
