@@ -3,12 +3,12 @@
 mod support;
 
 use farthing_milter::client::Letter;
-use support::{
-    ALICE, ALICE_IP, BOB, CAROL, MALLORY_IP, Site, World, added, refusal, removed, result, text,
-};
+use support::{ALICE, ALICE_IP, BOB, CAROL, MALLORY_IP, Site, World, added, refusal, removed, result, text};
 
 fn letter() -> Letter {
-    Letter::new(ALICE, &[BOB], "Lunch?").header("Message-ID", "<1@a.example>").header("Date", "Mon, 02 Nov 2026 09:00:00 +0000")
+    Letter::new(ALICE, &[BOB], "Lunch?")
+        .header("Message-ID", "<1@a.example>")
+        .header("Date", "Mon, 02 Nov 2026 09:00:00 +0000")
 }
 
 fn stamped(value: &str) -> Letter {
@@ -131,7 +131,9 @@ fn wanted_gives_the_money_back_and_makes_the_sender_known() {
 
     let next = Letter::new(ALICE, &[BOB], "Thursday");
     assert_eq!(result(&world.send(&next)), "known");
-    assert!(refusal(&world.send_from(MALLORY_IP, &next)).contains("postage of 0.25c required from new senders"));
+    assert!(
+        refusal(&world.send_from(MALLORY_IP, &next)).contains("postage of 0.25c required from new senders")
+    );
     assert_eq!(result(&world.send_from(ALICE_IP, &next)), "known");
 
     world.json(&["unwanted", &stamps[0].id()]);
@@ -141,7 +143,9 @@ fn wanted_gives_the_money_back_and_makes_the_sender_known() {
 
 #[test]
 fn what_each_mode_does() {
-    for (mode, delivered, held) in [("observe", true, false), ("tag", true, false), ("hold", true, true), ("require", false, false)] {
+    for (mode, delivered, held) in
+        [("observe", true, false), ("tag", true, false), ("hold", true, true), ("require", false, false)]
+    {
         let world = World::start(&Site::mode(mode));
         let outcome = world.send(&letter());
         assert_eq!(outcome.is_delivered(), delivered, "{mode}");
@@ -149,7 +153,10 @@ fn what_each_mode_does() {
         if delivered {
             assert_eq!(result(&outcome), "unpaid");
             let invalid = world.send(&stamped("junk"));
-            assert_eq!(added(&invalid, "Postage-Status"), [format!("mx.b.example; result=invalid; reason=malformed; rcpt={BOB}")]);
+            assert_eq!(
+                added(&invalid, "Postage-Status"),
+                [format!("mx.b.example; result=invalid; reason=malformed; rcpt={BOB}")]
+            );
         }
     }
 }
@@ -196,7 +203,10 @@ fn blocked_mail_may_not_buy_its_way_in() {
     assert_eq!(refusal(&world.send(&stamped)), format!("550 5.7.1 <{BOB}>: not accepted"));
     assert_eq!(world.balance("escrow:b.example"), 0, "stamps stay untouched");
     let forged = refusal(&world.send_from(MALLORY_IP, &letter()));
-    assert!(forged.contains("postage of 0.25c required from new senders"), "who is not Alice hears what a stranger hears");
+    assert!(
+        forged.contains("postage of 0.25c required from new senders"),
+        "who is not Alice hears what a stranger hears"
+    );
 }
 
 #[test]
@@ -209,5 +219,9 @@ fn dns_that_fails_is_no_no() {
         refusal(&world.send(&letter())),
         format!("451 4.7.1 <{BOB}>: postage cannot be checked now; try again")
     );
-    assert_eq!(result(&world.send(&stamped(&stamps[0].to(BOB, ALICE)))), "paid", "a good stamp never waits for it");
+    assert_eq!(
+        result(&world.send(&stamped(&stamps[0].to(BOB, ALICE)))),
+        "paid",
+        "a good stamp never waits for it"
+    );
 }

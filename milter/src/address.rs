@@ -57,10 +57,18 @@ impl fmt::Debug for EnvelopeAddress<'_> {
 }
 
 /// The ESMTP arguments of MAIL or RCPT: `SIZE=1000`, `BODY=8BITMIME`, `SMTPUTF8` …
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default)]
 pub struct Args<'a> {
     bytes: &'a [u8],
 }
+
+impl PartialEq for Args<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Args<'_> {}
 
 impl<'a> Args<'a> {
     /// Takes the arguments as they stand in the packet: each ends in NUL, the last one's may be missing.

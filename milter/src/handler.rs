@@ -47,7 +47,7 @@ pub struct Peer {
 
 /// One for each MTA connection, and so for each SMTP session; several messages may come one after the other.
 ///
-/// Only [`Handler::mail`] begins a message. It ends with an answer that decides it ([`Reply::Accept`], [`Reply::Discard`],
+/// [`Handler::mail`] begins a message (for a filter that wants no MAIL, whatever comes first of it). It ends with an answer that decides it ([`Reply::Accept`], [`Reply::Discard`],
 /// [`Reply::Refuse`]), with the verdict of [`Handler::end_of_message`], or with [`Handler::abort`]. Nothing else can be relied on: Postfix
 /// says that a message is over only when it has something else to say, or never.
 ///

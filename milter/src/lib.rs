@@ -5,6 +5,9 @@ pub mod address;
 pub mod client;
 pub mod command;
 pub mod frame;
+#[cfg(feature = "client")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod handler;
 pub mod macros;
 pub mod negotiate;

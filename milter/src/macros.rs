@@ -139,6 +139,12 @@ impl Macros {
         }
     }
 
+    /// MAIL has come: forgets what is about a former message, but not what came just before MAIL.
+    pub(crate) fn begin_message(&mut self) {
+        let stages = Stage::ALL.into_iter().filter(|stage| stage.is_of_a_message() && *stage != Stage::Mail);
+        stages.for_each(|stage| self.clear_stage(stage));
+    }
+
     /// Forgets what is about one message.
     pub(crate) fn clear_message(&mut self) {
         Stage::ALL

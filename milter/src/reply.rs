@@ -223,8 +223,9 @@ pub enum Modification {
 impl Modification {
     /// Deletes the first `count` fields of this name, the last first: after a delete some MTAs count anew and
     /// others do not. Fields are counted whatever the case of their name.
-    pub fn remove_copies(name: &HeaderName, count: u32) -> impl Iterator<Item = Modification> {
-        (1..=count).rev().map(|index| Modification::DeleteHeader(index, name.clone()))
+    pub fn remove_copies(name: &HeaderName, count: u32) -> impl Iterator<Item = Modification> + use<> {
+        let name = name.clone();
+        (1..=count).rev().map(move |index| Modification::DeleteHeader(index, name.clone()))
     }
 
     /// What must have been agreed on for it.

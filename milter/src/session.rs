@@ -235,10 +235,16 @@ impl Session {
             stage == Stage::Mail || stage > Stage::Mail && stage != Stage::Unknown && !self.in_message();
         let aborts = match stage {
             Stage::Helo => self.end_message(),
-            // The macros that came just before are the new message's.
-            Stage::Mail => self.end_message_but_macros(),
+            Stage::Mail => {
+                self.context.macros.begin_message();
+                self.end_message_but_macros()
+            }
             _ => false,
         };
+        if stage != Stage::Unknown {
+            // What was said about an unknown command went with it.
+            self.context.macros.clear_stage(Stage::Unknown);
+        }
         match stage {
             Stage::Connect | Stage::Helo => self.state = State::Connected,
             Stage::Unknown => {}
@@ -257,7 +263,8 @@ impl Session {
         if let Command::Rcpt(recipient, _) = &command {
             if self.is_rejected_rcpt() {
                 self.put_if(owed, Answer::Continue);
-                return Event::RejectedRcpt(*recipient);
+                let decided = self.decisions.at(stage).is_some();
+                return if decided { Event::Nothing } else { Event::RejectedRcpt(*recipient) };
             }
             self.envelope.ask(*recipient);
         }

@@ -95,7 +95,7 @@ async fn pitfall_04_an_mta_that_does_not_allow_what_is_needed_is_hung_up_on() {
 
 #[tokio::test]
 async fn pitfall_15_skip_is_said_only_where_it_was_offered() {
-    for (offered, chunks) in [(FULL_OFFER.steps, 1), (FULL_OFFER.steps.without(Steps::SKIP), 1)] {
+    for offered in [FULL_OFFER.steps, FULL_OFFER.steps.without(Steps::SKIP)] {
         let plan = Plan { body: BodyReply::Skip, ..Plan::default().steps(Steps::SKIP) };
         let filter = Filter::start(plan);
         let offer = Offer { steps: offered, ..FULL_OFFER };
@@ -107,8 +107,8 @@ async fn pitfall_15_skip_is_said_only_where_it_was_offered() {
         }
         assert_eq!(
             filter.journal.count("BODY"),
-            2 * chunks,
-            "the rest is swallowed where it cannot be skipped"
+            2,
+            "one piece a message: the rest is swallowed where it cannot be skipped"
         );
     }
 }

@@ -249,15 +249,17 @@ impl KeptBody {
     }
 }
 
-/// The milter brings folded values with LF; DKIM wants them as they were sent.
+/// The milter brings folded values with LF; DKIM wants them as they were sent. A line break that folds nothing is no
+/// line break here: it could end the field and begin another.
 fn push_with_crlf(out: &mut Vec<u8>, value: &[u8]) {
-    let mut last = 0;
-    for &b in value {
-        if b == b'\n' && last != b'\r' {
-            out.push(b'\r');
-        }
-        out.push(b);
-        last = b;
+    let mut lines = value.split(|&b| b == b'\n');
+    let first = lines.next().unwrap_or_default();
+    out.extend_from_slice(first.strip_suffix(b"\r").unwrap_or(first));
+    for line in lines {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let folded = matches!(line.first(), Some(b' ' | b'\t'));
+        out.extend_from_slice(if folded { b"\r\n" } else { b" " });
+        out.extend_from_slice(line);
     }
 }
 
@@ -275,12 +277,15 @@ mod tests {
 
     #[test]
     fn the_message_is_rebuilt_as_it_was_sent() {
-        let mut letter = letter(&[("Subject", " a\n\tb"), ("X", "")]);
+        let mut letter = letter(&[("Subject", " a\n\tb"), ("X", ""), ("Y", " 1\nFrom: forged\r\n 2")]);
         letter.expect_body(true, Some(&BodyRoom::default()));
         letter.body(b"one\r\n");
         letter.body(b"two");
         assert!(letter.take_digest().is_some());
-        assert_eq!(letter.take_message().ok().unwrap().octets, b"Subject: a\r\n\tb\r\nX:\r\n\r\none\r\ntwo");
+        assert_eq!(
+            letter.take_message().ok().unwrap().octets,
+            b"Subject: a\r\n\tb\r\nX:\r\nY: 1 From: forged\r\n 2\r\n\r\none\r\ntwo"
+        );
     }
 
     #[test]

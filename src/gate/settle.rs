@@ -96,8 +96,7 @@ pub async fn settle(
     ledger: &dyn Ledger,
 ) -> Settled {
     if assessment.ledger_trouble {
-        let classes = assessment.parties.iter().map(|party| class_of(party, Postage::Trouble)).collect();
-        return Settled::of(&assessment, site, classes, vec![]);
+        return all_in_trouble(&assessment, site);
     }
     // At the best every pending one is paid; if even that lets nobody in, the ledger is left alone.
     let at_best: Vec<Class> = assessment
@@ -112,8 +111,13 @@ pub async fn settle(
     );
     let pending: Vec<usize> =
         (0..at_best.len()).filter(|&i| assessment.parties.get(i).is_some_and(pends)).collect();
-    let Some(digest) = letter.take_digest().filter(|_| !hopeless && !pending.is_empty()) else {
+    if hopeless || pending.is_empty() {
         return Settled::without_ledger(&assessment, site);
+    }
+    let Some(digest) = letter.take_digest() else {
+        // Nothing is let in as paid that was not redeemed.
+        tracing::error!("a letter with postage has no digest");
+        return all_in_trouble(&assessment, site);
     };
     let request = ledger::Letter {
         now: assessment.now,
@@ -149,6 +153,11 @@ pub async fn settle(
         }
     }
     Settled::of(&assessment, site, classes, paid)
+}
+
+fn all_in_trouble(assessment: &Assessment, site: &Site) -> Settled {
+    let classes = assessment.parties.iter().map(|party| class_of(party, Postage::Trouble)).collect();
+    Settled::of(assessment, site, classes, vec![])
 }
 
 fn postage_of(party: &Party, outcome: Option<&Outcome>) -> Postage {

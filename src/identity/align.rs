@@ -72,7 +72,8 @@ fn is_dmarc(record: &[u8]) -> bool {
     tags(record).next() == Some((b"v", b"DMARC1"))
 }
 
-fn tags(record: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+/// The tags of a DMARC or DKIM record, white space around names and values cut off; what is no tag is passed over.
+pub(super) fn tags(record: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     record.split(|&b| b == b';').filter_map(|tag| {
         let equals = tag.iter().position(|&b| b == b'=')?;
         Some((tag.get(..equals)?.trim_ascii(), tag.get(equals + 1..)?.trim_ascii()))
@@ -115,7 +116,8 @@ mod tests {
     #[test]
     fn what_a_dmarc_record_asks_for() {
         let (r, s) = (Mode::Relaxed, Mode::Strict);
-        let table: [(&[&str], Option<(Mode, Mode)>); 12] = [
+        type Row<'a> = (&'a [&'a str], Option<(Mode, Mode)>);
+        let table: &[Row<'_>] = &[
             (&[], None),
             (&["v=DMARC1; p=none"], Some((r, r))),
             (&["v=DMARC1; p=none; adkim=s"], Some((s, r))),
@@ -129,7 +131,7 @@ mod tests {
             (&["v=DMARC1; adkim=s", "v=DMARC1; aspf=s"], None),
             (&[""], None),
         ];
-        for (records, modes_of) in table {
+        for &(records, modes_of) in table {
             let want = modes_of.map(|(dkim, spf)| Modes { dkim, spf });
             assert_eq!(modes(records), want, "{records:?}");
         }

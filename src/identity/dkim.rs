@@ -15,8 +15,12 @@ use mail_auth::{
     dkim::Signature,
 };
 
-use super::align;
-use crate::{address::Domain, dns::Budget};
+use super::align::{self, tags};
+use crate::{
+    address::Domain,
+    dns::{Budget, Dns},
+    message::split_message,
+};
 
 /// Signatures checked in one letter. Honest mail has one to four; a list adds one more.
 pub const SIGNATURES_MAX: usize = 10;
@@ -59,27 +63,17 @@ impl<'b> Letter<'b> {
         Self { head, body }
     }
 
-    /// A whole message as it stands in a file: CRLF or LF, the first empty line ends its head.
+    /// The header fields, each line ended by CRLF; no empty line after them.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// A whole message as it stands in a file, CRLF or LF.
     #[must_use]
     pub fn from_message(message: &'b [u8]) -> Self {
-        let mut head = Vec::new();
-        let mut rest = message;
-        while let Some(end) = rest.iter().position(|&b| b == b'\n') {
-            let (line, after) = rest.split_at(end + 1);
-            rest = after;
-            let line = line.strip_suffix(b"\n").unwrap_or(line);
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if line.is_empty() {
-                return Self { head, body: rest };
-            }
-            head.extend_from_slice(line);
-            head.extend_from_slice(b"\r\n");
-        }
-        if !rest.is_empty() {
-            head.extend_from_slice(rest);
-            head.extend_from_slice(b"\r\n");
-        }
-        Self { head, body: b"" }
+        let message = split_message(message);
+        Self::from_fields(message.headers.iter().map(|field| (field.name, field.value)), message.body)
     }
 }
 
@@ -119,7 +113,7 @@ pub fn may_speak_for(value: &[u8], domain: &Domain) -> bool {
 /// Checks the signatures that could speak for one of these domains, those of the very domains first, until `enough`
 /// says of one that it is, or the budget is spent (what is left is then [`DkimResult::Trouble`]).
 pub(super) async fn check(
-    authenticator: &MessageAuthenticator,
+    dns: &Dns,
     letter: &Letter<'_>,
     domains: &[Domain],
     budget: &mut Budget,
@@ -138,11 +132,14 @@ pub(super) async fn check(
     let fields = std::mem::take(&mut message.headers);
     // The hashes made while reading are those of no body at all.
     message.body_hashes.clear();
+    let authenticator = dns.authenticator();
     let mut findings = Vec::new();
     for (domain, mut header) in candidates {
         // Neither failure reports nor third-party signatures are for us: no questions about them.
         header.header.r = false;
         header.header.atps = None;
+        // The key is asked for under the very name that is compared with the author's.
+        header.header.d = domain.to_string();
         hash_body(&mut message, &header.header, letter.body);
         message.headers = covered(&fields, &header.header.h);
         let mut finding = DkimFinding {
@@ -152,15 +149,8 @@ pub(super) async fn check(
             result: DkimResult::Trouble("no time left to fetch its key".to_owned()),
         };
         message.dkim_headers = vec![header];
-        if let Some(outputs) = budget.spend(authenticator.verify_dkim(&message)).await {
-            finding.result = match outputs.iter().find(|o| o.signature().is_some()).map(|o| o.result()) {
-                Some(Verdict::Pass) => DkimResult::Good,
-                Some(Verdict::TempError(e)) => DkimResult::Trouble(e.to_string()),
-                Some(Verdict::Neutral(e) | Verdict::Fail(e) | Verdict::PermError(e)) => {
-                    DkimResult::Bad(e.to_string())
-                }
-                Some(Verdict::None) | None => DkimResult::Bad("not verified".to_owned()),
-            };
+        if let Some(result) = budget.spend(verify(dns, &authenticator, &message, &finding)).await {
+            finding.result = result;
         }
         let stop = enough(&finding);
         findings.push(finding);
@@ -169,6 +159,43 @@ pub(super) async fn check(
         }
     }
     findings
+}
+
+/// Verifies the one signature in a message.
+async fn verify(
+    dns: &Dns,
+    authenticator: &MessageAuthenticator,
+    message: &AuthenticatedMessage<'_>,
+    finding: &DkimFinding,
+) -> DkimResult {
+    let outputs = authenticator.verify_dkim(message).await;
+    match outputs.iter().find(|output| output.signature().is_some()).map(|output| output.result()) {
+        Some(Verdict::Pass) => {}
+        Some(Verdict::TempError(e)) => return DkimResult::Trouble(e.to_string()),
+        Some(Verdict::Neutral(e) | Verdict::Fail(e) | Verdict::PermError(e)) => {
+            return DkimResult::Bad(e.to_string());
+        }
+        Some(Verdict::None) | None => return DkimResult::Bad("not verified".to_owned()),
+    }
+    // mail-auth does not look at what a key is for. The record has just come, so this asks the cache.
+    match dns.txt(&format!("{}._domainkey.{}", finding.selector, finding.domain)).await {
+        Ok(records) if records.iter().all(|record| is_for_mail(record)) => DkimResult::Good,
+        Ok(_) => DkimResult::Bad("its key is not for mail or not for SHA-256".to_owned()),
+        Err(trouble) => DkimResult::Trouble(trouble.to_string()),
+    }
+}
+
+/// Whether a key record allows mail (`s=`) and SHA-256 (`h=`), as it does when it says nothing (RFC 6376 §3.6.1).
+fn is_for_mail(record: &[u8]) -> bool {
+    let allows = |list: &[u8], items: &[&[u8]]| {
+        list.split(|&b| b == b':')
+            .any(|item| items.iter().any(|want| item.trim_ascii().eq_ignore_ascii_case(want)))
+    };
+    tags(record).all(|(name, value)| match name {
+        b"s" => allows(value, &[b"*", b"email"]),
+        b"h" => allows(value, &[b"sha256"]),
+        _ => true,
+    })
 }
 
 type SignatureField<'x> = Header<'x, Signature>;

@@ -16,8 +16,8 @@ use crate::{
     dns::{Budget, Dns, DnsTrouble},
 };
 use align::{Mode, Modes};
-use dkim::{DkimFinding, DkimResult, Letter};
-use spf::{Envelope, SpfFinding, SpfResult};
+pub use dkim::{DkimFinding, DkimResult, Letter};
+pub use spf::{Envelope, SpfFinding, SpfResult};
 
 /// All waiting for DNS on behalf of one letter. A mail server waits for its milter half a minute and more, but a
 /// session kept waiting is one that others cannot have.
@@ -134,7 +134,7 @@ impl Inquiry {
         domains: &[Domain],
         enough: impl FnMut(&DkimFinding) -> bool + Send,
     ) -> Vec<DkimFinding> {
-        dkim::check(&self.dns.authenticator(), letter, domains, &mut self.budget, enough).await
+        dkim::check(&self.dns, letter, domains, &mut self.budget, enough).await
     }
 
     async fn conclude(&mut self, author: &Domain, findings: &[DkimFinding]) -> Authentication {
@@ -226,3 +226,6 @@ async fn modes(dns: &Dns, author: &Domain) -> Result<Modes, DnsTrouble> {
         _ => Ok(Modes::default()),
     }
 }
+
+#[cfg(test)]
+mod tests;

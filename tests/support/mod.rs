@@ -103,7 +103,9 @@ impl World {
     pub fn configure(&self, site: &Site) {
         let office = if site.office {
             let address = self.office;
-            format!("[office]\ndomain = \"b.example\"\nlisten = \"{address}\"\nurl = \"http://{address}/\"\nkeys = \"keys\"\n")
+            format!(
+                "[office]\ndomain = \"b.example\"\nlisten = \"{address}\"\nurl = \"http://{address}/\"\nkeys = \"keys\"\n"
+            )
         } else {
             String::new()
         };
@@ -275,7 +277,11 @@ impl World {
                 ledger.credit(account, "credit", cost, "", now).await.unwrap();
                 let stamps = part
                     .iter()
-                    .map(|b| OrderedStamp { id: b.stamp.terms.id, holder: b.stamp.terms.holder, signature: b.stamp.signature })
+                    .map(|b| OrderedStamp {
+                        id: b.stamp.terms.id,
+                        holder: b.stamp.terms.holder,
+                        signature: b.stamp.signature,
+                    })
                     .collect();
                 let order = Order {
                     now,
@@ -371,7 +377,9 @@ pub fn added(outcome: &Outcome, name: &str) -> Vec<String> {
         .changes
         .iter()
         .filter_map(|change| match change {
-            Change::InsertHeader(0, n, value) if n == name => Some(String::from_utf8_lossy(value).trim_start().to_owned()),
+            Change::InsertHeader(0, n, value) if n == name => {
+                Some(String::from_utf8_lossy(value).trim_start().to_owned())
+            }
             _ => None,
         })
         .collect();

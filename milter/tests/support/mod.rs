@@ -2,4 +2,5 @@
 
 pub mod filter;
 pub mod postfix;
+pub mod process;
 pub mod smtp;

@@ -39,16 +39,10 @@ impl std::fmt::Display for SmtpAnswer {
 impl Smtp {
     /// Connects and reads the greeting.
     pub fn connect(address: SocketAddr) -> Smtp {
-        Smtp::try_connect(address).unwrap_or_else(|error| panic!("no SMTP at {address}: {error}"))
-    }
-
-    /// As [`Smtp::connect`], with an error in place of a panic.
-    pub fn try_connect(address: SocketAddr) -> io::Result<Smtp> {
-        let (mut smtp, greeting) = Smtp::open(address)?;
-        match greeting.code {
-            220 => Ok(smtp),
-            _ => Err(io::Error::other(format!("greeted with {greeting}; {}", smtp.read().text()))),
-        }
+        let (smtp, greeting) =
+            Smtp::open(address).unwrap_or_else(|error| panic!("no SMTP at {address}: {error}"));
+        assert_eq!(greeting.code, 220, "greeted with {greeting}");
+        smtp
     }
 
     /// Connects and gives the greeting, whatever it is.

@@ -62,6 +62,13 @@ impl Names {
         self.accounts.clear();
         self.offices.clear();
     }
+
+    fn remember_account(&mut self, name: &str, id: i64) {
+        if self.accounts.len() >= ACCOUNTS_REMEMBERED {
+            self.accounts.clear();
+        }
+        self.accounts.insert(name.into(), id);
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -111,40 +118,53 @@ impl<'c> Batch<'c> {
         self.names.forget();
     }
 
-    /// The number of the account of that name, which is made when there is none.
-    pub fn account(&mut self, name: &str) -> Result<i64, Fail> {
+    /// The number of the account of that name, if there is one.
+    fn find_account(&mut self, name: &str) -> Result<Option<i64>, Fail> {
         if let Some(id) = self.names.accounts.get(name) {
-            return Ok(*id);
+            return Ok(Some(*id));
         }
-        let id = number_of(
-            self.conn,
-            name,
-            "SELECT id FROM account WHERE name = ?1",
-            "INSERT INTO account (name) VALUES (?1)",
-        )?;
-        if self.names.accounts.len() >= ACCOUNTS_REMEMBERED {
-            self.names.accounts.clear();
+        let mut find = self.conn.prepare_cached("SELECT id FROM account WHERE name = ?1")?;
+        let found = find.query_row([name], |row| row.get(0)).optional()?;
+        if let Some(id) = found {
+            self.names.remember_account(name, id);
         }
-        self.names.accounts.insert(name.into(), id);
+        Ok(found)
+    }
+
+    /// The number of the account of that name, which is made when there is none.
+    fn account(&mut self, name: &str) -> Result<i64, Fail> {
+        if let Some(id) = self.find_account(name)? {
+            return Ok(id);
+        }
+        let id = self.conn.prepare_cached("INSERT INTO account (name) VALUES (?1)")?.insert([name])?;
+        self.names.remember_account(name, id);
         Ok(id)
     }
 
+    /// The number of the office of that name, which is made when there is none.
     fn office(&mut self, name: &str) -> Result<i64, Fail> {
         if let Some(id) = self.names.offices.get(name) {
             return Ok(*id);
         }
-        let id = number_of(
-            self.conn,
-            name,
-            "SELECT id FROM office WHERE name = ?1",
-            "INSERT INTO office (name) VALUES (?1)",
-        )?;
+        let mut find = self.conn.prepare_cached("SELECT id FROM office WHERE name = ?1")?;
+        let id = match find.query_row([name], |row| row.get(0)).optional()? {
+            Some(id) => id,
+            None => self.conn.prepare_cached("INSERT INTO office (name) VALUES (?1)")?.insert([name])?,
+        };
         self.names.offices.insert(name.into(), id);
         Ok(id)
     }
 
-    /// The balance now, with what earlier requests of the batch did.
-    pub fn balance(&mut self, account: i64) -> Result<i64, Fail> {
+    /// The balance now, with what earlier requests of the batch did; zero for an account that is not there,
+    /// and asking does not make it: anybody may ask in the name of a new key.
+    pub fn balance_of(&mut self, name: &str) -> Result<i64, Fail> {
+        match self.find_account(name)? {
+            Some(account) => self.balance(account),
+            None => Ok(0),
+        }
+    }
+
+    fn balance(&mut self, account: i64) -> Result<i64, Fail> {
         self.entry_of(account).map(|balance| balance.is)
     }
 
@@ -206,14 +226,34 @@ impl<'c> Batch<'c> {
         Ok(seq)
     }
 
-    /// Takes an order into the chain, after its entry.
-    pub fn note_order(&mut self, row: &OrderRow<'_>) {
+    /// Writes the order of the entry just made.
+    pub fn enter_order(&mut self, seq: i64, row: &OrderRow<'_>) -> Result<(), Fail> {
+        let account = self.account(row.account)?;
+        let mut insert = self.conn.prepare_cached(
+            "INSERT INTO orders (seq, account, audience, value, expiry, selector, stamps)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?;
+        insert.execute(params![
+            seq,
+            account,
+            row.audience,
+            row.value,
+            row.expiry,
+            row.selector,
+            row.stamps
+        ])?;
         self.tally.rows.order(row);
+        Ok(())
     }
 
-    /// Takes a stamp of that order into the chain.
-    pub fn note_sold(&mut self, row: &SoldRow<'_>) {
+    /// Writes a stamp of that order. The unique key refuses an id that is sold.
+    pub fn enter_sold(&mut self, seq: i64, row: &SoldRow<'_>) -> Result<(), Fail> {
+        let mut insert = self
+            .conn
+            .prepare_cached("INSERT INTO sold (id, order_seq, holder, signature) VALUES (?1, ?2, ?3, ?4)")?;
+        insert.execute(params![row.id, seq, row.holder, row.signature])?;
         self.tally.rows.sold(row);
+        Ok(())
     }
 
     /// Writes a redemption and moves its money. The unique key refuses a stamp that is spent.
@@ -313,14 +353,6 @@ impl<'c> Batch<'c> {
 /// Whether an account may owe: money comes in by them (DESIGN.md "The books").
 pub(super) fn may_be_negative(account: &str) -> bool {
     account == "grants" || account.starts_with("funding:") || account.starts_with("office:")
-}
-
-fn number_of(conn: &Connection, name: &str, select: &str, insert: &str) -> Result<i64, Fail> {
-    let found = conn.prepare_cached(select)?.query_row([name], |row| row.get(0)).optional()?;
-    match found {
-        Some(id) => Ok(id),
-        None => Ok(conn.prepare_cached(insert)?.insert([name])?),
-    }
 }
 
 /// A refusal that leaves no trace, with what the account holds.

@@ -307,10 +307,11 @@ impl Ledger for SqliteLedger {
     }
 
     async fn close(&self) {
+        // The writer last: whoever closes the file last puts the log into it and takes the log away.
+        self.readers.close();
         if let Some(writer) = &self.writer {
             writer.queue.close();
             writer.ended().await;
         }
-        self.readers.close();
     }
 }

@@ -49,7 +49,8 @@ pub(super) struct Place {
 pub(super) struct Live {
     pub conn: Connection,
     file: FileId,
-    log: Option<FileId>,
+    /// The write-ahead log and its index, once they are there.
+    beside: [Option<FileId>; 2],
 }
 
 /// What stays the same when a file is renamed, and differs for another file of the same name.
@@ -75,7 +76,7 @@ impl Place {
         let standing = schema::standing(&conn)?;
         schema::require_current(&conn, &standing, &self.path, self.currency)
             .map_err(|e| Fail::Storage(LedgerError::Unavailable(e.to_string())))?;
-        let live = Live { conn, file, log: FileId::of(&self.log_path()).ok() };
+        let live = Live { conn, file, beside: self.beside() };
         self.require_same(&live)?;
         Ok(live)
     }
@@ -85,7 +86,7 @@ impl Place {
         let conn = match role {
             // Nobody has a log-less WAL database open, so nothing can change under the onlooker but by a
             // program that starts in this very moment; and SQLite makes no files beside it.
-            Role::Onlooker if !self.log_path().exists() => Connection::open_with_flags(
+            Role::Onlooker if !self.path_with("-wal").exists() => Connection::open_with_flags(
                 self.immutable_uri(),
                 OpenFlags::SQLITE_OPEN_READ_ONLY
                     | OpenFlags::SQLITE_OPEN_URI
@@ -118,23 +119,38 @@ impl Place {
     /// be lost, and what is read there is old.
     pub fn require_same(&self, live: &Live) -> Result<(), Fail> {
         let now = FileId::of(&self.path).map_err(|e| self.gone(&e))?;
-        let log_now = live.log.map(|log| (log, FileId::of(&self.log_path()).ok()));
-        let same_log = log_now.is_none_or(|(was, now)| now == Some(was));
-        if now == live.file && same_log {
+        let beside = live.beside.iter().zip(self.beside());
+        if now == live.file && beside.into_iter().all(|(was, is)| was.is_none() || *was == is) {
             return Ok(());
         }
         let words = format!("{} was replaced while it was in use", self.path.display());
         Err(Fail::Storage(LedgerError::Unavailable(words)))
     }
 
+    /// Before a connection that fails [`Self::require_same`] is given up: if somebody deleted the log or its index
+    /// and left the file, what was committed is still in this connection's hands. Moves it into the file.
+    pub fn rescue(&self, live: &Live) {
+        let file_is_there = FileId::of(&self.path).is_ok_and(|now| now == live.file);
+        let others = live.beside.iter().zip(self.beside()).any(|(was, is)| is.is_some() && *was != is);
+        if file_is_there && !others {
+            tracing::error!(path = %self.path.display(), "the ledger's log was deleted while it was in use");
+            // Whether it worked shows at the next connection, which reads what is there.
+            let _ = live.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        }
+    }
+
+    fn beside(&self) -> [Option<FileId>; 2] {
+        ["-wal", "-shm"].map(|suffix| FileId::of(&self.path_with(suffix)).ok())
+    }
+
     fn gone(&self, error: &io::Error) -> Fail {
         Fail::Storage(LedgerError::Unavailable(format!("{}: {error}", self.path.display())))
     }
 
-    /// SQLite's write-ahead log, which stands beside the file.
-    fn log_path(&self) -> PathBuf {
+    /// A file that SQLite keeps beside the ledger.
+    fn path_with(&self, suffix: &str) -> PathBuf {
         let mut name = OsString::from(&self.path);
-        name.push("-wal");
+        name.push(suffix);
         PathBuf::from(name)
     }
 

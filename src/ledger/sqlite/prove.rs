@@ -10,7 +10,7 @@ use rusqlite::{
     fallible_streaming_iterator::FallibleStreamingIterator,
 };
 
-use super::{batch::may_be_negative, fail::Fail};
+use super::{batch::may_be_negative, fail::Fail, schema};
 use crate::ledger::{
     Proof,
     chain::{EntryRow, Head, OrderRow, RedeemedRow, SoldRow},
@@ -46,6 +46,9 @@ pub(super) fn prove(conn: &Connection) -> Result<Proof, Fail> {
 
 /// Torn pages, rows missing from an index, keys twice, references into nothing.
 fn ask_sqlite(conn: &Connection, prover: &mut Prover) -> Result<(), Fail> {
+    for name in schema::deviations(conn)? {
+        prover.fault(format!("{name} is not as this program made it: tables or keys were changed by hand"));
+    }
     let mut check = conn.prepare(&format!("PRAGMA integrity_check({SQLITE_FAULTS_MAX})"))?;
     let mut rows = check.query([])?;
     while let Some(row) = rows.next()? {

@@ -1,6 +1,7 @@
 //! Whether a file is a ledger, of which schema and currency; making one, and bringing an old one up to date.
 
 use std::{
+    collections::HashSet,
     fs::{self, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt,
@@ -12,8 +13,11 @@ use std::{
 use refinery::{Migration, Runner};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::place::{Place, Role};
-use crate::money::Currency;
+use super::{
+    fail::Fail,
+    place::{Place, Role},
+};
+use crate::{ledger::LedgerError, money::Currency};
 
 /// `PRAGMA application_id` of a ledger: "FRTG".
 const APPLICATION_ID: i64 = 0x4652_5447;
@@ -136,14 +140,14 @@ pub(super) fn require_current(
         Standing::Ledger(found) if found < known => return Err(OpenError::Older { path, found, known }),
         Standing::Ledger(_) => {}
     }
-    let found: Option<String> = conn
-        .query_row("SELECT value FROM facts WHERE name = 'currency'", [], |row| row.get(0))
-        .optional()
-        .map_err(|e| sqlite_error(&path, &e))?;
-    match found {
+    match currency_of(conn).map_err(|e| sqlite_error(&path, &e))? {
         Some(found) if found == currency.as_str() => Ok(()),
         found => Err(OpenError::Currency { path, found: found.unwrap_or_default(), asked: currency }),
     }
+}
+
+fn currency_of(conn: &Connection) -> rusqlite::Result<Option<String>> {
+    conn.query_row("SELECT value FROM facts WHERE name = 'currency'", [], |row| row.get(0)).optional()
 }
 
 /// Makes the ledger when there is none, and brings an older one up to date. Two processes may do it at once.
@@ -167,7 +171,10 @@ pub(super) fn prepare(place: &Place) -> Result<(), OpenError> {
             thread::sleep(Duration::from_millis(MIGRATION_PAUSE_MS));
         }
     }
-    if standing(&conn).map_err(fault)? == Standing::Ledger(newest_schema()) {
+    // Noted once, by whoever made the tables; or now, if he did not live to do it.
+    if standing(&conn).map_err(fault)? == Standing::Ledger(newest_schema())
+        && currency_of(&conn).map_err(fault)?.is_none()
+    {
         conn.execute(
             "INSERT INTO facts (name, value) VALUES ('currency', ?1) ON CONFLICT DO NOTHING",
             [place.currency.as_str()],
@@ -178,6 +185,26 @@ pub(super) fn prepare(place: &Place) -> Result<(), OpenError> {
     require_current(&conn, &now, &place.path, place.currency)
 }
 
+/// Names of tables, indices and triggers that are not those of a ledger as this program makes it: without its
+/// unique keys a ledger could hold a stamp twice.
+pub(super) fn deviations(conn: &Connection) -> Result<Vec<String>, Fail> {
+    let mut fresh = Connection::open_in_memory()?;
+    run_migrations(&mut fresh).map_err(|words| Fail::Storage(LedgerError::Unavailable(words)))?;
+    let (mut should, mut is) = (objects(&fresh)?, objects(conn)?);
+    should.retain(|object| !is.remove(object));
+    let mut names: Vec<_> = should.into_iter().chain(is).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
+fn objects(conn: &Connection) -> Result<HashSet<(String, Option<String>)>, Fail> {
+    // SQLite's own tables (sqlite_stat1) come and go.
+    let mut all = conn.prepare("SELECT name, sql FROM sqlite_schema WHERE tbl_name NOT GLOB 'sqlite_*'")?;
+    let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 fn migrate(conn: &mut Connection) -> Result<(), String> {
     // The log survives the process; a change of mode needs the file to itself for a moment.
     let mode: String =
@@ -185,6 +212,10 @@ fn migrate(conn: &mut Connection) -> Result<(), String> {
     if mode != "wal" {
         return Err(format!("SQLite keeps journal mode {mode} there; the ledger needs a local file system"));
     }
+    run_migrations(conn)
+}
+
+fn run_migrations(conn: &mut Connection) -> Result<(), String> {
     let migrations: Result<Vec<_>, _> =
         MIGRATIONS.iter().map(|(name, sql)| Migration::unapplied(name, sql)).collect();
     let migrations = migrations.map_err(|e| e.to_string())?;

@@ -9,7 +9,8 @@ use super::{
 use crate::{
     address::Domain,
     ledger::{
-        AccountKey, AccountState, Entry, ORDER_STAMPS_MAX, Order, OrderedStamp, Sale, SoldStamp, StampId,
+        AccountKey, AccountState, Entry, LedgerError, ORDER_STAMPS_MAX, Order, OrderedStamp, Sale, SoldStamp,
+        StampId,
         chain::{OrderRow, SoldRow},
     },
     money::Micros,
@@ -40,57 +41,34 @@ pub(super) fn sell(batch: &mut Batch<'_>, order: &Order) -> Result<Sale, Fail> {
             return Ok(Sale::SomeSold);
         }
     }
-    let Some(price) = order.value.checked_mul(stamps.len() as u64) else { return Err(Fail::overflow()) };
-    let name = account_name(&order.account);
-    let account = batch.account(&name)?;
-    let Some(left) = Micros::from_signed(batch.balance(account)?).and_then(|b| b.checked_sub(price)) else {
-        return Ok(Sale::Short(Micros::from_signed(batch.balance(account)?).unwrap_or_default()));
+    let Some(price) = order.value.checked_mul(stamps.len() as u64) else {
+        return Err(Fail::Refused(LedgerError::Overflow));
     };
+    let account = account_name(&order.account);
+    let balance = amount(batch.balance_of(&account)?)?;
+    let Some(left) = balance.checked_sub(price) else { return Ok(Sale::Short(balance)) };
     let seq = batch.enter(&NewEntry {
         time: stored_time(order.now),
         kind: "sell",
-        debit: &name,
+        debit: &account,
         credit: STAMPS,
         amount: price,
         memo: "",
         redeemed: None,
     })?;
-    enter_order(batch, order, &name, account, seq, &stamps)?;
-    Ok(Sale::Sold(left))
-}
-
-fn enter_order(
-    batch: &mut Batch<'_>,
-    order: &Order,
-    name: &str,
-    account: i64,
-    seq: i64,
-    stamps: &[&OrderedStamp],
-) -> Result<(), Fail> {
     let row = OrderRow {
-        account: name,
+        account: &account,
         audience: order.audience.as_str(),
         value: order.value.signed(),
         expiry: stored_time(order.expiry),
         selector: &order.selector,
         stamps: i64::try_from(stamps.len()).unwrap_or(i64::MAX),
     };
-    batch
-        .conn
-        .prepare_cached(
-            "INSERT INTO orders (seq, account, audience, value, expiry, selector, stamps)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?
-        .execute(params![seq, account, row.audience, row.value, row.expiry, row.selector, row.stamps])?;
-    batch.note_order(&row);
-    let mut insert = batch
-        .conn
-        .prepare_cached("INSERT INTO sold (id, order_seq, holder, signature) VALUES (?1, ?2, ?3, ?4)")?;
-    for stamp in stamps {
-        insert.execute(params![stamp.id, seq, stamp.holder, stamp.signature])?;
-        batch.note_sold(&SoldRow { id: &stamp.id, holder: &stamp.holder, signature: &stamp.signature });
+    batch.enter_order(seq, &row)?;
+    for OrderedStamp { id, holder, signature } in stamps {
+        batch.enter_sold(seq, &SoldRow { id, holder, signature })?;
     }
-    Ok(())
+    Ok(Sale::Sold(left))
 }
 
 /// The stamps of these ids, in order.
@@ -137,8 +115,7 @@ pub(super) fn credit(batch: &mut Batch<'_>, funding: &Funding) -> Result<Micros,
 /// Moves money from the account back to its source; returns the new balance.
 pub(super) fn debit(batch: &mut Batch<'_>, funding: &Funding) -> Result<Micros, Fail> {
     let name = account_name(&funding.key);
-    let account = batch.account(&name)?;
-    let balance = batch.balance(account)?;
+    let balance = batch.balance_of(&name)?;
     if balance < funding.amount.signed() {
         return Err(short_of(balance));
     }
@@ -164,8 +141,7 @@ fn move_funds(
         memo: &funding.memo,
         redeemed: None,
     })?;
-    let account = batch.account(&account_name(&funding.key))?;
-    amount(batch.balance(account)?)
+    amount(batch.balance_of(&account_name(&funding.key))?)
 }
 
 const STATE: &str = "SELECT a.name, a.balance, (SELECT sum(o.value * (o.stamps - o.redeemed)) FROM orders o
@@ -200,15 +176,15 @@ fn read_state(row: &Row<'_>) -> Result<AccountState, Fail> {
 
 /// The newest entries of an account, newest first.
 pub(super) fn entries(conn: &Connection, key: &AccountKey, count_max: u32) -> Result<Vec<Entry>, Fail> {
+    // Two indices merged from their ends: what is read is what is told, however long the account's history.
     let mut find = conn.prepare_cached(
-        "SELECT time, kind, amount, memo FROM (
-             SELECT seq, time, kind, amount, memo FROM journal WHERE credit = (SELECT id FROM account WHERE name = ?1)
-             UNION ALL
-             SELECT seq, time, kind, -amount, memo FROM journal WHERE debit = (SELECT id FROM account WHERE name = ?1))
+        "SELECT seq, time, kind, amount, memo FROM journal WHERE credit = (SELECT id FROM account WHERE name = ?1)
+         UNION ALL
+         SELECT seq, time, kind, -amount, memo FROM journal WHERE debit = (SELECT id FROM account WHERE name = ?1)
          ORDER BY seq DESC LIMIT ?2",
     )?;
     let rows = find.query_map(params![account_name(key), count_max], |row| {
-        Ok(Entry { time: read_time(row.get(0)?), kind: row.get(1)?, amount: row.get(2)?, memo: row.get(3)? })
+        Ok(Entry { time: read_time(row.get(1)?), kind: row.get(2)?, amount: row.get(3)?, memo: row.get(4)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -36,8 +36,14 @@ impl Writer {
     pub fn start(place: Place, site: Arc<Site>, live: Live) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let (running, ended) = watch::channel(());
-        let mut worker =
-            Worker { queue: Arc::clone(&queue), place, site, live: Some(live), names: Names::default() };
+        let mut worker = Worker {
+            queue: Arc::clone(&queue),
+            place,
+            site,
+            live: Some(live),
+            names: Names::default(),
+            trouble: None,
+        };
         thread::Builder::new().name("ledger-writer".into()).spawn(move || {
             worker.run();
             drop(running);
@@ -65,6 +71,8 @@ struct Worker {
     site: Arc<Site>,
     live: Option<Live>,
     names: Names,
+    /// The trouble that was logged and is not over.
+    trouble: Option<String>,
 }
 
 /// What became of each request of a batch that was committed.
@@ -86,6 +94,9 @@ impl Worker {
     fn answer(&mut self, jobs: Vec<Box<dyn Job>>, written: Result<Results, Fail>) {
         let fail = match written {
             Ok(results) => {
+                if self.trouble.take().is_some() {
+                    tracing::info!(path = %self.place.path.display(), "the ledger is written again");
+                }
                 for (job, result) in jobs.into_iter().zip(results) {
                     job.answer(result);
                 }
@@ -102,7 +113,12 @@ impl Worker {
             _ => self.live = None,
         }
         let error = fail.into_error();
-        tracing::error!(%error, requests = jobs.len(), "the ledger was not written");
+        let words = error.to_string();
+        // Once, not for every letter that has to wait.
+        if self.trouble.as_ref() != Some(&words) {
+            tracing::error!(%error, path = %self.place.path.display(), "the ledger is not written");
+            self.trouble = Some(words);
+        }
         for job in jobs {
             job.answer(Err(error.clone()));
         }
@@ -126,13 +142,12 @@ impl Worker {
 
     /// Makes sure there is a connection, and that it is to the ledger of that name.
     fn connect(&mut self) -> Result<(), Fail> {
-        if self.live.as_ref().is_some_and(|live| self.place.require_same(live).is_err()) {
-            self.live = None;
+        if let Some(live) = self.live.take_if(|live| self.place.require_same(live).is_err()) {
+            self.place.rescue(&live);
         }
         if self.live.is_none() {
             self.names.forget();
             self.live = Some(self.place.connect(Role::Writer)?);
-            tracing::info!(path = %self.place.path.display(), "the ledger is open again");
         }
         Ok(())
     }
