@@ -282,7 +282,13 @@ mod tests {
 
     #[test]
     fn where_an_office_may_be_reached() {
-        for url in ["https://b.example", "https://b.example/post", "http://127.0.0.1:8895/", "http://localhost:1/x/", "http://[::1]:8895"] {
+        for url in [
+            "https://b.example",
+            "https://b.example/post",
+            "http://127.0.0.1:8895/",
+            "http://localhost:1/x/",
+            "http://[::1]:8895",
+        ] {
             let client = OfficeClient::new(url).unwrap();
             assert!(client.url().ends_with('/') && client.url().starts_with(url), "{url}");
         }

@@ -256,12 +256,15 @@ mod tests {
             stamp(4, 2500, NOW + 3_600),
             stamp(5, 100, NOW - 1),
         ]);
-        let mut take = |least| {
-            wallet.take(&b, Micros::new(least).unwrap(), NOW).map(|stamp| stamp.terms.id[0])
-        };
+        let mut take =
+            |least| wallet.take(&b, Micros::new(least).unwrap(), NOW).map(|stamp| stamp.terms.id[0]);
         assert_eq!(take(3000), Some(1));
         assert_eq!(take(3000), None);
-        assert_eq!((take(0), take(0), take(0)), (Some(3), Some(2), None), "the others have too little time left");
+        assert_eq!(
+            (take(0), take(0), take(0)),
+            (Some(3), Some(2), None),
+            "the others have too little time left"
+        );
         let other: Domain = "c.example".parse().unwrap();
         assert!(contents(vec![stamp(1, 1, NOW + DAY)]).take(&other, Micros::ZERO, NOW).is_none());
     }

@@ -22,11 +22,11 @@ pub use contents::{Held, KnownOffice, OpenOrder};
 pub use file::FileError;
 
 use crate::{
-    address::Address,
+    address::{Address, Domain},
     clock::unix_now,
     ledger::AccountKey,
     office::wire::AccountAnswer,
-    stamp::sign::CancelError,
+    stamp::{SecretKey, sign::CancelError},
 };
 use contents::Contents;
 use file::WalletFile;
@@ -139,17 +139,28 @@ impl Wallet {
         &self.contents.orders
     }
 
-    /// What this wallet's account holds at an office.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn balance(&self, client: &OfficeClient, office: &Description) -> Result<AccountAnswer, ClientError> {
-        client.account(&office.office, &self.contents.seed.account())
+    /// Who can ask for balances when the wallet is closed again, so that nobody waits for an office meanwhile.
+    #[must_use]
+    pub fn teller(&self) -> Teller {
+        Teller(self.contents.seed.account())
     }
 
     fn save(&mut self) -> Result<(), WalletError> {
         self.contents.tidy(unix_now());
         Ok(self.file.replace(&serialized(&self.contents)?)?)
+    }
+}
+
+/// The account's key, to ask what the account holds.
+pub struct Teller(SecretKey);
+
+impl Teller {
+    /// What the account holds at an office.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn balance(&self, client: &OfficeClient, office: &Domain) -> Result<AccountAnswer, ClientError> {
+        client.account(office, &self.0)
     }
 }
 
