@@ -239,7 +239,12 @@ mod the_example_letters {
         let bytes = letter("stamped.eml");
         let message = split_message(&bytes);
         let value = message.values("Postage-Stamp").next().unwrap();
-        assert_eq!(CancelledStamp::parse(value), Ok(made.clone()), "it should be:\n{}", made.to_field_value());
+        assert_eq!(
+            CancelledStamp::parse(value),
+            Ok(made.clone()),
+            "it should be:\n{}",
+            made.to_field_value()
+        );
         let asked = asked(&recipient, &author);
         check(value, &asked, |_| Some(office().public()), |_| Ok(())).unwrap();
         let key = data_encoding::BASE64URL_NOPAD.encode(&office().public().to_bytes());
