@@ -26,7 +26,7 @@ fn lines(config: &Config) -> Vec<String> {
         let milter = match listen {
             Listen::Inet(address) => format!("inet:{address}"),
             Listen::Unix(path) => match path.strip_prefix(CHROOT) {
-                // Relative paths are looked up below the queue directory, chroot or not.
+                // Without a `/`, Postfix looks below its queue directory, whether locked in there or not.
                 Ok(inside) => format!("unix:{}", inside.display()),
                 Err(_) => {
                     lines.push(format!(
