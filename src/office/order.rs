@@ -37,9 +37,9 @@ pub async fn sell(
     let site = office.site();
     let call = signed_call(request, &site, unix_now()).await?;
     let body = serde_json::from_slice(&call.body)
-        .map_err(|e| office.limits().account(call.account, 0).err().unwrap_or_else(|| e.into()))?;
+        .map_err(|e| office.counters().account(call.account, 0).err().unwrap_or_else(|| e.into()))?;
     let wanted = Wanted::of(call.account, body);
-    office.limits().account(call.account, wanted.as_ref().map_or(0, |w| w.stamps.len()))?;
+    office.counters().account(call.account, wanted.as_ref().map_or(0, |w| w.stamps.len()))?;
     let wanted = wanted?;
 
     let ledger = office.ledger();

@@ -106,7 +106,10 @@ mod tests {
     fn what_a_wallet_of_today_derives_a_later_one_must_derive_too() {
         let office: Domain = "a.example".parse().unwrap();
         assert_eq!(seed(7).account().public().to_string(), "HjpDS1sUwV1g8maR4GapOkKFZ8fu-KtN9lenDEYuH4o");
-        assert_eq!(seed(7).holder(&office, &[1; 16]).public().to_string(), "b_mUtzd9PgfdkQabgLMCg2Vkq6IUuA_dHw2dLA1aDBE");
+        assert_eq!(
+            seed(7).holder(&office, &[1; 16]).public().to_string(),
+            "b_mUtzd9PgfdkQabgLMCg2Vkq6IUuA_dHw2dLA1aDBE"
+        );
     }
 
     #[test]
