@@ -102,7 +102,7 @@ impl<L: Ledger> Marker<'_, L> {
                 Failure::new(Exit::No, "that token names no letter of this site; copy all 32 characters")
             })?,
             Some(Id::Stamp(office, id)) => MarkTarget::Stamp(office, id),
-            Some(Id::MessageId(hash)) => MarkTarget::MessageId(hash, self.recipient_of_message_id()?),
+            Some(Id::Message(hash)) => MarkTarget::MessageId(hash, self.recipient_of_message_id()?),
             None => {
                 return Err(Failure::new(
                     Exit::Data,
@@ -144,7 +144,7 @@ impl<L: Ledger> Marker<'_, L> {
             ));
         };
         let target = MarkTarget::MessageId(message_id_hash(message_id), self.recipient_of_message_id()?);
-        self.mark(&String::from_utf8_lossy(message_id).trim().to_owned(), target, mark).await
+        self.mark(String::from_utf8_lossy(message_id).trim(), target, mark).await
     }
 
     /// The letter a token names, if it is one of ours. Its MAC covers the recipient, whom the ledger knows.
@@ -174,7 +174,7 @@ impl<L: Ledger> Marker<'_, L> {
 enum Id {
     Token(Token),
     Stamp(Option<Domain>, StampId),
-    MessageId([u8; 16]),
+    Message([u8; 16]),
 }
 
 /// What kind of id a text is. Tokens may stand in the address or link they came in.
@@ -186,7 +186,7 @@ fn read_id(text: &str) -> Option<Id> {
         return Some(Id::Token(token));
     }
     if text.contains('@') || text.starts_with('<') {
-        return Some(Id::MessageId(message_id_hash(text.as_bytes())));
+        return Some(Id::Message(message_id_hash(text.as_bytes())));
     }
     let (office, id) = match text.split_once('/') {
         Some((office, id)) => (Some(Domain::from_any(office).ok()?), id),
@@ -248,7 +248,7 @@ mod tests {
         assert!(matches!(read_id("HCg35w7TlOudJrnzCsj-Qg"), Some(Id::Stamp(None, _))));
         assert!(matches!(read_id("-Cg35w7TlOudJrnzCsj-Qg"), Some(Id::Stamp(None, _))));
         assert!(matches!(read_id("b.example/HCg35w7TlOudJrnzCsj-Qg"), Some(Id::Stamp(Some(_), _))));
-        assert!(matches!(read_id("<a/b@c.example>"), Some(Id::MessageId(_))));
+        assert!(matches!(read_id("<a/b@c.example>"), Some(Id::Message(_))));
         assert!(read_id("nonsense").is_none());
         assert!(read_id("").is_none());
     }

@@ -23,6 +23,7 @@ mod ledger;
 mod mark;
 mod market;
 mod open;
+mod postfix;
 mod price;
 mod stamp;
 mod status;
@@ -200,6 +201,8 @@ enum Command {
     Key(key::Key),
     /// Is everything well? Says the line to type for each fault.
     Status,
+    /// The `postconf -e` lines that plug this configuration into Postfix.
+    Postfix,
     /// Tell the whole story on this machine in half a minute, on loopback and a temporary ledger.
     Demo {
         /// Behind a real Postfix, letters going in by SMTP (needs Postfix installed, and root).
@@ -254,6 +257,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Ledger(ledger) => ledger::run(&ledger, context),
         Command::Key(key) => key::run(&key, context),
         Command::Status => status::run(context),
+        Command::Postfix => postfix::run(context),
         Command::Demo { postfix } => crate::demo::run(postfix),
         Command::Completions(Completions { shell }) => {
             let mut script = Vec::new();
