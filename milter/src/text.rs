@@ -80,7 +80,8 @@ impl SmtpReply {
     }
 
     /// A reply of this crate's own for trouble that passes; `line` is fit by its making.
-    pub(crate) fn trouble(line: &'static str) -> SmtpReply {
+    #[must_use]
+    pub fn trouble(line: &'static str) -> SmtpReply {
         debug_assert_eq!(check_line(line), Ok(()));
         SmtpReply { code: 451, enhanced: "4.3.0".into(), lines: vec![line.into()] }
     }

@@ -1,0 +1,248 @@
+//! Is everything well? What `farthingd --check` looks at before a start and `farthing status` beside a running daemon.
+//!
+//! Looks only: binds, makes and changes nothing. Every fault says the line to type.
+
+use std::{
+    net::{SocketAddr, TcpStream},
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        net::UnixStream,
+    },
+    path::Path,
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use crate::{
+    clock::unix_now,
+    config::{Config, IdentityCheck, LedgerUrl, Listen, ListenHttp},
+    daemon::{self, Missing},
+    gate::Site,
+    ledger::{Ledger as _, sqlite},
+    stamp::records,
+};
+
+/// How long a listener may take to accept.
+const CONNECT_TIME: Duration = Duration::from_secs(2);
+/// 2026-01-01: a clock before it is wrong, for this program is younger.
+const CLOCK_LEAST_S: u64 = 1_767_225_600;
+
+/// One thing looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// What.
+    pub name: String,
+    /// Whether it is well.
+    pub ok: bool,
+    /// How it is, and when it is not well what to type.
+    pub detail: String,
+}
+
+impl Check {
+    fn of(name: impl Into<String>, found: Result<String, String>) -> Self {
+        let ok = found.is_ok();
+        Self { name: name.into(), ok, detail: found.unwrap_or_else(|fault| fault) }
+    }
+}
+
+/// What is asked for and not carried out by this version; said at the start and by `--check`.
+#[must_use]
+pub fn notes(config: &Config) -> Vec<String> {
+    let mut notes = vec![];
+    if config.identity.check == IdentityCheck::Results {
+        notes.push("[identity] check = \"results\" is not carried out by this version: nobody counts as authenticated".into());
+    }
+    if !config.gate.relays.is_empty() {
+        notes.push("[gate] relays is not carried out by this version: mail through them does not authenticate by SPF".into());
+    }
+    if config.metrics.is_some() {
+        notes.push("[metrics] listen is not carried out by this version: no metrics are served".into());
+    }
+    notes
+}
+
+/// Configuration, keys, ledger and listeners, before a start.
+#[must_use]
+pub fn before_start(config: Config) -> Vec<Check> {
+    let mut checks = vec![Check::of("ledger", ledger_file(&config))];
+    for listen in &config.gate.listen {
+        checks.push(Check::of(format!("listener {listen}"), can_listen(listen)));
+    }
+    if let Some(office) = &config.office
+        && let ListenHttp::Unix(path) = &office.listen
+    {
+        checks.push(Check::of(format!("listener unix:{}", path.display()), has_directory(path)));
+    }
+    checks.extend(notes(&config).into_iter().map(|note| Check::of("configuration", Err(note))));
+    checks.push(match daemon::site(config, Missing::Leave) {
+        Ok(site) => Check::of("keys", keys(&site)),
+        Err(e) => Check::of("keys", Err(e.to_string())),
+    });
+    checks
+}
+
+/// Everything, beside the running daemon.
+pub async fn running(config: Config) -> Vec<Check> {
+    let mut checks = vec![Check::of("clock", clock())];
+    for listen in &config.gate.listen {
+        checks.push(Check::of(format!("milter {listen}"), answers(listen)));
+        if let Listen::Unix(path) = listen {
+            checks.push(Check::of(format!("rights of {}", path.display()), reachable_by_mta(path)));
+        }
+    }
+    if let Some(office) = &config.office {
+        let listen = match &office.listen {
+            ListenHttp::Tcp(address) => Listen::Inet(*address),
+            ListenHttp::Unix(path) => Listen::Unix(path.clone()),
+        };
+        checks.push(Check::of(format!("office {listen}"), answers(&listen)));
+    }
+    checks.push(Check::of("ledger", ledger_health(&config).await));
+    checks.extend(notes(&config).into_iter().map(|note| Check::of("configuration", Err(note))));
+    match daemon::site(config, Missing::Leave) {
+        Err(e) => checks.push(Check::of("keys", Err(e.to_string()))),
+        Ok(site) => {
+            checks.push(Check::of("keys", keys(&site)));
+            checks.extend(published(&site).await);
+        }
+    }
+    checks
+}
+
+fn clock() -> Result<String, String> {
+    let now = unix_now();
+    if now >= CLOCK_LEAST_S {
+        return Ok("reads a time that can be".into());
+    }
+    Err("the clock is in the past; run: timedatectl set-ntp true".into())
+}
+
+fn ledger_file(config: &Config) -> Result<String, String> {
+    let LedgerUrl::Sqlite(path) = &config.ledger.url;
+    if path.exists() {
+        return sqlite::open_read_only(path, daemon::ledger_options(config))
+            .map(|_| format!("{} can be read", path.display()))
+            .map_err(|e| e.to_string());
+    }
+    has_directory(path).map(|_| format!("{} will be made at the first start", path.display()))
+}
+
+async fn ledger_health(config: &Config) -> Result<String, String> {
+    let LedgerUrl::Sqlite(path) = &config.ledger.url;
+    if !path.exists() {
+        return Err(format!("{} does not exist; run: systemctl start farthingd", path.display()));
+    }
+    let ledger = daemon::open_ledger(config).map_err(|e| e.to_string())?;
+    ledger.health().await.map_err(|e| e.to_string())?;
+    Ok("can be read and written".into())
+}
+
+fn has_directory(path: &Path) -> Result<String, String> {
+    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if directory.is_dir() {
+        Ok(format!("{} is there", directory.display()))
+    } else {
+        let owner = "install -d -o farthing -g farthing -m 0750";
+        Err(format!(
+            "the directory {} does not exist; run: {owner} {}",
+            directory.display(),
+            directory.display()
+        ))
+    }
+}
+
+fn can_listen(listen: &Listen) -> Result<String, String> {
+    match listen {
+        Listen::Unix(path) if path.exists() && !is_socket(path) => {
+            Err(format!("{} exists and is no socket; name another path", path.display()))
+        }
+        Listen::Unix(path) => has_directory(path),
+        Listen::Inet(_) => Ok("an address of the form it should have".into()),
+    }
+}
+
+fn is_socket(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    path.metadata().is_ok_and(|m| m.file_type().is_socket())
+}
+
+fn answers(listen: &Listen) -> Result<String, String> {
+    let connected = match listen {
+        Listen::Unix(path) => UnixStream::connect(path).map(drop),
+        Listen::Inet(address) => connect(address),
+    };
+    connected.map(|()| "listens".into()).map_err(|e| {
+        format!("nothing answers ({e}); run: systemctl start farthingd, then journalctl -u farthingd")
+    })
+}
+
+fn connect(address: &SocketAddr) -> std::io::Result<()> {
+    TcpStream::connect_timeout(address, CONNECT_TIME).map(drop)
+}
+
+/// Whether the MTA's user can come in: by everybody's rights, or by the socket's group.
+fn reachable_by_mta(path: &Path) -> Result<String, String> {
+    let metadata = path.metadata().map_err(|e| format!("{e}; run: systemctl start farthingd"))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o006 == 0o006 {
+        return Ok(format!("mode {mode:04o}: everybody can connect"));
+    }
+    let gid = metadata.gid();
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let group = groups
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|g| g.get(2).and_then(|text| text.parse::<u32>().ok()) == Some(gid));
+    let name = group.as_ref().and_then(|g| g.first().copied()).unwrap_or("?");
+    if mode & 0o060 != 0o060 {
+        return Err(format!(
+            "mode {mode:04o} shuts the MTA out; set [gate] socket_mode = \"0660\" and restart"
+        ));
+    }
+    let members = group.as_ref().and_then(|g| g.get(3).copied()).unwrap_or_default();
+    if name == "postfix" || members.split(',').any(|member| member == "postfix") {
+        return Ok(format!("mode {mode:04o}, group {name}: postfix can connect"));
+    }
+    Err(format!(
+        "group {name} has no member postfix; run: adduser postfix {name}, then systemctl restart postfix"
+    ))
+}
+
+fn keys(site: &Site) -> Result<String, String> {
+    let (active, tokens) = (site.keys.signing().map(|key| key.selector.to_string()), site.keys.tokens.len());
+    match (&site.config.office, active) {
+        (Some(_), None) => Ok("none yet; the daemon makes them at its first start".into()),
+        (Some(office), Some(selector)) => {
+            Ok(format!("{} signs with {selector}; {tokens} for tokens", office.domain))
+        }
+        (None, _) => Ok(format!("no office; {tokens} for tokens")),
+    }
+}
+
+/// What DNS says against what we have.
+async fn published(site: &Site) -> Vec<Check> {
+    const PUBLISH: &str = "publish what `farthing key dns` prints";
+    let mut checks = vec![];
+    if let (Some(office), Some(key)) = (&site.config.office, site.keys.signing()) {
+        let found = match site.discovery.office_key(&office.domain, &key.selector).await {
+            Ok(Ok(public)) if public.to_bytes() == key.public.to_bytes() => Ok("is what we sign with".into()),
+            Ok(Ok(_)) => Err(format!("is another key than ours; {PUBLISH}")),
+            Ok(Err(e)) => Err(format!("{e}; {PUBLISH}")),
+            Err(e) => Err(format!("{e}; is [dns] right, and the name server up?")),
+        };
+        checks.push(Check::of(format!("DNS {}", records::key_name(&key.selector, &office.domain)), found));
+    }
+    for domain in &site.config.gate.domains {
+        let found = match site.discovery.policy(domain).await {
+            Ok(Ok(policy)) if policy.price == site.config.gate.price => Ok(format!("asks {}", policy.price)),
+            Ok(Ok(policy)) => {
+                Err(format!("asks {}, the gate {}; {PUBLISH}", policy.price, site.config.gate.price))
+            }
+            Ok(Err(e)) => Err(format!("{e}; {PUBLISH}")),
+            Err(e) => Err(format!("{e}; is [dns] right, and the name server up?")),
+        };
+        checks.push(Check::of(format!("DNS {}", records::policy_name(domain)), found));
+    }
+    checks
+}

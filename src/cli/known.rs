@@ -1,0 +1,108 @@
+//! `farthing known`: who is known to whom, or to the site.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{Context, Exit, Failure, block_on, open, shown_time, table};
+use crate::{
+    address::Address,
+    clock::unix_now,
+    ledger::{
+        Ledger as _,
+        book::{BookEntry, How, NewEntry, Sender},
+    },
+};
+
+/// What to do with the book.
+#[derive(Subcommand)]
+pub enum Known {
+    /// Show the book: of one recipient, or of everybody and the site.
+    List(Whose),
+    /// Take mail from a sender without postage, once it authenticates.
+    #[command(after_help = "Examples:\n  farthing known add alice@a.example --for bob@b.example\n  \
+                            farthing known add a.example                 (the whole site)\n  \
+                            farthing known add list:users.lists.example --for bob@b.example")]
+    Add(Entry),
+    /// Take an entry out of the book again, known or blocked.
+    Remove(Entry),
+    /// Take nothing from a sender any more, with postage or without.
+    Block(Entry),
+}
+
+/// Whose book.
+#[derive(Args)]
+pub struct Whose {
+    /// The recipient; without it the whole site's.
+    #[arg(long = "for", value_name = "RCPT")]
+    recipient: Option<Address>,
+}
+
+/// One entry of the book.
+#[derive(Args)]
+pub struct Entry {
+    /// ADDRESS, DOMAIN or list:LIST-ID.
+    sender: Sender,
+    #[command(flatten)]
+    whose: Whose,
+}
+
+/// Carries it out.
+///
+/// # Errors
+/// [`Failure`] of the configuration or the ledger; 1 when there was nothing to remove.
+pub fn run(command: &Known, context: &Context) -> Result<(), Failure> {
+    let ledger = open::ledger(&context.load_config()?)?;
+    match command {
+        Known::List(whose) => {
+            let recipient = whose.recipient.as_ref().map(Address::without_detail);
+            list(block_on(ledger.book_list(recipient.as_ref()))??, context)
+        }
+        Known::Add(entry) => write(&ledger, entry, false, context),
+        Known::Block(entry) => write(&ledger, entry, true, context),
+        Known::Remove(entry) => {
+            let recipient = entry.whose.recipient.as_ref().map(Address::without_detail);
+            if !block_on(ledger.book_remove(recipient.as_ref(), &entry.sender))?? {
+                let whose = recipient.map_or("the site's book".into(), |r| format!("the book of {r}"));
+                return Err(Failure::new(Exit::No, format!("{} does not stand in {whose}", entry.sender)));
+            }
+            context.print(&json!({"removed": entry.sender}), || format!("{} removed\n", entry.sender))
+        }
+    }
+}
+
+fn write(
+    ledger: &impl crate::ledger::Ledger,
+    entry: &Entry,
+    block: bool,
+    context: &Context,
+) -> Result<(), Failure> {
+    let recipient = entry.whose.recipient.as_ref().map(Address::without_detail);
+    let whom = recipient.as_ref().map_or("the whole site".into(), ToString::to_string);
+    let new = NewEntry { recipient, sender: entry.sender.clone(), block, how: How::Added, since: unix_now() };
+    let added = block_on(ledger.book_add(new))??;
+    let word = if block { "blocked" } else { "known" };
+    context.print(&json!({"sender": entry.sender, "block": block, "new": added}), || {
+        let already = if added { "" } else { " already" };
+        format!("{} is{already} {word} to {whom}\n", entry.sender)
+    })
+}
+
+fn list(entries: Vec<BookEntry>, context: &Context) -> Result<(), Failure> {
+    context.print(&entries, || {
+        if entries.is_empty() {
+            return "nobody is known yet; `farthing known add SENDER --for RCPT` adds someone\n".into();
+        }
+        let rows = entries
+            .iter()
+            .map(|e| {
+                vec![
+                    e.recipient.as_ref().map_or("(site)".into(), ToString::to_string),
+                    e.sender.to_string(),
+                    if e.block { "blocked".into() } else { e.how.as_str().into() },
+                    shown_time(e.since),
+                ]
+            })
+            .collect();
+        table(&["RECIPIENT", "SENDER", "HOW", "SINCE (UTC)"], rows)
+    })
+}

@@ -1,0 +1,276 @@
+//! `farthing wanted` and `farthing unwanted`: by hand, or piped from the IMAP server's Sieve (SPEC.md §7).
+
+use clap::Args;
+use mail_parser::{MessageParser, MimeHeaders as _, PartType};
+use serde::Serialize;
+
+use super::{Context, Exit, Failure, block_on, ids, open, read_message};
+use crate::{
+    address::{Address, Domain, shown},
+    clock::unix_now,
+    keys::Keys,
+    ledger::{Ledger, LedgerError, Mark, MarkTarget, Marked, StampId, message_id_hash},
+    message::split_message,
+    policy::status,
+    stamp::tokens::{Token, Verb},
+};
+
+pub const EXAMPLES: &str = "Examples:
+  farthing wanted 2f6qxgy3kqaaac46hy433rxluheswwp7      the token in the letter's Postage-Wanted field
+  farthing wanted HCg35w7TlOudJrnzCsj-Qg                the id in its Postage-Status field
+  farthing wanted '<17@a.example>' --for bob@b.example  its Message-ID and the recipient
+  farthing wanted --stdin < letter.eml                  the letter itself, as Sieve pipes it";
+
+/// Which letters.
+#[derive(Args)]
+pub struct MarkArgs {
+    /// Token, stamp id (or OFFICE/ID), or Message-ID with --for.
+    #[arg(value_name = "ID", value_parser = ids::typed, required_unless_present = "stdin", conflicts_with = "stdin")]
+    ids: Vec<String>,
+    /// Read a delivered letter, or an abuse report about one, from standard input.
+    #[arg(long)]
+    stdin: bool,
+    /// Whose letter it is, where a Message-ID names it.
+    #[arg(long = "for", value_name = "RCPT")]
+    recipient: Option<Address>,
+}
+
+#[derive(Serialize)]
+struct Done {
+    id: String,
+    mark: &'static str,
+    recipient: String,
+    author: Option<String>,
+    refunded: u64,
+    already_refunded: bool,
+    too_late: bool,
+    known: bool,
+}
+
+/// Carries it out: every letter that is found is marked; those that are not are named at the end.
+///
+/// # Errors
+/// 1 when a letter was not found, and [`Failure`] of the configuration or the ledger.
+pub fn run(args: &MarkArgs, mark: Mark, context: &Context) -> Result<(), Failure> {
+    let config = context.load_config()?;
+    let (ledger, keys) = (open::ledger(&config)?, open::keys(&config)?);
+    let marker = Marker { ledger: &ledger, keys: &keys, recipient: args.recipient.as_ref() };
+    let mut done = Vec::new();
+    let mut failed: Option<Failure> = None;
+    if args.stdin {
+        let letter = read_message()?;
+        done.push(block_on(marker.letter(&letter, mark))??);
+    } else {
+        for id in &args.ids {
+            match block_on(marker.id(id, mark))? {
+                Ok(one) => done.push(one),
+                Err(failure) => {
+                    let message = format!("{}: {}", shown(id.as_bytes()), failure.message);
+                    let text = failed.map_or(String::new(), |f| format!("{}\n", f.message));
+                    failed = Some(Failure { exit: failure.exit, message: text + &message });
+                }
+            }
+        }
+    }
+    context.print(&done, || done.iter().map(sentence).collect())?;
+    failed.map_or(Ok(()), Err)
+}
+
+fn sentence(done: &Done) -> String {
+    let author = done.author.as_deref().unwrap_or("a sender without an address");
+    let money = match (done.refunded, done.already_refunded, done.too_late) {
+        (0, true, _) => "the postage had gone back before".into(),
+        (0, _, true) => "the refund window is over, no money moved".into(),
+        (0, ..) => "no money moved".into(),
+        (micros, ..) => format!("{} went back", crate::money::signed_cents(micros.cast_signed())),
+    };
+    let known = if done.known { "is known" } else { "is not known" };
+    format!("{} from {author} to {}: {money}; the sender {known} there\n", done.mark, done.recipient)
+}
+
+struct Marker<'a, L: Ledger> {
+    ledger: &'a L,
+    keys: &'a Keys,
+    recipient: Option<&'a Address>,
+}
+
+impl<L: Ledger> Marker<'_, L> {
+    /// Marks the letter an id names.
+    async fn id(&self, id: &str, mark: Mark) -> Result<Done, Failure> {
+        let target = match read_id(id) {
+            Some(Id::Token(token)) => self.token(&token).await?.ok_or_else(|| {
+                Failure::new(Exit::No, "that token names no letter of this site; copy all 32 characters")
+            })?,
+            Some(Id::Stamp(office, id)) => MarkTarget::Stamp(office, id),
+            Some(Id::Message(hash)) => MarkTarget::MessageId(hash, self.recipient_of_message_id()?),
+            None => {
+                return Err(Failure::new(
+                    Exit::Data,
+                    "not a token (32 letters and digits), a stamp id (22 characters of base64url, or office/id) or a Message-ID",
+                ));
+            }
+        };
+        self.mark(id, target, mark).await
+    }
+
+    fn recipient_of_message_id(&self) -> Result<Address, Failure> {
+        let text = "a Message-ID needs the recipient too: add --for RCPT";
+        self.recipient.cloned().ok_or_else(|| Failure::new(Exit::Usage, text))
+    }
+
+    /// Marks a delivered letter, or the letter an abuse report is about, whose type then decides the mark.
+    async fn letter(&self, letter: &[u8], mark: Mark) -> Result<Done, Failure> {
+        if let Some((mark, original)) = abuse_report(letter) {
+            return self.delivered(&original, mark).await;
+        }
+        self.delivered(letter, mark).await
+    }
+
+    async fn delivered(&self, letter: &[u8], mark: Mark) -> Result<Done, Failure> {
+        let letter = split_message(letter);
+        let field = if mark == Mark::Wanted { status::WANTED } else { status::UNWANTED };
+        for value in letter.values(field) {
+            let text = String::from_utf8_lossy(value);
+            if let Some(Id::Token(token)) = read_id(text.trim())
+                && let Some(target) = self.token(&token).await?
+            {
+                return self.mark("(the letter)", target, mark).await;
+            }
+        }
+        let Some(message_id) = letter.values("Message-ID").next() else {
+            return Err(Failure::new(
+                Exit::Data,
+                "the letter has neither a token of this site nor a Message-ID",
+            ));
+        };
+        let target = MarkTarget::MessageId(message_id_hash(message_id), self.recipient_of_message_id()?);
+        self.mark(String::from_utf8_lossy(message_id).trim(), target, mark).await
+    }
+
+    /// The letter a token names, if it is one of ours. Its MAC covers the recipient, whom the ledger knows.
+    async fn token(&self, token: &Token) -> Result<Option<MarkTarget>, LedgerError> {
+        let Some(recipient) = self.ledger.recipient_of(token.number()).await? else { return Ok(None) };
+        let verbs = [Verb::Wanted, Verb::Unwanted, Verb::LinkWanted, Verb::LinkUnwanted];
+        let genuine = verbs.iter().any(|verb| token.is_genuine(&self.keys.tokens, *verb, &recipient));
+        Ok(genuine.then_some(MarkTarget::Number(token.number())))
+    }
+
+    async fn mark(&self, id: &str, target: MarkTarget, mark: Mark) -> Result<Done, Failure> {
+        let Marked { recipient, author, refunded, already_refunded, too_late, known } =
+            self.ledger.mark(target, mark, unix_now()).await?;
+        Ok(Done {
+            id: shown(id.as_bytes()),
+            mark: if mark == Mark::Wanted { "wanted" } else { "unwanted" },
+            recipient: recipient.to_string(),
+            author: author.map(|a| a.to_string()),
+            refunded: refunded.map_or(0, crate::money::Micros::get),
+            already_refunded,
+            too_late,
+            known,
+        })
+    }
+}
+
+enum Id {
+    Token(Token),
+    Stamp(Option<Domain>, StampId),
+    Message([u8; 16]),
+}
+
+/// What kind of id a text is. Tokens may stand in the address or link they came in.
+fn read_id(text: &str) -> Option<Id> {
+    let detail = text.split_once("+w.").or_else(|| text.split_once("+u.")).map(|(_, rest)| rest);
+    let bare = detail.map_or(text, |rest| rest.split('@').next().unwrap_or(rest));
+    let bare = bare.strip_prefix("w.").or_else(|| bare.strip_prefix("u.")).unwrap_or(bare);
+    if let Some(token) = Token::parse(bare.as_bytes()) {
+        return Some(Id::Token(token));
+    }
+    if text.contains('@') || text.starts_with('<') {
+        return Some(Id::Message(message_id_hash(text.as_bytes())));
+    }
+    let (office, id) = match text.split_once('/') {
+        Some((office, id)) => (Some(Domain::from_any(office).ok()?), id),
+        None => (None, text),
+    };
+    let id = data_encoding::BASE64URL_NOPAD.decode(id.as_bytes()).ok()?;
+    Some(Id::Stamp(office, id.try_into().ok()?))
+}
+
+/// The mark an abuse report asks for, and the letter it is about (RFC 5965).
+fn abuse_report(letter: &[u8]) -> Option<(Mark, Vec<u8>)> {
+    let message = MessageParser::default().parse(letter)?;
+    let content_type = message.content_type()?;
+    let is_report = content_type.ctype().eq_ignore_ascii_case("multipart")
+        && content_type.subtype().is_some_and(|s| s.eq_ignore_ascii_case("report"))
+        && content_type.attribute("report-type").is_some_and(|t| t.eq_ignore_ascii_case("feedback-report"));
+    if !is_report {
+        return None;
+    }
+    let mut mark = None;
+    let mut original = None;
+    for part in &message.parts {
+        match &part.body {
+            PartType::Message(inner) => original = Some(inner.raw_message().to_vec()),
+            PartType::Text(text) => mark = mark.or_else(|| feedback_type(text.as_bytes())),
+            PartType::Binary(bytes) | PartType::InlineBinary(bytes) => {
+                mark = mark.or_else(|| feedback_type(bytes))
+            }
+            _ => {}
+        }
+    }
+    Some((mark?, original?))
+}
+
+fn feedback_type(text: &[u8]) -> Option<Mark> {
+    let value = split_message(text).values("Feedback-Type").next()?.trim_ascii().to_ascii_lowercase();
+    match value.as_slice() {
+        b"not-spam" => Some(Mark::Wanted),
+        b"abuse" => Some(Mark::Unwanted),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_id_is() {
+        let token = "aaaaaaaaaaaac46hy433rxluheswwp7q";
+        for text in [
+            token.to_owned(),
+            token.to_uppercase(),
+            format!("w.{token}"),
+            format!("<mailto:postage+w.{token}@b.example>"),
+        ] {
+            assert!(matches!(read_id(&text), Some(Id::Token(t)) if t.number() == 1), "{text}");
+        }
+        assert!(matches!(read_id("HCg35w7TlOudJrnzCsj-Qg"), Some(Id::Stamp(None, _))));
+        assert!(matches!(read_id("-Cg35w7TlOudJrnzCsj-Qg"), Some(Id::Stamp(None, _))));
+        assert!(matches!(read_id("b.example/HCg35w7TlOudJrnzCsj-Qg"), Some(Id::Stamp(Some(_), _))));
+        assert!(matches!(read_id("<a/b@c.example>"), Some(Id::Message(_))));
+        assert!(read_id("nonsense").is_none());
+        assert!(read_id("").is_none());
+    }
+
+    #[test]
+    fn an_abuse_report_says_its_mark_and_brings_the_letter() {
+        let report = |kind: &str| {
+            format!(
+                "From: a@b.example\nContent-Type: multipart/report; report-type=feedback-report; boundary=x\n\n\
+                 --x\nContent-Type: text/plain\n\nThis is a report.\n--x\nContent-Type: message/feedback-report\n\n\
+                 Feedback-Type: {kind}\nVersion: 1\n\n--x\nContent-Type: message/rfc822\n\n\
+                 Message-ID: <1@a.example>\nSubject: hi\n\nbody\n--x--\n"
+            )
+        };
+        let (mark, letter) = abuse_report(report("not-spam").as_bytes()).unwrap();
+        assert_eq!(mark, Mark::Wanted);
+        assert_eq!(
+            split_message(&letter).values("Message-ID").next().unwrap().trim_ascii(),
+            b"<1@a.example>"
+        );
+        assert_eq!(abuse_report(report("abuse").as_bytes()).unwrap().0, Mark::Unwanted);
+        assert!(abuse_report(report("fraud").as_bytes()).is_none());
+        assert!(abuse_report(b"Subject: hi\n\nFeedback-Type: not-spam\n").is_none());
+    }
+}

@@ -1,0 +1,344 @@
+//! The daemon's configuration: one TOML file, resolved once into a checked [`Config`] (INTERFACE.md).
+//!
+//! What is wrong is found all at once, each fault with its line and key. Nothing here opens a socket or
+//! touches the network; `file:PATH` lists are read, for a list that cannot be read is a fault of the file.
+
+mod parse;
+mod read;
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use ipnet::IpNet;
+
+pub use parse::Listen;
+
+use crate::{
+    address::{Address, Domain},
+    money::{Currency, Micros},
+};
+
+/// Where the daemon looks when neither `-c` nor `$FARTHING_CONFIG` is given.
+pub const DEFAULT_PATH: &str = "/etc/farthing/farthing.toml";
+
+/// Everything the daemon is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from.
+    pub path: PathBuf,
+    /// `[gate]`
+    pub gate: Gate,
+    /// `[office]`, if there is one.
+    pub office: Option<Office>,
+    /// `[ledger]`
+    pub ledger: Ledger,
+    /// `[identity]`
+    pub identity: Identity,
+    /// `[dns]`
+    pub dns: Vec<SocketAddr>,
+    /// `[commands]`
+    pub commands: Commands,
+    /// `[log]`
+    pub log: Log,
+    /// `[metrics] listen`
+    pub metrics: Option<SocketAddr>,
+}
+
+/// What the gate does with a letter that lacks postage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Deliver, with our own header only.
+    Observe,
+    /// Deliver, with a header that filters behind us act on.
+    Tag,
+    /// Quarantine.
+    Hold,
+    /// Refuse.
+    Require,
+}
+
+impl Mode {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Tag => "tag",
+            Self::Hold => "hold",
+            Self::Require => "require",
+        }
+    }
+}
+
+/// What happens to mail when the ledger or DNS cannot answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnTrouble {
+    /// 451: the sending server comes again.
+    Tempfail,
+    /// Let in, without postage.
+    Accept,
+}
+
+/// How recipients of one message that differ are treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mixed {
+    /// Those who differ from the first are deferred at RCPT.
+    Split,
+    /// The strictest decides for all.
+    Strictest,
+}
+
+/// `[gate]`
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Where the MTA reaches the milter.
+    pub listen: Vec<Listen>,
+    /// Permission bits of unix sockets.
+    pub socket_mode: u32,
+    /// Group of unix sockets; empty: the daemon's own.
+    pub socket_group: String,
+    /// Our name in Postage-Status.
+    pub hostname: String,
+    /// Mail domains we guard, sorted.
+    pub domains: Vec<Domain>,
+    /// What happens without postage.
+    pub mode: Mode,
+    /// What an unknown sender pays.
+    pub price: Micros,
+    /// The most a recipient may ask.
+    pub max_price: Micros,
+    /// Hashcash bits taken instead; 0: none.
+    pub work_bits: u32,
+    /// Letters a UTC day let in by work, for a recipient.
+    pub work_daily: u32,
+    /// Post offices whose stamps are taken; see [`Config::accepted_offices`].
+    pub accept_offices: Option<Vec<Domain>>,
+    /// Clients whose mail is not asked for postage.
+    pub exempt_networks: Vec<IpNet>,
+    /// Servers in front of us whose Received field names the real client.
+    pub relays: Vec<IpNet>,
+    /// Recipients that differ.
+    pub mixed: Mixed,
+    /// Which addresses a login owns.
+    pub logins: Logins,
+    /// When the ledger or DNS cannot answer.
+    pub on_trouble: OnTrouble,
+}
+
+impl Gate {
+    /// Whether the gate guards this domain.
+    #[must_use]
+    pub fn guards(&self, domain: &Domain) -> bool {
+        self.domains.binary_search(domain).is_ok()
+    }
+}
+
+/// Which addresses a login owns: a list, else the login itself, or the login at any of our domains.
+#[derive(Clone, Debug, Default)]
+pub struct Logins {
+    listed: Option<std::collections::HashMap<String, Vec<Address>>>,
+}
+
+impl Logins {
+    /// Whether this login owns this address, `+detail` aside.
+    #[must_use]
+    pub fn owns(&self, login: &str, address: &Address, domains: &[Domain]) -> bool {
+        let bare = address.without_detail();
+        if let Some(listed) = &self.listed {
+            return listed.get(&login.to_ascii_lowercase()).is_some_and(|own| own.contains(&bare));
+        }
+        if login.contains('@') {
+            return login.parse::<Address>().is_ok_and(|own| own.without_detail() == bare);
+        }
+        domains.contains(bare.domain())
+            && Address::from_parts(login.as_bytes(), bare.domain().clone()).is_some_and(|own| own == bare)
+    }
+}
+
+/// `[office]`
+#[derive(Clone, Debug)]
+pub struct Office {
+    /// Its name in stamps.
+    pub domain: Domain,
+    /// Where the site's web server reaches it.
+    pub listen: ListenHttp,
+    /// How others reach it; ends in `/`.
+    pub url: String,
+    /// The directory of its keys.
+    pub keys: PathBuf,
+    /// Seconds from sale to expiry, before rounding up to the end of a day.
+    pub stamp_lifetime_s: u64,
+    /// Starter amount for work; zero: none.
+    pub grant: Micros,
+    /// Hashcash bits a grant asks.
+    pub grant_bits: u32,
+    /// What grants may give away in a UTC day.
+    pub grant_daily: Micros,
+}
+
+/// Where the office listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenHttp {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+/// Which engine keeps the books.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerUrl {
+    /// A file.
+    Sqlite(PathBuf),
+}
+
+/// `[ledger]`
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    /// Where the books are.
+    pub url: LedgerUrl,
+    /// What all amounts are in.
+    pub currency: Currency,
+    /// Seconds a redeemed stamp stays in escrow.
+    pub refund_window_s: u64,
+    /// Whether money not given back is kept by the treasury (else it is burned).
+    pub keep_in_treasury: bool,
+}
+
+/// How a letter's sender is authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityCheck {
+    /// SPF, DKIM and DMARC here.
+    Verify,
+    /// Believe the Authentication-Results of trusted servers.
+    Results,
+    /// Nobody is authenticated, so nobody is known.
+    None,
+}
+
+/// `[identity]`
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Who checks.
+    pub check: IdentityCheck,
+    /// authserv-ids whose Authentication-Results are believed.
+    pub trusted: Vec<String>,
+    /// Whom local users write to becomes known to them.
+    pub learn_from_sent: bool,
+}
+
+/// `[commands]`
+#[derive(Clone, Debug)]
+pub struct Commands {
+    /// Local part of the command address.
+    pub address: String,
+    /// Where answers are handed in: `smtp://HOST:PORT` or `sendmail:PATH`.
+    pub smtp: String,
+}
+
+/// `[log]`
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// The least severe level that is logged.
+    pub level: tracing::Level,
+    /// JSON lines instead of text.
+    pub json: bool,
+}
+
+/// One thing wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The line it is on, from 1; 0 when it has none.
+    pub line: usize,
+    /// What is wrong, where, and what to do.
+    pub text: String,
+}
+
+/// All that is wrong with a configuration file.
+#[derive(Clone, Debug, thiserror::Error)]
+pub struct ConfigError {
+    /// The file.
+    pub path: PathBuf,
+    /// At least one, in the order of the lines.
+    pub faults: Vec<Fault>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, fault) in self.faults.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "\n" };
+            write!(f, "{separator}{}", self.path.display())?;
+            if fault.line > 0 {
+                write!(f, ":{}", fault.line)?;
+            }
+            write!(f, ": {}", fault.text)?;
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// The file a program reads: what was given, else `$FARTHING_CONFIG` (the argument `environment`), else [`DEFAULT_PATH`].
+    #[must_use]
+    pub fn path(given: Option<&Path>, environment: Option<std::ffi::OsString>) -> PathBuf {
+        match (given, environment) {
+            (Some(path), _) => path.to_path_buf(),
+            (None, Some(path)) if !path.is_empty() => path.into(),
+            _ => DEFAULT_PATH.into(),
+        }
+    }
+
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every fault found.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|e| ConfigError {
+            path: path.to_path_buf(),
+            faults: vec![Fault { line: 0, text: format!("cannot be read: {e}; name another file with -c") }],
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// Checks a configuration's text; `path` is for messages and for `file:` lists relative to it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every fault found.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        parse::config(text, path).map_err(|faults| ConfigError { path: path.to_path_buf(), faults })
+    }
+
+    /// Where the keys are: the office's directory, else `keys` beside the ledger.
+    #[must_use]
+    pub fn keys_directory(&self) -> PathBuf {
+        match &self.office {
+            Some(office) => office.keys.clone(),
+            None => {
+                let LedgerUrl::Sqlite(path) = &self.ledger.url;
+                path.parent().unwrap_or(Path::new(".")).join("keys")
+            }
+        }
+    }
+
+    /// Whose stamps are taken: `accept_offices`, or when that is left out our own office's.
+    #[must_use]
+    pub fn accepted_offices(&self) -> Vec<Domain> {
+        match (&self.gate.accept_offices, &self.office) {
+            (Some(listed), _) => listed.clone(),
+            (None, Some(office)) => vec![office.domain.clone()],
+            (None, None) => vec![],
+        }
+    }
+
+    /// The address that takes commands in a domain of ours: `postage@b.example`.
+    #[must_use]
+    pub fn command_address(&self, domain: &Domain) -> Option<Address> {
+        Address::from_parts(self.commands.address.as_bytes(), domain.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

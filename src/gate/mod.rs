@@ -1,0 +1,108 @@
+//! The gate: a milter that asks strangers for postage.
+//!
+//! A message goes `session` (callbacks) -> `letter` (what is kept of it) -> `assess` (who sent it, what was
+//! offered; DNS and the book are asked here, in the cheapest order) -> `crate::policy` (the verdict) -> `settle`
+//! (the ledger redeems, the answer is made). Nothing is redeemed for a letter that is not let in.
+
+mod answer;
+mod assess;
+mod letter;
+mod postage;
+mod session;
+mod settle;
+mod split;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use farthing_milter::{
+    handler::{Peer, Service},
+    negotiate::{Actions, MacroList, Steps, Wanted},
+};
+
+use crate::{
+    config::Config, discovery::Discovery, dns::Dns, keys::Keys, ledger::Ledger, money::Micros,
+    policy::reply::Terms,
+};
+
+pub use letter::BodyRoom;
+pub use session::Session;
+
+/// What a reload replaces: configuration, keys, and whom to ask in DNS. A message is judged by one site from MAIL on.
+pub struct Site {
+    /// The checked configuration.
+    pub config: Config,
+    /// Office keys and token keys.
+    pub keys: Keys,
+    /// Whom to ask who really sent it.
+    pub dns: Dns,
+    /// Foreign offices' keys.
+    pub discovery: Discovery,
+}
+
+impl Site {
+    fn terms(&self) -> Terms<'_> {
+        Terms {
+            price: self.price(),
+            office_url: self.config.office.as_ref().map(|office| office.url.as_str()),
+        }
+    }
+
+    fn price(&self) -> Micros {
+        self.config.gate.price
+    }
+}
+
+/// The milter service: one for the daemon, shared by all its connections.
+pub struct Gate {
+    site: RwLock<Arc<Site>>,
+    ledger: Arc<dyn Ledger>,
+    room: BodyRoom,
+}
+
+impl Gate {
+    /// A gate of this site over this ledger.
+    #[must_use]
+    pub fn new(site: Arc<Site>, ledger: Arc<dyn Ledger>) -> Arc<Self> {
+        Arc::new(Self { site: RwLock::new(site), ledger, room: BodyRoom::default() })
+    }
+
+    /// Judges messages that begin from now on by another site.
+    pub fn reload(&self, site: Arc<Site>) {
+        *self.site.write().unwrap_or_else(PoisonError::into_inner) = site;
+    }
+
+    /// The site as it stands.
+    #[must_use]
+    pub fn site(&self) -> Arc<Site> {
+        self.site.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// [`Gate`] as the milter server takes it.
+pub struct GateService(pub Arc<Gate>);
+
+impl Service for GateService {
+    type Handler = Session;
+
+    fn open(&self, _peer: Peer) -> Session {
+        Session::new(self.0.clone())
+    }
+
+    fn wanted(&self) -> Wanted {
+        let macros = ["i", "{auth_authen}", "{auth_type}"];
+        Wanted::nothing()
+            .need(Actions::ADD_HEADERS | Actions::CHANGE_HEADERS | Actions::QUARANTINE)
+            .steps(
+                Steps::NO_DATA
+                    | Steps::NO_UNKNOWN
+                    | Steps::NR_HEADER
+                    | Steps::NR_BODY
+                    | Steps::NR_HELO
+                    | Steps::SKIP
+                    | Steps::LEADING_SPACE,
+            )
+            .macros(MacroList::Mail, &macros)
+            .macros(MacroList::EndOfHeaders, &macros)
+            .macros(MacroList::EndOfMessage, &macros)
+    }
+}

@@ -1,0 +1,131 @@
+//! The postage that came with a letter, sorted out for each recipient (SPEC.md §3, §4). Pure.
+
+use crate::{
+    ledger::{Ledgered, Want},
+    stamp::{
+        Asked, CancelledStamp, STAMP_FIELDS_MAX, Word,
+        check::{bound, in_order, is_for},
+        hashcash::{Hashcash, WORK_FIELDS},
+    },
+};
+
+/// Hashcash fields looked at in one letter.
+const WORK_FIELDS_MAX: usize = 100;
+
+/// All postage of a letter.
+#[derive(Default)]
+pub struct Offered {
+    /// The first fields named Postage-Stamp; `None`: malformed.
+    stamps: Vec<Option<CancelledStamp>>,
+    work: Vec<Hashcash>,
+}
+
+impl Offered {
+    /// Reads the postage of a letter; `values` gives the values of the fields of a name.
+    pub fn read<'a, I: Iterator<Item = &'a [u8]>>(values: impl Fn(&'static str) -> I, work: bool) -> Self {
+        let stamps = values(crate::stamp::STAMP_FIELD)
+            .take(STAMP_FIELDS_MAX)
+            .map(|value| CancelledStamp::parse(value).ok())
+            .collect();
+        let work = if work {
+            let fields = WORK_FIELDS.into_iter().flat_map(values).take(WORK_FIELDS_MAX);
+            fields.filter_map(|value| Hashcash::parse(value).ok()).collect()
+        } else {
+            vec![]
+        };
+        Self { stamps, work }
+    }
+
+    /// What is there for one recipient. `several`: the letter has other recipients here, and a field that is not
+    /// bound to this one is not his. `work_bits`: 0 where work is not taken.
+    #[must_use]
+    pub fn for_recipient(&self, asked: &Asked<'_>, several: bool, work_bits: u32) -> ForRecipient {
+        let mut found = ForRecipient::default();
+        for stamp in &self.stamps {
+            let Some(stamp) = stamp else {
+                if !several {
+                    found.note(Word::Malformed);
+                }
+                continue;
+            };
+            if several && !is_for(stamp, asked.recipient) {
+                continue;
+            }
+            match bound(stamp, asked) {
+                Err(word) => found.note(word),
+                Ok(()) => {
+                    found.stamps.push(Bound { stamp: stamp.clone(), word: in_order(stamp, asked).err() })
+                }
+            }
+        }
+        if work_bits > 0 {
+            found.work =
+                self.work.iter().filter_map(|w| w.candidate(asked.recipient, work_bits, asked.now)).collect();
+        }
+        found
+    }
+}
+
+/// A stamp that is this recipient's and this author's.
+pub struct Bound {
+    /// The stamp.
+    pub stamp: CancelledStamp,
+    /// Why it does not pay, as far as was looked.
+    pub word: Option<Word>,
+}
+
+/// The postage for one recipient.
+#[derive(Default)]
+pub struct ForRecipient {
+    /// Stamps bound to him, in the order of their fields.
+    pub stamps: Vec<Bound>,
+    /// Hashcash for him.
+    pub work: Vec<crate::ledger::WorkCandidate>,
+    /// Of the fields that are no candidates, the word furthest down the table.
+    pub worst: Option<Word>,
+    /// DNS did not answer for the key of a stamp that could have paid.
+    pub key_trouble: bool,
+}
+
+impl ForRecipient {
+    fn note(&mut self, word: Word) {
+        self.worst = self.worst.max(Some(word));
+    }
+
+    /// Whether the ledger could say anything about it: a good stamp, or one that could be a retry's.
+    #[must_use]
+    pub fn has_candidates(&self) -> bool {
+        !self.stamps.is_empty() || !self.work.is_empty()
+    }
+
+    /// Whether something would pay, if the ledger agrees.
+    #[must_use]
+    pub fn has_good(&self) -> bool {
+        self.stamps.iter().any(|bound| bound.word.is_none()) || self.work.iter().any(|work| work.good)
+    }
+
+    /// What the ledger is asked.
+    #[must_use]
+    pub fn want(&self, recipient: &crate::address::Address) -> Want {
+        Want {
+            recipient: recipient.clone(),
+            stamps: self
+                .stamps
+                .iter()
+                .map(|bound| bound.stamp.stamp.candidate(bound.word.is_none()))
+                .collect(),
+            work: self.work.clone(),
+        }
+    }
+
+    /// The word to report, with what the ledger said of each stamp: the one furthest down the table.
+    #[must_use]
+    pub fn word(&self, ledgered: &[Ledgered]) -> Option<Word> {
+        let of_stamps = self.stamps.iter().enumerate().filter_map(|(i, bound)| match ledgered.get(i) {
+            Some(Ledgered::Spent) => Some(Word::Spent),
+            Some(Ledgered::Unsold) => Some(Word::Unsold),
+            _ => bound.word,
+        });
+        of_stamps.max().max(self.worst)
+    }
+}

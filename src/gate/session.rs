@@ -1,0 +1,273 @@
+//! One connection of the MTA: the milter's callbacks, in their order.
+
+use std::{net::IpAddr, sync::Arc};
+
+use farthing_milter::{
+    address::{Args, Client, ClientAddress, EnvelopeAddress},
+    handler::{Context, Handler},
+    text::SmtpReply,
+    verdict::{BodyReply, RcptReply, Reply, Verdict},
+};
+
+use super::{
+    Gate, Site,
+    answer::{self, Told},
+    assess::Assessment,
+    letter::{Letter, Recipient},
+    split::Splitter,
+};
+use crate::{
+    address::{Address, Domain, escaped},
+    config::Mode,
+    identity::spf::Envelope,
+    policy::{
+        reply,
+        status::{is_own_status, must_go},
+    },
+};
+
+/// Local parts that must reach a person whatever happens (RFC 5321 §4.5.1, RFC 2142).
+const ROLES: [&[u8]; 2] = [b"postmaster", b"abuse"];
+
+/// What the gate keeps of a connection.
+pub struct Session {
+    gate: Arc<Gate>,
+    client: Option<IpAddr>,
+    helo: Vec<u8>,
+    in_hand: Option<InHand>,
+}
+
+/// The message in hand.
+struct InHand {
+    site: Arc<Site>,
+    /// Authenticated submission.
+    login: bool,
+    /// From an exempt network.
+    network: bool,
+    /// Handed in by a program on this machine, not by SMTP: a refusal at RCPT would block the queue.
+    local: bool,
+    letter: Letter,
+    splitter: Option<Splitter>,
+    assessment: Option<Assessment>,
+}
+
+impl InHand {
+    fn exempt(&self) -> bool {
+        self.login || self.network
+    }
+
+    /// Whether the gate has anything to do with this message.
+    fn concerns_us(&self) -> bool {
+        !(self.letter.recipients.is_empty() || self.network && self.letter.passed_here)
+    }
+}
+
+impl Session {
+    pub(super) const fn new(gate: Arc<Gate>) -> Self {
+        Self { gate, client: None, helo: vec![], in_hand: None }
+    }
+
+    fn told<'a>(&'a self, ctx: &'a Context, hand: &'a InHand) -> Told<'a> {
+        Told { site: &hand.site, queue_id: ctx.queue_id(), client: self.client, letter: &hand.letter }
+    }
+}
+
+impl Handler for Session {
+    async fn connect(&mut self, _ctx: &Context, client: &Client) -> Reply {
+        self.client = match &client.address {
+            ClientAddress::Ip(ip) => Some(*ip),
+            // A program of this machine.
+            ClientAddress::Unix(_) => Some(IpAddr::from([127, 0, 0, 1])),
+            ClientAddress::Unknown => None,
+        };
+        Reply::Continue
+    }
+
+    async fn helo(&mut self, _ctx: &Context, name: &[u8]) -> Reply {
+        self.helo = name.to_vec();
+        Reply::Continue
+    }
+
+    async fn mail(&mut self, ctx: &Context, sender: EnvelopeAddress<'_>, _args: Args<'_>) -> Reply {
+        let site = self.gate.site();
+        let network = self
+            .client
+            .is_some_and(|ip| site.config.gate.exempt_networks.iter().any(|net| net.contains(&ip)));
+        let login = ctx.macros().get("auth_authen").is_some();
+        let local = !sender.has_brackets();
+        let splitter = if login || network || local {
+            None
+        } else {
+            Splitter::new(&site, self.client, &self.helo, sender.bytes())
+        };
+        self.in_hand = Some(InHand {
+            login,
+            network,
+            local,
+            splitter,
+            letter: Letter::new(sender.bytes()),
+            assessment: None,
+            site,
+        });
+        Reply::Continue
+    }
+
+    async fn rcpt(&mut self, _ctx: &Context, recipient: EnvelopeAddress<'_>, _args: Args<'_>) -> RcptReply {
+        let Some(hand) = &mut self.in_hand else { return RcptReply::Continue };
+        if let Some(address) = ours(recipient.bytes(), &hand.site.config.gate.domains) {
+            let role = ROLES.contains(&address.without_detail().local());
+            let recipient = Recipient { address, role };
+            if let Some(splitter) = &mut hand.splitter
+                && splitter.differs(&recipient, &*self.gate.ledger).await
+            {
+                return refuse_rcpt("please send this recipient's copy separately");
+            }
+            hand.letter.add_recipient(recipient);
+            if hand.letter.too_many_recipients && !hand.local {
+                return refuse_rcpt("too many recipients");
+            }
+        }
+        RcptReply::Continue
+    }
+
+    fn header(&mut self, _ctx: &Context, name: &[u8], value: &[u8]) -> Reply {
+        let Some(hand) = &mut self.in_hand else { return Reply::Continue };
+        if hand.letter.recipients.is_empty() {
+            return Reply::Continue;
+        }
+        let gate = &hand.site.config.gate;
+        if hand.network && is_own_status(name, value, &gate.hostname) {
+            hand.letter.passed_here = true;
+        }
+        hand.letter.header(name, value, |name, value| must_go(name, value, |domain| gate.guards(domain)));
+        Reply::Continue
+    }
+
+    async fn end_of_headers(&mut self, ctx: &Context) -> Reply {
+        let Some(mut hand) = self.in_hand.take() else { return Reply::Continue };
+        let reply = self.assess(ctx, &mut hand).await;
+        if matches!(reply, Reply::Continue) {
+            self.in_hand = Some(hand);
+        }
+        reply
+    }
+
+    fn body(&mut self, _ctx: &Context, chunk: &[u8]) -> BodyReply {
+        match &mut self.in_hand {
+            Some(hand) if hand.letter.wants_body() => {
+                hand.letter.body(chunk);
+                BodyReply::Continue
+            }
+            _ => BodyReply::Skip,
+        }
+    }
+
+    async fn end_of_message(&mut self, ctx: &Context) -> Verdict {
+        let Some(mut hand) = self.in_hand.take() else { return Verdict::deliver() };
+        if !hand.concerns_us() {
+            return Verdict::deliver();
+        }
+        if hand.assessment.is_none() {
+            // An MTA that sends no end of headers for a letter without any.
+            if let Reply::Refuse(refusal) = self.assess(ctx, &mut hand).await {
+                return Verdict::Refuse(refusal);
+            }
+        }
+        let Some(assessment) = hand.assessment.take() else { return answer::exempt(&self.told(ctx, &hand)) };
+        let assessment = assessment.authenticate(&mut hand.letter).await;
+        let settled =
+            super::settle::settle(assessment, &hand.site, &mut hand.letter, &*self.gate.ledger).await;
+        answer::answer(&settled, &self.told(ctx, &hand), &*self.gate.ledger)
+    }
+
+    fn abort(&mut self) {
+        self.in_hand = None;
+    }
+}
+
+impl Session {
+    /// All that can be said once the header is there: who may have sent it, and what was offered. Refuses as early as certain.
+    async fn assess(&self, ctx: &Context, hand: &mut InHand) -> Reply {
+        if hand.exempt() || !hand.concerns_us() {
+            return Reply::Continue;
+        }
+        let observing = hand.site.config.gate.mode == Mode::Observe;
+        if hand.letter.too_many_recipients {
+            return Reply::Refuse(reply::temporary(
+                "4.5.3",
+                "too many recipients; send it in several copies",
+            ));
+        }
+        if hand.letter.header_cut && !observing {
+            tracing::info!(
+                queue_id = shown_id(ctx),
+                from = escaped(&hand.letter.mail_from),
+                "refused: the header is too large"
+            );
+            return Reply::Refuse(reply::permanent("5.3.4", "the header of this message is too large"));
+        }
+        let assessment =
+            Assessment::of(&hand.site, &hand.letter, &*self.gate.ledger, crate::clock::unix_now()).await;
+        if let Some(settled) = assessment.certain_refusal(&hand.site) {
+            return match answer::answer(&settled, &self.told(ctx, hand), &*self.gate.ledger) {
+                Verdict::Refuse(refusal) => Reply::Refuse(refusal),
+                _ => Reply::Continue,
+            };
+        }
+        let envelope = Envelope::new(self.client, &self.helo, &hand.letter.mail_from);
+        let assessment = assessment.ask_spf(&hand.site, envelope).await;
+        let needs_body = assessment.needs_body(&hand.letter);
+        hand.letter.expect_body(assessment.needs_digest(), needs_body.then_some(&self.gate.room));
+        hand.assessment = Some(assessment);
+        Reply::Continue
+    }
+}
+
+fn shown_id(ctx: &Context) -> String {
+    ctx.queue_id().map(escaped).unwrap_or_default()
+}
+
+fn refuse_rcpt(text: &str) -> RcptReply {
+    SmtpReply::new(452, "4.5.3", [text]).map_or(RcptReply::Continue, RcptReply::Refuse)
+}
+
+/// The recipient's address, if it is in one of our domains. What no sender could have bought a stamp for, but the MTA
+/// would deliver all the same (a local part out of form, no domain, the machine's own address), is ours too: a way to write
+/// an address must not be a way round the gate.
+fn ours(recipient: &[u8], domains: &[Domain]) -> Option<Address> {
+    let address = match Address::parse(recipient) {
+        Ok(address) => address,
+        Err(_) => Address::out_of_form(recipient, domains.first()?)?,
+    };
+    domains.binary_search(address.domain()).is_ok().then_some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_way_to_write_an_address_goes_round_the_gate() {
+        let domains = ["b.example".parse().unwrap(), "c.example".parse().unwrap()];
+        for (recipient, address) in [
+            (&b"bob@b.example"[..], Some("bob@b.example")),
+            (b"BOB@C.Example.", Some("bob@c.example")),
+            (b"@relay.example:bob@b.example", Some("bob@b.example")),
+            (b"bob@elsewhere.example", None),
+            (b"bob+..@b.example", Some("\"bob+..\"@b.example")),
+            (b"bob x@b.example", Some("\"bob x\"@b.example")),
+            (b"bob", Some("bob@b.example")),
+            (b"Postmaster", Some("postmaster@b.example")),
+            (b"bob@[127.0.0.1]", Some("bob@b.example")),
+            (b"bob@localhost", Some("bob@b.example")),
+            (b"", None),
+        ] {
+            assert_eq!(
+                ours(recipient, &domains).map(|a| a.to_string()).as_deref(),
+                address,
+                "{}",
+                escaped(recipient)
+            );
+        }
+    }
+}

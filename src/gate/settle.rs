@@ -1,0 +1,182 @@
+//! The verdict for each recipient, with the ledger's word, and what follows for the message.
+
+use super::{
+    Site,
+    assess::{Assessment, Party},
+    letter::Letter,
+};
+use crate::{
+    address::Address,
+    config::Mode,
+    ledger::{self, Ledger, Outcome},
+    policy::{self, Authenticated, Class, Decision, Postage},
+    stamp::Stamp,
+};
+
+/// What was decided, and why.
+pub struct Settled {
+    /// What happens to the message.
+    pub decision: Decision,
+    /// One for each recipient of ours, in their order.
+    pub parties: Vec<SettledParty>,
+    /// The author, if there is exactly one.
+    pub author: Option<Address>,
+    /// Whether the letter is from him, as far as it was asked.
+    pub authenticated: Authenticated,
+    /// Unix seconds.
+    pub now: u64,
+}
+
+/// The verdict for one recipient.
+pub struct SettledParty {
+    /// The recipient.
+    pub address: Address,
+    /// The verdict.
+    pub class: Class,
+    /// The stamp that paid, its redemption number, and whether it had paid for this letter before.
+    pub paid: Option<(Stamp, u64, bool)>,
+}
+
+impl Settled {
+    /// The verdict when nobody needs to ask the ledger: no stamp could pay, or the letter is refused for the sake of
+    /// those who have none. Whose stamp is good is not named then.
+    #[must_use]
+    pub fn without_ledger(assessment: &Assessment, site: &Site) -> Self {
+        let class = |party: &Party| {
+            let good = party.postage.has_good();
+            class_of(party, if good { Postage::Paid } else { party.postage_without_ledger() })
+        };
+        let classes = assessment.parties.iter().map(class).collect();
+        Self::of(assessment, site, classes, vec![])
+    }
+
+    fn of(
+        assessment: &Assessment,
+        site: &Site,
+        classes: Vec<Class>,
+        mut paid: Vec<Option<(Stamp, u64, bool)>>,
+    ) -> Self {
+        let gate = &site.config.gate;
+        let decision = policy::decide(&classes, gate.mode, gate.on_trouble);
+        paid.resize(classes.len(), None);
+        let parties = assessment
+            .parties
+            .iter()
+            .zip(classes.into_iter().zip(paid))
+            .map(|(party, (class, paid))| SettledParty { address: party.address.clone(), class, paid })
+            .collect();
+        Self {
+            decision,
+            parties,
+            author: assessment.author.clone(),
+            authenticated: assessment.authenticated(),
+            now: assessment.now,
+        }
+    }
+}
+
+fn class_of(party: &Party, postage: Postage) -> Class {
+    policy::verdict(&policy::Facts { postage, ..party.facts })
+}
+
+/// Whether this recipient's verdict waits for the ledger.
+fn pends(party: &Party) -> bool {
+    party.postage.has_candidates()
+        && !matches!(
+            class_of(party, Postage::None),
+            Class::Exempt | Class::Known | Class::Freepost | Class::Blocked
+        )
+}
+
+/// Settles a letter whose sender has been looked into: redeems what pays, unless the letter cannot be let in anyway.
+pub async fn settle(
+    assessment: Assessment,
+    site: &Site,
+    letter: &mut Letter,
+    ledger: &dyn Ledger,
+) -> Settled {
+    if assessment.ledger_trouble {
+        return all_in_trouble(&assessment, site);
+    }
+    // At the best every pending one is paid; if even that lets nobody in, the ledger is left alone.
+    let at_best: Vec<Class> = assessment
+        .parties
+        .iter()
+        .map(|party| if pends(party) { Class::Paid } else { class_of(party, party.postage_without_ledger()) })
+        .collect();
+    let gate = &site.config.gate;
+    let hopeless = matches!(
+        policy::decide(&at_best, gate.mode, gate.on_trouble),
+        Decision::Refuse(_) | Decision::Defer(_)
+    );
+    let pending: Vec<usize> =
+        (0..at_best.len()).filter(|&i| assessment.parties.get(i).is_some_and(pends)).collect();
+    if hopeless || pending.is_empty() {
+        return Settled::without_ledger(&assessment, site);
+    }
+    let Some(digest) = letter.take_digest() else {
+        // Nothing is let in as paid that was not redeemed.
+        tracing::error!("a letter with postage has no digest");
+        return all_in_trouble(&assessment, site);
+    };
+    let request = ledger::Letter {
+        now: assessment.now,
+        digest,
+        author: assessment.author.clone(),
+        authenticated: assessment.authenticated() == Authenticated::Yes,
+        wants: pending
+            .iter()
+            .filter_map(|&i| assessment.parties.get(i))
+            .map(|party| party.postage.want(&party.address))
+            .collect(),
+        // A letter that is refused or deferred for one of them must redeem nothing for the others.
+        all_or_nothing: gate.mode == Mode::Require
+            || gate.mode != Mode::Observe && assessment.authenticated() == Authenticated::Trouble,
+        work_daily_max: gate.work_daily,
+    };
+    let outcomes = ledger.redeem(request).await;
+    if let Err(error) = &outcomes {
+        tracing::error!(%error, "postage cannot be redeemed");
+    }
+    let mut classes = at_best;
+    let mut paid = vec![None; classes.len()];
+    for (nth, &i) in pending.iter().enumerate() {
+        let (Some(party), Some(class), Some(paid)) =
+            (assessment.parties.get(i), classes.get_mut(i), paid.get_mut(i))
+        else {
+            continue;
+        };
+        let outcome = outcomes.as_ref().ok().and_then(|all| all.get(nth));
+        *class = class_of(party, postage_of(party, outcome));
+        if let Some(&Outcome::Stamp { index, number, retry }) = outcome {
+            *paid = party.postage.stamps.get(index).map(|bound| (bound.stamp.stamp.clone(), number, retry));
+        }
+    }
+    Settled::of(&assessment, site, classes, paid)
+}
+
+fn all_in_trouble(assessment: &Assessment, site: &Site) -> Settled {
+    let classes = assessment.parties.iter().map(|party| class_of(party, Postage::Trouble)).collect();
+    Settled::of(assessment, site, classes, vec![])
+}
+
+fn postage_of(party: &Party, outcome: Option<&Outcome>) -> Postage {
+    match outcome {
+        None => Postage::Trouble,
+        Some(Outcome::Stamp { .. }) => Postage::Paid,
+        Some(Outcome::Work { .. }) => Postage::Work,
+        Some(Outcome::TooOften) => Postage::Later,
+        Some(Outcome::Unpaid { stamps, work_used_up, work_untouched }) => {
+            if *work_untouched || stamps.contains(&ledger::Ledgered::Untouched) {
+                // His postage is good; the letter is refused for another's sake.
+                Postage::Paid
+            } else if party.postage.key_trouble {
+                Postage::Trouble
+            } else if *work_used_up {
+                Postage::Later
+            } else {
+                party.postage.word(stamps).map_or(Postage::None, Postage::Bad)
+            }
+        }
+    }
+}

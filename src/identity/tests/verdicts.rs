@@ -1,0 +1,162 @@
+//! SPF, DKIM and DMARC together: whether the author's domain stands behind a letter.
+
+use super::*;
+
+#[tokio::test]
+async fn spf_speaks_for_the_author_if_it_passes_and_aligns() {
+    let (zone, dns) = world();
+    for (domain, record) in [
+        ("b.example", "v=spf1 ip4:192.0.2.1 -all"),
+        ("mail.b.example", "v=spf1 ip4:192.0.2.1 -all"),
+        ("c.example", "v=spf1 ip4:192.0.2.1 -all"),
+        ("a.github.io", "v=spf1 ip4:192.0.2.1 -all"),
+        ("fail.example", "v=spf1 -all"),
+        ("softfail.example", "v=spf1 ~all"),
+        ("neutral.example", "v=spf1 ?all"),
+        ("permerror.example", "v=spf1 include:nowhere.example -all"),
+    ] {
+        zone.txt(domain, record);
+    }
+    let table = [
+        ("bob@b.example", "b.example", true),
+        ("bob@B.Example", "b.example", true),
+        ("bounce@mail.b.example", "b.example", true),
+        ("bob@b.example", "news.b.example", true),
+        ("bob@c.example", "b.example", false),
+        ("bob@a.github.io", "a.github.io", true),
+        ("bob@a.github.io", "b.github.io", false),
+        ("bob@a.github.io", "github.io", false),
+        ("bob@fail.example", "fail.example", false),
+        ("bob@softfail.example", "softfail.example", false),
+        ("bob@neutral.example", "neutral.example", false),
+        ("bob@permerror.example", "permerror.example", false),
+        ("bob@none.example", "none.example", false),
+        ("<>", "b.example", false),
+        ("root", "b.example", false),
+    ];
+    for (mail_from, author, passes) in table {
+        let mut inquiry = inquiry(&dns, mail_from);
+        let step = inquiry.by_spf(&d(author)).await;
+        assert_eq!(matches!(step, Step::Aligned(_)), passes, "{mail_from} {author}");
+        let found = inquiry.by_dkim(&d(author), &Letter::from_message(LETTER.as_bytes())).await;
+        assert_eq!(matches!(found, Authentication::Aligned(_)), passes, "{mail_from} {author}: {found:?}");
+        assert!(!matches!(found, Authentication::Trouble(_)), "{mail_from} {author}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_null_sender_speaks_with_its_helo_name() {
+    let (zone, dns) = world();
+    zone.txt("mail.helo.example", "v=spf1 ip4:192.0.2.1 -all");
+    let found = inquiry(&dns, "<>").by_spf(&d("helo.example")).await;
+    assert_eq!(found, Step::Aligned(Proof { means: Means::Spf, domain: d("mail.helo.example") }));
+}
+
+#[tokio::test]
+async fn a_domain_that_wants_its_own_spf_gets_it() {
+    let (zone, dns) = world();
+    for domain in ["b.example", "mail.b.example", "c.example", "mail.c.example"] {
+        zone.txt(domain, "v=spf1 ip4:192.0.2.1 -all");
+    }
+    zone.txt("_dmarc.b.example", "v=DMARC1; p=reject; aspf=s")
+        .txt("_dmarc.c.example", "v=DMARC1; p=reject; adkim=s");
+    zone.txt("_dmarc.own.b.example", "v=DMARC1; p=none");
+    for (mail_from, author, passes) in [
+        ("x@b.example", "b.example", true),
+        ("x@mail.b.example", "b.example", false),
+        ("x@b.example", "mail.b.example", false),
+        ("x@b.example", "own.b.example", true),
+        ("x@mail.c.example", "c.example", true),
+    ] {
+        let step = inquiry(&dns, mail_from).by_spf(&d(author)).await;
+        assert_eq!(matches!(step, Step::Aligned(_)), passes, "{mail_from} {author}");
+    }
+}
+
+#[tokio::test]
+async fn dns_is_asked_only_where_it_can_matter() {
+    let (zone, dns) = world();
+    zone.txt("b.example", "v=spf1 ip4:192.0.2.1 -all");
+    inquiry(&dns, "x@c.example").by_spf(&d("b.example")).await;
+    by_dkim(&dns, "b.example", LETTER).await;
+    let foreign = signed(&signer(&zone, "c.example"), LETTER);
+    assert_not(by_dkim(&dns, "b.example", &foreign).await, "no signature that could speak");
+    let altered = signed(&signer(&zone, "b.example"), LETTER).replace("Dear", "Poor");
+    assert_not(by_dkim(&dns, "b.example", &altered).await, "body hash");
+    assert_eq!(zone.asked_in_all(), 0);
+    assert!(matches!(inquiry(&dns, "x@b.example").by_spf(&d("b.example")).await, Step::Aligned(_)));
+    assert_eq!((zone.asked("b.example"), zone.asked_in_all()), (1, 1), "no DMARC record for the very domain");
+    for _ in 0..100 {
+        assert!(matches!(inquiry(&dns, "y@b.example").by_spf(&d("b.example")).await, Step::Aligned(_)));
+    }
+    assert_eq!(zone.asked_in_all(), 1, "and nothing for the same sender again");
+}
+
+#[tokio::test]
+async fn a_domain_that_wants_its_own_signature_gets_it() {
+    let (zone, dns) = world();
+    zone.txt("_dmarc.b.example", "v=DMARC1; p=reject; adkim=s")
+        .txt("_dmarc.c.example", "v=DMARC1; p=reject; adkim=!; aspf=s");
+    zone.manner("_dmarc.d.example", Manner::ServFail);
+    for (author, signing, verdict) in [
+        ("b.example", "b.example", Some(true)),
+        ("b.example", "mail.b.example", Some(false)),
+        ("news.b.example", "b.example", Some(false)),
+        ("c.example", "mail.c.example", Some(true)),
+        ("a.github.io", "b.github.io", Some(false)),
+        ("d.example", "d.example", Some(true)),
+        ("d.example", "mail.d.example", None),
+    ] {
+        let letter = LETTER.replace("b.example", author);
+        let found = by_dkim(&dns, author, &signed(&signer(&zone, signing), &letter)).await;
+        match verdict {
+            Some(true) => assert_eq!(found, aligned(Means::Dkim, signing), "{author} {signing}"),
+            Some(false) => assert!(matches!(found, Authentication::Not(_)), "{author} {signing}: {found:?}"),
+            None => assert_trouble(&found),
+        }
+    }
+}
+
+#[tokio::test]
+async fn trouble_with_one_means_gives_way_to_the_other() {
+    let (zone, dns) = world();
+    zone.manner("b.example", Manner::ServFail).txt("c.example", "v=spf1 ip4:192.0.2.1 -all");
+    zone.manner("dead._domainkey.c.example", Manner::ServFail)
+        .manner("dead._domainkey.b.example", Manner::ServFail);
+    let author = d("b.example");
+    let plain = Letter::from_message(LETTER.as_bytes());
+    let mut inquiry_b = inquiry(&dns, "x@b.example");
+    assert_eq!(inquiry_b.by_spf(&author).await, Step::AskDkim);
+    assert_trouble(&inquiry_b.by_dkim(&author, &plain).await);
+
+    let message = signed(&signer(&zone, "b.example"), LETTER);
+    let letter = Letter::from_message(message.as_bytes());
+    let found = inquiry(&dns, "x@b.example").by_dkim(&author, &letter).await;
+    assert_eq!(found, aligned(Means::Dkim, "b.example"), "SPF in trouble, signature good");
+
+    let dead = DkimSigner::from_key(ed25519().0).domain("b.example").selector("dead").headers(["From"]);
+    let both = format!("{}{message}", dead.sign(LETTER.as_bytes()).unwrap().to_header());
+    let letter = Letter::from_message(both.as_bytes());
+    let found = inquiry(&dns, "x@elsewhere.example").by_dkim(&author, &letter).await;
+    assert_eq!(found, aligned(Means::Dkim, "b.example"), "one key in trouble, the other good");
+
+    let foreign = signed(
+        &DkimSigner::from_key(ed25519().0).domain("c.example").selector("dead").headers(["From"]),
+        LETTER,
+    );
+    let letter = Letter::from_message(foreign.as_bytes());
+    let found = inquiry(&dns, "x@c.example").by_dkim(&author, &letter).await;
+    assert!(matches!(found, Authentication::Not(_)), "trouble of strangers is none: {found:?}");
+}
+
+#[tokio::test]
+async fn an_inquiry_can_be_made_on_any_thread() {
+    let (zone, dns) = world();
+    zone.txt("b.example", "v=spf1 ip4:192.0.2.1 -all");
+    let mut inquiry = inquiry(&dns, "x@b.example");
+    let found = tokio::spawn(async move {
+        let letter = Letter::from_message(LETTER.as_bytes());
+        inquiry.by_dkim(&d("b.example"), &letter).await
+    });
+    assert_eq!(found.await.unwrap(), aligned(Means::Spf, "b.example"));
+}

@@ -1,0 +1,168 @@
+//! The book of known senders: who takes mail from whom without postage, and from whom never.
+//!
+//! An entry counts only for mail that authenticated as its sender; the book itself does not look at mail.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Serialize, Serializer};
+
+use crate::address::{Address, AddressError, Domain};
+
+/// Octets of a List-Id that can be written into the book.
+pub const LIST_ID_OCTETS_MAX: usize = 255;
+
+/// A sender as people write it: ADDRESS, DOMAIN or `list:LIST-ID` (INTERFACE.md).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sender {
+    /// One author.
+    Address(Address),
+    /// Every author of a domain, exactly.
+    Domain(Domain),
+    /// A mailing list by its List-Id, lower-cased, without brackets.
+    List(String),
+}
+
+/// What was written is no sender.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SenderError {
+    /// Neither an address nor a domain.
+    #[error("{0}; a sender is an address, a domain or list:LIST-ID")]
+    Address(#[from] AddressError),
+    /// A List-Id that is empty, too long or has white space in it.
+    #[error("`{0}` is not a List-Id; copy what stands between < and > in the List-Id field")]
+    ListId(String),
+}
+
+impl FromStr for Sender {
+    type Err = SenderError;
+
+    fn from_str(text: &str) -> Result<Self, SenderError> {
+        if let Some(id) = text.strip_prefix("list:") {
+            let id = id.trim_start_matches('<').trim_end_matches('>').to_ascii_lowercase();
+            if id.is_empty() || id.len() > LIST_ID_OCTETS_MAX || !id.bytes().all(|b| b.is_ascii_graphic()) {
+                return Err(SenderError::ListId(crate::address::shown(id.as_bytes())));
+            }
+            return Ok(Self::List(id));
+        }
+        if text.contains('@') {
+            Ok(Self::Address(text.parse()?))
+        } else {
+            Ok(Self::Domain(Domain::from_any(text)?))
+        }
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Domain(domain) => domain.fmt(f),
+            Self::List(id) => write!(f, "list:{id}"),
+        }
+    }
+}
+
+impl Serialize for Sender {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+/// How an entry came into the book (INTERFACE.md `known list`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    /// By hand.
+    Added,
+    /// A letter was marked as wanted.
+    Wanted,
+    /// The recipient wrote to the sender.
+    Sent,
+    /// The recipient answered the sender.
+    Reply,
+    /// From old mail or an address book.
+    Imported,
+}
+
+impl How {
+    /// The word in the ledger and in `known list`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Wanted => "wanted",
+            Self::Sent => "sent",
+            Self::Reply => "reply",
+            Self::Imported => "imported",
+        }
+    }
+
+    /// The way that word names.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Added, Self::Wanted, Self::Sent, Self::Reply, Self::Imported]
+            .into_iter()
+            .find(|h| h.as_str() == word)
+    }
+}
+
+/// What the book says of a sender.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// Welcome without postage.
+    Allowed,
+    /// Not accepted, postage or not.
+    Blocked,
+}
+
+/// An entry to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEntry {
+    /// Whose book; `None`: the site's.
+    pub recipient: Option<Address>,
+    /// Who is known or blocked.
+    pub sender: Sender,
+    /// Blocked instead of known.
+    pub block: bool,
+    /// How it came there.
+    pub how: How,
+    /// Unix seconds.
+    pub since: u64,
+}
+
+/// An entry as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BookEntry {
+    /// Whose book; `None`: the site's.
+    pub recipient: Option<Address>,
+    /// Who is known or blocked.
+    pub sender: Sender,
+    /// Blocked instead of known.
+    pub block: bool,
+    /// How it came there.
+    pub how: How,
+    /// Unix seconds.
+    pub since: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_as_people_write_them() {
+        for (text, shown) in [
+            ("Alice@A.example", "alice@a.example"),
+            ("A.example", "a.example"),
+            ("list:<Users.List.example>", "list:users.list.example"),
+        ] {
+            assert_eq!(text.parse::<Sender>().unwrap().to_string(), shown);
+        }
+        for bad in ["alice", "", "list:", "list:a b", "@", "alice@"] {
+            assert!(bad.parse::<Sender>().is_err(), "{bad}");
+        }
+    }
+}

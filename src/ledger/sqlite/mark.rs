@@ -1,0 +1,271 @@
+//! Marks: finding the letter, giving its postage back, changing the recipient's book (SPEC.md §7).
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    batch::{Batch, NewEntry},
+    book,
+    fail::{Fail, read_time, stored_time},
+};
+use crate::{
+    address::{Address, Domain},
+    ledger::{
+        Decision, Mark, MarkError, MarkTarget, Marked, StampId,
+        book::{How, Known, Sender},
+    },
+    money::Micros,
+};
+
+/// A redemption as a mark needs it.
+struct Redeemed {
+    seq: i64,
+    time: i64,
+    debit: String,
+    credit: String,
+    amount: i64,
+    /// Account of the buyer, for a stamp of our own office.
+    buyer: Option<String>,
+    letter: Letter,
+}
+
+/// Whose letter it was.
+struct Letter {
+    recipient: Address,
+    author: Option<Address>,
+    authenticated: bool,
+}
+
+const REDEEMED: &str =
+    "SELECT r.seq, r.time, d.name, c.name, r.amount, b.name, r.recipient, r.author, r.authenticated
+    FROM redeemed r JOIN account d ON d.id = r.debit JOIN account c ON c.id = r.credit
+    LEFT JOIN orders o ON o.seq = r.order_seq LEFT JOIN account b ON b.id = o.account";
+
+/// The recipient of the letter with this redemption number.
+pub(super) fn recipient_of(conn: &Connection, number: u64) -> Result<Option<Address>, Fail> {
+    Ok(by_number(conn, number)?.map(|found| found.letter.recipient))
+}
+
+/// Marks a letter.
+pub(super) fn mark(
+    batch: &mut Batch<'_>,
+    target: &MarkTarget,
+    mark: Mark,
+    now: u64,
+) -> Result<Result<Marked, MarkError>, Fail> {
+    let (redeemed, letter) = match find(batch.conn, target)? {
+        Found::Redeemed(found) => {
+            let Redeemed { letter, .. } = &found;
+            let letter =
+                Letter { recipient: letter.recipient.clone(), author: letter.author.clone(), ..*letter };
+            (Some(found), letter)
+        }
+        Found::Free(letter) => (None, letter),
+        Found::Nothing => return Ok(Err(MarkError::NoSuchLetter)),
+        Found::Two => return Ok(Err(MarkError::Ambiguous)),
+    };
+    let mut marked = Marked {
+        recipient: letter.recipient.clone(),
+        author: letter.author.clone(),
+        refunded: None,
+        already_refunded: false,
+        too_late: false,
+        known: false,
+    };
+    if let Some(redeemed) = &redeemed {
+        match mark {
+            Mark::Wanted => give_back(batch, redeemed, now, &mut marked)?,
+            Mark::Unwanted => {
+                batch
+                    .conn
+                    .prepare_cached(
+                        "INSERT INTO unwanted (redeemed, time) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                    )?
+                    .execute(params![redeemed.seq, stored_time(now)])?;
+            }
+        }
+    }
+    marked.known = teach(batch, &letter, mark, now)?;
+    Ok(Ok(marked))
+}
+
+/// Postage goes back where it came from: to the buyer, or to the account of the office that sold the stamp.
+fn give_back(batch: &mut Batch<'_>, redeemed: &Redeemed, now: u64, marked: &mut Marked) -> Result<(), Fail> {
+    batch.conn.prepare_cached("DELETE FROM unwanted WHERE redeemed = ?1")?.execute([redeemed.seq])?;
+    let mut refund = batch.conn.prepare_cached("SELECT 1 FROM journal WHERE redeemed = ?1")?;
+    marked.already_refunded = refund.exists([redeemed.seq])?;
+    if marked.already_refunded {
+        return Ok(());
+    }
+    marked.too_late = now.saturating_sub(read_time(redeemed.time)) > batch.site.refund_window_s;
+    if marked.too_late {
+        return Ok(());
+    }
+    let amount =
+        Micros::from_signed(redeemed.amount).ok_or_else(|| Fail::damaged("a negative redemption"))?;
+    batch.enter(&NewEntry {
+        time: stored_time(now),
+        kind: "refund",
+        debit: &redeemed.credit,
+        credit: redeemed.buyer.as_deref().unwrap_or(&redeemed.debit),
+        amount,
+        memo: "",
+        redeemed: Some(redeemed.seq),
+    })?;
+    marked.refunded = Some(amount);
+    Ok(())
+}
+
+/// Changes the recipient's book and says whether the author is known to him now. Only a letter that
+/// authenticated teaches: else whoever forges a friend's name could make him a stranger.
+fn teach(batch: &Batch<'_>, letter: &Letter, mark: Mark, now: u64) -> Result<bool, Fail> {
+    let Some(author) = &letter.author else { return Ok(false) };
+    let sender = Sender::Address(author.clone());
+    if letter.authenticated {
+        match mark {
+            Mark::Wanted => {
+                book::learn(batch.conn, &letter.recipient, &sender, How::Wanted, now)?;
+            }
+            Mark::Unwanted => {
+                book::forget(batch.conn, &letter.recipient, &sender)?;
+            }
+        }
+    }
+    let names = [sender, Sender::Domain(author.domain().clone())];
+    Ok(book::known(batch.conn, &letter.recipient, &names)? == Known::Allowed)
+}
+
+enum Found {
+    Redeemed(Redeemed),
+    /// A letter that cost nothing.
+    Free(Letter),
+    Nothing,
+    /// Stamps of two offices.
+    Two,
+}
+
+fn find(conn: &Connection, target: &MarkTarget) -> Result<Found, Fail> {
+    let one = |found: Option<Redeemed>| found.map_or(Found::Nothing, Found::Redeemed);
+    match target {
+        MarkTarget::Number(number) => by_number(conn, *number).map(one),
+        MarkTarget::Stamp(office, id) => by_stamp(conn, office.as_ref(), id),
+        MarkTarget::MessageId(hash, recipient) => by_message_id(conn, hash, recipient),
+    }
+}
+
+/// Numbers are kept by day, so each day that has any is asked, the newest first.
+fn by_number(conn: &Connection, number: u64) -> Result<Option<Redeemed>, Fail> {
+    let sql = format!("{REDEEMED} WHERE r.time / 86400 = ?1 AND r.number = ?2");
+    let mut find = conn.prepare_cached(&sql)?;
+    let mut earlier = conn.prepare_cached(
+        "SELECT time / 86400 FROM redeemed WHERE time / 86400 < ?1 ORDER BY time / 86400 DESC LIMIT 1",
+    )?;
+    let mut day = i64::MAX;
+    while let Some(next) = earlier.query_row([day], |row| row.get(0)).optional()? {
+        day = next;
+        if let Some(found) = find.query_row(params![day, number.cast_signed()], read_redeemed).optional()? {
+            return found.map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// Stamps are kept by day and office; each pair that has any is asked.
+fn by_stamp(conn: &Connection, office: Option<&Domain>, id: &StampId) -> Result<Found, Fail> {
+    let sql = format!("{REDEEMED} WHERE r.day = ?1 AND r.office = ?2 AND r.id = ?3");
+    let mut find = conn.prepare_cached(&sql)?;
+    let mut next = conn.prepare_cached(
+        "SELECT r.day, r.office FROM redeemed r WHERE (r.day, r.office) > (?1, ?2) ORDER BY r.day, r.office LIMIT 1",
+    )?;
+    let mut name = conn.prepare_cached("SELECT name FROM office WHERE id = ?1")?;
+    let mut found: Option<(i64, Redeemed)> = None;
+    let mut at = (i64::MIN, i64::MIN);
+    while let Some(pair) =
+        next.query_row([at.0, at.1], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).optional()?
+    {
+        at = pair;
+        let Some(redeemed) = find.query_row(params![at.0, at.1, id], read_redeemed).optional()? else {
+            continue;
+        };
+        let seller: String = name.query_row([at.1], |row| row.get(0))?;
+        if office.is_some_and(|asked| asked.as_str() != seller) {
+            continue;
+        }
+        if found.as_ref().is_some_and(|(other, _)| *other != at.1) {
+            return Ok(Found::Two);
+        }
+        found = Some((at.1, redeemed?));
+    }
+    Ok(found.map_or(Found::Nothing, |(_, redeemed)| Found::Redeemed(redeemed)))
+}
+
+/// Of two letters with one Message-ID, the first (SPEC.md §7).
+fn by_message_id(conn: &Connection, hash: &[u8; 16], recipient: &Address) -> Result<Found, Fail> {
+    let mut find = conn.prepare_cached(
+        "SELECT number, author, authenticated FROM decisions
+         WHERE time / 86400 = ?1 AND message_id = ?2 AND delivered AND message_id IS NOT NULL AND recipient = ?3
+         ORDER BY time, seq LIMIT 1",
+    )?;
+    let mut later = conn.prepare_cached(
+        "SELECT time / 86400 FROM decisions WHERE time / 86400 > ?1 AND delivered AND message_id IS NOT NULL
+         ORDER BY time / 86400 LIMIT 1",
+    )?;
+    let mut day = -1_i64;
+    while let Some(next) = later.query_row([day], |row| row.get(0)).optional()? {
+        day = next;
+        let row = find.query_row(params![day, hash, recipient.to_bytes()], |row| {
+            Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<Vec<u8>>>(1)?, row.get::<_, bool>(2)?))
+        });
+        let Some((number, author, authenticated)) = row.optional()? else { continue };
+        if let Some(redeemed) = number.map(|n| by_number(conn, n.cast_unsigned())).transpose()?.flatten() {
+            return Ok(Found::Redeemed(redeemed));
+        }
+        let author = author.map(|bytes| address(&bytes)).transpose()?;
+        return Ok(Found::Free(Letter { recipient: recipient.clone(), author, authenticated }));
+    }
+    Ok(Found::Nothing)
+}
+
+fn read_redeemed(row: &Row<'_>) -> rusqlite::Result<Result<Redeemed, Fail>> {
+    let (recipient, author): (Vec<u8>, Option<Vec<u8>>) = (row.get(6)?, row.get(7)?);
+    let letter = || {
+        let author = author.map(|bytes| address(&bytes)).transpose()?;
+        Ok(Letter { recipient: address(&recipient)?, author, authenticated: row.get(8)? })
+    };
+    Ok(match letter() {
+        Ok(letter) => Ok(Redeemed {
+            seq: row.get(0)?,
+            time: row.get(1)?,
+            debit: row.get(2)?,
+            credit: row.get(3)?,
+            amount: row.get(4)?,
+            buyer: row.get(5)?,
+            letter,
+        }),
+        Err(fail) => Err(fail),
+    })
+}
+
+/// An address as it was stored.
+pub(super) fn address(bytes: &[u8]) -> Result<Address, Fail> {
+    Address::parse(bytes).map_err(|e| Fail::damaged(e.to_string()))
+}
+
+/// Writes a decision down.
+pub(super) fn note(conn: &Connection, decision: &Decision) -> Result<(), Fail> {
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO decisions (time, recipient, author, authenticated, message_id, result, reason, delivered, number)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    insert.execute(params![
+        stored_time(decision.time),
+        decision.recipient.to_bytes(),
+        decision.author.as_ref().map(Address::to_bytes),
+        decision.authenticated,
+        decision.message_id,
+        decision.result,
+        decision.reason,
+        decision.delivered,
+        decision.number.map(u64::cast_signed),
+    ])?;
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! Selling stamps, and the accounts that buy them.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    batch::{Batch, NewEntry, short_of},
+    fail::{Fail, read_time, stored_time},
+};
+use crate::{
+    address::Domain,
+    ledger::{
+        AccountKey, AccountState, Entry, LedgerError, ORDER_STAMPS_MAX, Order, OrderedStamp, Sale, SoldStamp,
+        StampId,
+        chain::{OrderRow, SoldRow},
+    },
+    money::Micros,
+};
+
+/// Begins the name of a buyer's account.
+const ACCOUNT_PREFIX: &str = "account:";
+
+/// Where money stands between sale and redemption.
+const STAMPS: &str = "stamps";
+
+/// Sells an order, or says why not and does nothing (SPEC.md §10).
+pub(super) fn sell(batch: &mut Batch<'_>, order: &Order) -> Result<Sale, Fail> {
+    let mut stamps: Vec<&OrderedStamp> = order.stamps.iter().collect();
+    stamps.sort_unstable_by_key(|stamp| stamp.id);
+    if stamps.is_empty() || stamps.len() > ORDER_STAMPS_MAX {
+        return Err(Fail::invalid("an order has 1 to 1,000 stamps"));
+    }
+    if stamps.windows(2).any(|pair| matches!(pair, [a, b] if a.id == b.id)) {
+        return Err(Fail::invalid("the order names an id twice"));
+    }
+    if order.value == Micros::ZERO {
+        return Err(Fail::invalid("a stamp has a value"));
+    }
+    let mut is_sold = batch.conn.prepare_cached("SELECT 1 FROM sold WHERE id = ?1")?;
+    for stamp in &stamps {
+        if is_sold.exists([stamp.id])? {
+            return Ok(Sale::SomeSold);
+        }
+    }
+    let Some(price) = order.value.checked_mul(stamps.len() as u64) else {
+        return Err(Fail::Refused(LedgerError::Overflow));
+    };
+    let account = account_name(&order.account);
+    let balance = amount(batch.balance_of(&account)?)?;
+    let Some(left) = balance.checked_sub(price) else { return Ok(Sale::Short(balance)) };
+    let seq = batch.enter(&NewEntry {
+        time: stored_time(order.now),
+        kind: "sell",
+        debit: &account,
+        credit: STAMPS,
+        amount: price,
+        memo: "",
+        redeemed: None,
+    })?;
+    let row = OrderRow {
+        account: &account,
+        audience: order.audience.as_str(),
+        value: order.value.signed(),
+        expiry: stored_time(order.expiry),
+        selector: &order.selector,
+        stamps: i64::try_from(stamps.len()).unwrap_or(i64::MAX),
+    };
+    batch.enter_order(seq, &row)?;
+    for OrderedStamp { id, holder, signature } in stamps {
+        batch.enter_sold(seq, &SoldRow { id, holder, signature })?;
+    }
+    Ok(Sale::Sold(left))
+}
+
+/// The stamps of these ids, in order.
+pub(super) fn sold(conn: &Connection, ids: &[StampId]) -> Result<Vec<Option<SoldStamp>>, Fail> {
+    let mut find = conn.prepare_cached(
+        "SELECT s.holder, s.signature, a.name, o.audience, o.value, o.expiry, o.selector
+         FROM sold s JOIN orders o ON o.seq = s.order_seq JOIN account a ON a.id = o.account WHERE s.id = ?1",
+    )?;
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        let row = find.query_row([id], |row| Ok(read_sold(*id, row))).optional()?;
+        found.push(row.transpose()?);
+    }
+    Ok(found)
+}
+
+fn read_sold(id: StampId, row: &Row<'_>) -> Result<SoldStamp, Fail> {
+    let (name, audience): (String, String) = (row.get(2)?, row.get(3)?);
+    Ok(SoldStamp {
+        account: account_key(&name)?,
+        audience: audience.parse::<Domain>().map_err(|e| Fail::damaged(e.to_string()))?,
+        value: amount(row.get(4)?)?,
+        expiry: read_time(row.get(5)?),
+        selector: row.get(6)?,
+        stamp: OrderedStamp { id, holder: row.get(0)?, signature: row.get(1)? },
+    })
+}
+
+/// A movement between an account and where its money comes from.
+pub(super) struct Funding {
+    pub key: AccountKey,
+    pub source: String,
+    pub amount: Micros,
+    pub memo: String,
+    pub now: u64,
+}
+
+/// Moves money from its source to the account; returns the new balance.
+pub(super) fn credit(batch: &mut Batch<'_>, funding: &Funding) -> Result<Micros, Fail> {
+    let name = account_name(&funding.key);
+    move_funds(batch, funding, "credit", &source_account(&funding.source), &name)
+}
+
+/// Moves money from the account back to its source; returns the new balance.
+pub(super) fn debit(batch: &mut Batch<'_>, funding: &Funding) -> Result<Micros, Fail> {
+    let name = account_name(&funding.key);
+    let balance = batch.balance_of(&name)?;
+    if balance < funding.amount.signed() {
+        return Err(short_of(balance));
+    }
+    move_funds(batch, funding, "debit", &name, &source_account(&funding.source))
+}
+
+fn move_funds(
+    batch: &mut Batch<'_>,
+    funding: &Funding,
+    kind: &'static str,
+    from: &str,
+    to: &str,
+) -> Result<Micros, Fail> {
+    if funding.amount == Micros::ZERO {
+        return Err(Fail::invalid("an amount is more than nothing"));
+    }
+    batch.enter(&NewEntry {
+        time: stored_time(funding.now),
+        kind,
+        debit: from,
+        credit: to,
+        amount: funding.amount,
+        memo: &funding.memo,
+        redeemed: None,
+    })?;
+    amount(batch.balance_of(&account_name(&funding.key))?)
+}
+
+const STATE: &str = "SELECT a.name, a.balance, (SELECT sum(o.value * (o.stamps - o.redeemed)) FROM orders o
+    WHERE o.account = a.id AND o.expiry >= ?1) FROM account a";
+
+/// What an account holds, and what its unused stamps are worth.
+pub(super) fn account(conn: &Connection, key: &AccountKey, now: u64) -> Result<AccountState, Fail> {
+    let sql = format!("{STATE} WHERE a.name = ?2");
+    let mut find = conn.prepare_cached(&sql)?;
+    let row = find.query_row(params![stored_time(now), account_name(key)], |row| Ok(read_state(row)));
+    row.optional()?.unwrap_or(Ok(AccountState { balance: Micros::ZERO, outstanding: Micros::ZERO }))
+}
+
+/// The same of every buyer's account.
+pub(super) fn accounts(conn: &Connection, now: u64) -> Result<Vec<(AccountKey, AccountState)>, Fail> {
+    // ';' is the character after ':', so the range is every name with the prefix.
+    let sql = format!("{STATE} WHERE a.name > 'account:' AND a.name < 'account;' ORDER BY a.name");
+    let mut find = conn.prepare_cached(&sql)?;
+    let mut rows = find.query([stored_time(now)])?;
+    let mut accounts = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        accounts.push((account_key(&name)?, read_state(row)?));
+    }
+    Ok(accounts)
+}
+
+fn read_state(row: &Row<'_>) -> Result<AccountState, Fail> {
+    let outstanding: Option<i64> = row.get(2)?;
+    Ok(AccountState { balance: amount(row.get(1)?)?, outstanding: amount(outstanding.unwrap_or_default())? })
+}
+
+/// The newest entries of an account, newest first.
+pub(super) fn entries(conn: &Connection, key: &AccountKey, count_max: u32) -> Result<Vec<Entry>, Fail> {
+    // Two indices merged from their ends: what is read is what is told, however long the account's history.
+    let mut find = conn.prepare_cached(
+        "SELECT seq, time, kind, amount, memo FROM journal WHERE credit = (SELECT id FROM account WHERE name = ?1)
+         UNION ALL
+         SELECT seq, time, kind, -amount, memo FROM journal WHERE debit = (SELECT id FROM account WHERE name = ?1)
+         ORDER BY seq DESC LIMIT ?2",
+    )?;
+    let rows = find.query_map(params![account_name(key), count_max], |row| {
+        Ok(Entry { time: read_time(row.get(1)?), kind: row.get(2)?, amount: row.get(3)?, memo: row.get(4)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Every account by name, as one commit left them.
+pub(super) fn balances(conn: &Connection) -> Result<Vec<(String, i64)>, Fail> {
+    let mut all = conn.prepare_cached("SELECT name, balance FROM account ORDER BY name")?;
+    let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn account_name(key: &AccountKey) -> String {
+    format!("{ACCOUNT_PREFIX}{key}")
+}
+
+fn account_key(name: &str) -> Result<AccountKey, Fail> {
+    let key = name.strip_prefix(ACCOUNT_PREFIX).and_then(|b64| {
+        let bytes = data_encoding::BASE64URL_NOPAD.decode(b64.as_bytes()).ok()?;
+        bytes.try_into().ok().map(AccountKey)
+    });
+    key.ok_or_else(|| Fail::damaged(format!("`{name}` is no buyer's account")))
+}
+
+fn source_account(source: &str) -> String {
+    if source == "grants" { source.to_owned() } else { format!("funding:{source}") }
+}
+
+fn amount(micros: i64) -> Result<Micros, Fail> {
+    Micros::from_signed(micros).ok_or_else(|| Fail::damaged("an amount that cannot be negative is"))
+}

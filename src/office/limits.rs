@@ -1,0 +1,235 @@
+//! How often one client and one account may call: more is 429, and memory does not grow with who calls.
+//!
+//! Addresses and accounts cost nothing to make up, so they are not kept: each falls by a keyed hash into one of
+//! [`BUCKETS_MAX`] buckets, and a bucket has the rate. Two that share one by chance share its rate; nobody can aim.
+
+use std::{
+    hash::{BuildHasher, Hash, RandomState},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
+};
+
+use axum::{
+    extract::{Request, State},
+    http::HeaderMap,
+    middleware::Next,
+    response::Response,
+};
+use governor::{
+    DefaultKeyedRateLimiter, Quota, RateLimiter,
+    clock::{Clock as _, DefaultClock},
+};
+
+use super::{SharedOffice, problem::Problem};
+use crate::ledger::AccountKey;
+
+/// Buckets of one limiter: some megabytes when all are full, and two busy clients seldom share one.
+const BUCKETS_MAX: u64 = 65_536;
+/// Stamps that count as one call of an account more: signing a hundred takes about two milliseconds.
+const STAMPS_A_CALL: usize = 100;
+
+/// So many calls a second, and so many at once after a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Calls a second that go on for ever.
+    pub per_s: NonZeroU32,
+    /// Calls at once.
+    pub burst: NonZeroU32,
+}
+
+/// The rates of an office.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// Of one client address; of IPv6 one /64, which is one customer's.
+    pub address: Rate,
+    /// Of one account, over all addresses; an order counts one more for every hundred stamps begun.
+    pub account: Rate,
+}
+
+impl Default for Rates {
+    /// A house full of senders fits behind one address; an account can buy 2,000 stamps a second.
+    fn default() -> Self {
+        Self {
+            address: Rate { per_s: number(20), burst: number(200) },
+            account: Rate { per_s: number(20), burst: number(200) },
+        }
+    }
+}
+
+const fn number(n: u32) -> NonZeroU32 {
+    match NonZeroU32::new(n) {
+        Some(n) => n,
+        None => NonZeroU32::MIN,
+    }
+}
+
+/// Who has called how often.
+pub struct Limits {
+    addresses: DefaultKeyedRateLimiter<u64>,
+    accounts: DefaultKeyedRateLimiter<u64>,
+    hasher: RandomState,
+    clock: DefaultClock,
+}
+
+impl Limits {
+    /// Nobody has called yet.
+    #[must_use]
+    pub fn new(rates: Rates) -> Self {
+        let limiter = |rate: Rate| RateLimiter::keyed(Quota::per_second(rate.per_s).allow_burst(rate.burst));
+        Self {
+            addresses: limiter(rates.address),
+            accounts: limiter(rates.account),
+            hasher: RandomState::new(),
+            clock: DefaultClock::default(),
+        }
+    }
+
+    /// Counts a call of an account, and of an order its stamps.
+    ///
+    /// # Errors
+    /// 429 with the seconds to wait.
+    pub fn account(&self, account: AccountKey, stamps: usize) -> Result<(), Problem> {
+        let calls = u32::try_from(1 + stamps.div_ceil(STAMPS_A_CALL)).unwrap_or(u32::MAX);
+        self.count(&self.accounts, "account", account, number(calls))
+    }
+
+    fn address(&self, client: Option<IpAddr>) -> Result<(), Problem> {
+        self.count(&self.addresses, "address", client.map(network), NonZeroU32::MIN)
+    }
+
+    fn count(
+        &self,
+        limiter: &DefaultKeyedRateLimiter<u64>,
+        what: &str,
+        who: impl Hash,
+        calls: NonZeroU32,
+    ) -> Result<(), Problem> {
+        let bucket = self.hasher.hash_one(who) % BUCKETS_MAX;
+        match limiter.check_key_n(&bucket, calls) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(not_until)) => {
+                let wait = not_until.wait_time_from(self.clock.now());
+                Err(Problem::too_many(what, wait.as_secs() + 1))
+            }
+            // More than a full bucket holds: only a rate below one order's could mean it.
+            Err(_) => Err(Problem::too_many(what, 60)),
+        }
+    }
+}
+
+/// From where a connection came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Over TCP.
+    Tcp(SocketAddr),
+    /// Over the unix socket: the site's web server.
+    Unix,
+}
+
+/// Turns away clients that call too often.
+pub async fn by_address(
+    State(office): State<SharedOffice>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Unix);
+    office.limits().address(client(peer, request.headers()))?;
+    Ok(next.run(request).await)
+}
+
+/// The client's address. X-Forwarded-For is believed only of a web server on this machine, and only its last entry,
+/// which that server wrote itself. `None`: the web server does not say, and all its clients are one.
+fn client(peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
+    let direct = match peer {
+        Peer::Tcp(address) => Some(address.ip().to_canonical()),
+        Peer::Unix => None,
+    };
+    if direct.is_some_and(|ip| !ip.is_loopback()) {
+        return direct;
+    }
+    let last = headers.get_all("x-forwarded-for").iter().next_back();
+    let text = last.and_then(|value| value.to_str().ok())?.rsplit(',').next()?.trim();
+    let ip = text.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
+    ip.ok().map(|ip| ip.to_canonical())
+}
+
+/// What one customer has: an IPv4 address, or a /64 of IPv6.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn headers(forwarded: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("X-Forwarded-For", HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn only_a_web_server_on_this_machine_may_name_the_client() {
+        let far = Peer::Tcp("192.0.2.9:1234".parse().unwrap());
+        let near = Peer::Tcp("127.0.0.1:1234".parse().unwrap());
+        let mapped = Peer::Tcp("[::ffff:192.0.2.9]:1234".parse().unwrap());
+        let table: &[(Peer, &[&'static str], Option<&str>)] = &[
+            (far, &[], Some("192.0.2.9")),
+            (far, &["198.51.100.1"], Some("192.0.2.9")),
+            (mapped, &["198.51.100.1"], Some("192.0.2.9")),
+            (near, &["198.51.100.1"], Some("198.51.100.1")),
+            (near, &["203.0.113.7, 198.51.100.1"], Some("198.51.100.1")),
+            (near, &["203.0.113.7", "198.51.100.1"], Some("198.51.100.1")),
+            (Peer::Unix, &["[2001:db8::1]:443"], Some("2001:db8::1")),
+            (Peer::Unix, &["2001:db8::1"], Some("2001:db8::1")),
+            (Peer::Unix, &["unknown"], None),
+            (Peer::Unix, &[], None),
+            (near, &[], None),
+        ];
+        for (peer, forwarded, ip) in table {
+            let found = client(*peer, &headers(forwarded)).map(|ip| ip.to_string());
+            assert_eq!(found.as_deref(), *ip, "{peer:?} {forwarded:?}");
+        }
+    }
+
+    #[test]
+    fn one_customer_one_rate() {
+        let rate = Rate { per_s: number(1), burst: number(2) };
+        let limits = Limits::new(Rates { address: rate, account: rate });
+        let ip = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        limits.address(ip("2001:db8::1")).unwrap();
+        limits.address(ip("2001:db8::2")).unwrap();
+        let problem = limits.address(ip("2001:db8::3")).unwrap_err();
+        assert_eq!((problem.status.as_u16(), problem.retry_after_s), (429, Some(1)));
+        limits.address(ip("2001:db8:0:1::1")).unwrap();
+        limits.address(None).unwrap();
+    }
+
+    #[test]
+    fn an_order_counts_by_its_stamps() {
+        let rates = Rates { account: Rate { per_s: number(1), burst: number(12) }, ..Rates::default() };
+        let limits = Limits::new(rates);
+        limits.account(AccountKey([1; 32]), 1_000).unwrap();
+        limits.account(AccountKey([1; 32]), 0).unwrap();
+        assert_eq!(limits.account(AccountKey([1; 32]), 0).unwrap_err().status.as_u16(), 429);
+        limits.account(AccountKey([2; 32]), 1).unwrap();
+        let problem = limits.account(AccountKey([3; 32]), 10_000).unwrap_err();
+        assert_eq!(problem.status.as_u16(), 429, "more than the bucket ever holds");
+    }
+
+    #[test]
+    fn a_million_callers_cost_no_more_than_the_buckets() {
+        let limits = Limits::new(Rates::default());
+        for n in 0..200_000_u32 {
+            let _ = limits.address(Some(IpAddr::V4(n.into())));
+        }
+        assert!(limits.addresses.len() <= usize::try_from(BUCKETS_MAX).unwrap());
+    }
+}

@@ -1,0 +1,204 @@
+//! The post office over HTTP (SPEC.md §10): prices, stamps, accounts, and the page a refused sender opens.
+//!
+//! It knows no passwords and registers nobody: an account is a key, and a request is its account's by signature.
+//! It stands behind the site's web server, which does TLS, on loopback or a unix socket. What always holds: money
+//! moves only in the ledger, in one transaction an order; an address that does not exist reads like one that does.
+
+mod calls;
+mod limits;
+mod order;
+mod page;
+mod problem;
+mod request;
+mod serve;
+pub mod signed;
+pub mod wire;
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    thread::available_parallelism,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::{from_fn_with_state, map_response},
+    response::Response,
+    routing::{get, post},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower_http::timeout::TimeoutLayer;
+
+pub use limits::{Peer, Rate, Rates};
+pub use problem::Problem;
+pub use request::BODY_OCTETS_MAX;
+pub use serve::{Listener, serve};
+
+use crate::{
+    address::Domain,
+    config::Config,
+    keys::Keys,
+    ledger::Ledger,
+    money::{Currency, Micros, STAMP_VALUE_MAX},
+    stamp::{PublicKey, SecretKey, Selector},
+};
+use limits::Limits;
+
+/// The least a stamp may be worth: what can be written at all. A site's price may be as low.
+pub const STAMP_VALUE_MIN: Micros = match Micros::new(1) {
+    Some(least) => least,
+    None => Micros::ZERO,
+};
+/// A whole request, its body and its answer's making. The largest order takes a fraction of a second; the rest is for
+/// slow lines.
+pub const REQUEST_TIME: Duration = Duration::from_secs(20);
+
+/// What a reload replaces: what the office needs of configuration and keys.
+pub struct Site {
+    domain: Domain,
+    url: String,
+    selector: Selector,
+    secret: SecretKey,
+    public: PublicKey,
+    /// Every key whose stamps are good.
+    keys: Vec<(Selector, PublicKey)>,
+    currency: Currency,
+    price: Micros,
+    value_max: Micros,
+    /// Mail domains whose price it tells, sorted.
+    domains: Vec<Domain>,
+    accepted: Vec<Domain>,
+    work_bits: u32,
+    stamp_lifetime_s: u64,
+}
+
+/// Why there is no office.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SiteError {
+    /// The configuration has no section `[office]`.
+    #[error("the configuration has no [office]; name its domain there to run one")]
+    NoOffice,
+    /// No key signs.
+    #[error("the office has no active key; run: farthing key new")]
+    NoKey,
+}
+
+impl Site {
+    /// The office of a configuration, with its keys.
+    ///
+    /// # Errors
+    /// [`SiteError`] when there is none, or no key to sign with.
+    pub fn new(config: &Config, keys: &Keys) -> Result<Self, SiteError> {
+        let office = config.office.as_ref().ok_or(SiteError::NoOffice)?;
+        let signing = keys.signing().ok_or(SiteError::NoKey)?;
+        Ok(Self {
+            domain: office.domain.clone(),
+            url: office.url.clone(),
+            selector: signing.selector.clone(),
+            secret: signing.secret.clone(),
+            public: signing.public,
+            keys: keys.office.iter().map(|key| (key.selector.clone(), key.public)).collect(),
+            currency: config.ledger.currency,
+            price: config.gate.price,
+            value_max: config.gate.max_price.min(STAMP_VALUE_MAX),
+            domains: config.gate.domains.clone(),
+            accepted: config.accepted_offices(),
+            work_bits: config.gate.work_bits,
+            stamp_lifetime_s: office.stamp_lifetime_s,
+        })
+    }
+
+    /// Whether this is a mail domain whose price the office tells.
+    fn tells_price_of(&self, domain: &Domain) -> bool {
+        self.domains.binary_search(domain).is_ok()
+    }
+
+    fn takes_value(&self, value: Micros) -> Result<(), Problem> {
+        if (STAMP_VALUE_MIN..=self.value_max).contains(&value) {
+            return Ok(());
+        }
+        let (least, most) = (STAMP_VALUE_MIN.get(), self.value_max.get());
+        Err(Problem::bad(format!("a stamp is worth {least} to {most} micros here, not {}", value.get())))
+    }
+}
+
+/// The office of a daemon, shared by all its connections.
+pub struct Office {
+    site: RwLock<Arc<Site>>,
+    ledger: Arc<dyn Ledger>,
+    limits: Limits,
+    /// One for each core: signing is the only work here that takes one.
+    signers: Arc<Semaphore>,
+}
+
+/// How the calls hold it.
+pub type SharedOffice = Arc<Office>;
+
+impl Office {
+    /// The office of this site over this ledger.
+    #[must_use]
+    pub fn new(site: Site, ledger: Arc<dyn Ledger>, rates: Rates) -> SharedOffice {
+        let cores = available_parallelism().map_or(1, usize::from);
+        Arc::new(Self {
+            site: RwLock::new(Arc::new(site)),
+            ledger,
+            limits: Limits::new(rates),
+            signers: Arc::new(Semaphore::new(cores)),
+        })
+    }
+
+    /// Answers requests that come from now on as another site.
+    pub fn reload(&self, site: Site) {
+        *self.site.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(site);
+    }
+
+    /// The calls of SPEC.md §10 as far as this office has them; any other path is 404. A request bears the
+    /// extension [`Peer`], else it counts as come over the unix socket.
+    pub fn router(self: &Arc<Self>) -> Router {
+        Router::new()
+            .route("/.well-known/postage", get(calls::well_known))
+            .route("/v1/quote", get(calls::quote))
+            .route("/v1/stamps", post(order::sell))
+            .route("/v1/account", get(calls::account))
+            .route("/p/{*address}", get(page::show))
+            .layer(from_fn_with_state(self.clone(), limits::by_address))
+            .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIME))
+            .layer(map_response(problem::dress))
+            .layer(map_response(plain_fields))
+            .with_state(self.clone())
+    }
+
+    fn site(&self) -> Arc<Site> {
+        self.site.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn ledger(&self) -> &dyn Ledger {
+        &*self.ledger
+    }
+
+    const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Leave to keep a core busy with signing.
+    async fn signing_permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.signers.clone().acquire_owned().await.ok()
+    }
+}
+
+/// Fields of every answer: browsers keep and guess nothing, and nobody's price is kept longer than it holds.
+async fn plain_fields(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
+    response
+}

@@ -1,0 +1,163 @@
+//! The JSON of the office's calls, for both ends (SPEC.md §10): what the office writes, the wallet reads.
+//!
+//! Unknown members are passed over in silence; amounts are integers in micros; bytes are base64url.
+
+use std::fmt;
+
+use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Number;
+
+use crate::{address::Domain, money::Micros, stamp::taglist};
+
+/// `N` bytes that are base64url without padding in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bytes<const N: usize>(pub [u8; N]);
+
+impl<const N: usize> fmt::Display for Bytes<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE64URL_NOPAD.encode(&self.0))
+    }
+}
+
+impl<const N: usize> Serialize for Bytes<N> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for Bytes<N> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Text<const N: usize>;
+        impl<const N: usize> de::Visitor<'_> for Text<N> {
+            type Value = Bytes<N>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{N} bytes in base64url without padding")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Bytes<N>, E> {
+                let fault = || E::custom(format_args!("not {N} bytes in base64url without padding"));
+                taglist::base64(text).map(Bytes).ok_or_else(fault)
+            }
+        }
+        d.deserialize_str(Text)
+    }
+}
+
+/// Answer of `GET /.well-known/postage`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WellKnown {
+    /// The office's domain, as in `i` of its stamps.
+    pub office: Domain,
+    /// The selector of the key that signs now.
+    pub selector: String,
+    /// That key.
+    pub public: Bytes<32>,
+    /// Every key whose stamps are good, those that sign no more among them.
+    #[serde(default)]
+    pub keys: Vec<Key>,
+    /// What all amounts are in.
+    pub currency: String,
+    /// The least a stamp may be worth.
+    pub min: Micros,
+    /// The most a stamp may be worth.
+    pub max: Micros,
+    /// Days from sale to expiry, at the least.
+    pub lifetime_days: u64,
+    /// How money comes onto an account: `credit` is by the office's postmaster.
+    #[serde(default)]
+    pub funding: Vec<String>,
+}
+
+/// One key of an office.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Key {
+    /// Its selector.
+    pub selector: String,
+    /// The key.
+    pub public: Bytes<32>,
+}
+
+/// Answer of `GET /v1/quote`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Quote {
+    /// The recipient, as it is signed.
+    pub to: String,
+    /// The price in micros.
+    pub micros: Micros,
+    /// Of the price.
+    pub currency: String,
+    /// Whose stamps are taken.
+    pub offices: Vec<OfficeAt>,
+    /// Hashcash bits taken instead; 0: none.
+    pub work_bits: u32,
+}
+
+/// An office and where it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OfficeAt {
+    /// Its domain.
+    pub office: Domain,
+    /// How it is reached; ends in `/`.
+    pub url: String,
+}
+
+/// Body of `POST /v1/stamps`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OrderBody {
+    /// The domain that may redeem the stamps.
+    pub audience: Domain,
+    /// Of each stamp, in micros. Any JSON number here, so that the office can say what is wrong with it.
+    pub value: Number,
+    /// The stamps.
+    pub stamps: Vec<Wish>,
+}
+
+/// One stamp of an order.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Wish {
+    /// Chosen by the buyer at random.
+    pub id: Bytes<16>,
+    /// The holder's public key, fresh for every stamp.
+    pub k: Bytes<32>,
+}
+
+/// Answer of `POST /v1/stamps`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderAnswer {
+    /// The selector of the key that signed.
+    pub s: String,
+    /// When they expire, in Unix seconds.
+    pub x: u64,
+    /// The office's signatures, in the order of the order.
+    pub b: Vec<Bytes<64>>,
+}
+
+/// Answer of `GET /v1/account`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AccountAnswer {
+    /// The account.
+    pub account: Bytes<32>,
+    /// What it can buy stamps with.
+    pub balance: Micros,
+    /// The value of stamps bought, not redeemed and not expired.
+    pub outstanding: Micros,
+    /// The newest movements, newest first.
+    #[serde(default)]
+    pub entries: Vec<Movement>,
+}
+
+/// One movement on an account.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Movement {
+    /// Unix seconds.
+    pub time: u64,
+    /// `credit`, `debit`, `sell`, `refund`, …
+    pub kind: String,
+    /// Micros, negative when they left the account.
+    pub amount: i64,
+    /// What was said with it; may be empty.
+    #[serde(default)]
+    pub memo: String,
+}

@@ -1,0 +1,179 @@
+//! What follows from what is known of a letter: a verdict for each recipient, and one for the message.
+//!
+//! Pure: facts go in, words come out. Nobody here asks DNS, the ledger or a clock; the gate gathers the
+//! facts, in the cheapest order, and carries the decision out. The rows are those of DESIGN.md "The verdict".
+
+pub mod reply;
+pub mod status;
+
+use crate::{
+    config::{Mode, OnTrouble},
+    ledger::book::Known,
+    stamp::Word,
+};
+
+/// Whether the letter is from whom it says (its author's domain, DMARC-aligned).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Authenticated {
+    /// An aligned SPF or DKIM pass.
+    Yes,
+    /// Nothing aligned passed, or nobody asked because nothing hangs on it.
+    #[default]
+    No,
+    /// DNS did not answer; this is no "no".
+    Trouble,
+}
+
+/// What the postage that came with a letter is worth for one recipient, by the ledger's word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Postage {
+    /// There is none.
+    #[default]
+    None,
+    /// A stamp pays, or paid for this letter before.
+    Paid,
+    /// Work lets it in, or did before.
+    Work,
+    /// There is some, and the best of it fails for this word.
+    Bad(Word),
+    /// Nobody could tell: the ledger, or DNS about an office's key, did not answer.
+    Trouble,
+    /// Try again later: a retry too many, or today's letters by work are used up.
+    Later,
+}
+
+/// All that the verdict for one recipient needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts {
+    /// Authenticated submission, an exempt network, postmaster or abuse.
+    pub exempt: bool,
+    /// What the recipient's book and the site's say of the sender the letter names.
+    pub book: Known,
+    /// The author's domain is one of ours.
+    pub own_domain: bool,
+    /// Whether the letter is from that sender.
+    pub authenticated: Authenticated,
+    /// What its postage is worth.
+    pub postage: Postage,
+}
+
+/// The result of a letter for one recipient. The first seven stand in `Postage-Status`, in the order of SPEC.md §6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Nobody is asked.
+    Exempt,
+    /// From someone known, and authenticated.
+    Known,
+    /// To an address handed out for it.
+    Freepost,
+    /// A stamp paid.
+    Paid,
+    /// Work paid.
+    Work,
+    /// No postage.
+    Unpaid,
+    /// Postage that is not good, and the word for it.
+    Invalid(Word),
+    /// The recipient will have nothing from this sender.
+    Blocked,
+    /// It could not be found out now.
+    Trouble,
+    /// It may come again later.
+    Later,
+}
+
+impl Class {
+    /// The word for the log and for `result=`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exempt => "exempt",
+            Self::Known => "known",
+            Self::Freepost => "freepost",
+            Self::Paid => "paid",
+            Self::Work => "work",
+            Self::Unpaid => "unpaid",
+            Self::Invalid(_) => "invalid",
+            Self::Blocked => "blocked",
+            Self::Trouble | Self::Later => "unknown",
+        }
+    }
+}
+
+/// The verdict for one recipient: the first row that fits.
+#[must_use]
+pub fn verdict(facts: &Facts) -> Class {
+    if facts.exempt {
+        return Class::Exempt;
+    }
+    let asks_identity = facts.book != Known::Unknown || facts.own_domain;
+    match (facts.book, facts.authenticated) {
+        (Known::Blocked, Authenticated::Yes) => return Class::Blocked,
+        (Known::Allowed, Authenticated::Yes) => return Class::Known,
+        (Known::Unknown, Authenticated::Yes) if facts.own_domain => return Class::Known,
+        _ => {}
+    }
+    match facts.postage {
+        Postage::Paid => Class::Paid,
+        Postage::Work => Class::Work,
+        // Whether he is known would decide, and nobody could say: not a "no".
+        _ if asks_identity && facts.authenticated == Authenticated::Trouble => Class::Trouble,
+        Postage::Trouble => Class::Trouble,
+        Postage::Later => Class::Later,
+        Postage::Bad(word) => Class::Invalid(word),
+        Postage::None => Class::Unpaid,
+    }
+}
+
+/// Whether the letter's identity could change this recipient's verdict: only then is DNS asked for it.
+#[must_use]
+pub fn identity_matters(facts: &Facts) -> bool {
+    !facts.exempt && (facts.book != Known::Unknown || facts.own_domain)
+}
+
+/// What happens to the whole message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Let in.
+    Deliver,
+    /// Let in, but into quarantine.
+    Hold,
+    /// Refused for good; the recipients (by index) that refuse it.
+    Refuse(Vec<usize>),
+    /// Deferred for trouble of our own or too many tries; the recipients (by index) it hangs on.
+    Defer(Vec<usize>),
+}
+
+/// The strictest of the recipients decides for the message (one reply is all that SMTP has).
+///
+/// `observe` refuses and defers nothing: it is there to be watched.
+#[must_use]
+pub fn decide(classes: &[Class], mode: Mode, on_trouble: OnTrouble) -> Decision {
+    let those = |fits: &dyn Fn(Class) -> bool| -> Vec<usize> {
+        classes.iter().enumerate().filter(|(_, class)| fits(**class)).map(|(i, _)| i).collect()
+    };
+    if mode == Mode::Observe {
+        return Decision::Deliver;
+    }
+    let blocked = those(&|class| class == Class::Blocked);
+    if !blocked.is_empty() {
+        return Decision::Refuse(blocked);
+    }
+    let unpaid = those(&|class| matches!(class, Class::Unpaid | Class::Invalid(_)));
+    if mode == Mode::Require && !unpaid.is_empty() {
+        return Decision::Refuse(unpaid);
+    }
+    let deferred = those(&|class| match class {
+        Class::Trouble => on_trouble == OnTrouble::Tempfail,
+        Class::Later => mode == Mode::Require,
+        _ => false,
+    });
+    if !deferred.is_empty() {
+        return Decision::Defer(deferred);
+    }
+    let lacks = |class: &Class| matches!(class, Class::Unpaid | Class::Invalid(_) | Class::Later);
+    if mode == Mode::Hold && classes.iter().any(lacks) { Decision::Hold } else { Decision::Deliver }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! `farthingd` as the system runs it: command line to exit code, log, signals, readiness.
+
+use std::{io::IsTerminal as _, path::Path, process::ExitCode};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    checkup::{self, Check},
+    config::{Config, Log},
+    daemon::Daemon,
+};
+
+/// Exit code for a configuration that is wrong (sysexits(3) EX_CONFIG).
+const EX_CONFIG: u8 = 78;
+/// Exit code for what should not happen (EX_SOFTWARE).
+const EX_SOFTWARE: u8 = 70;
+/// Exit code for a listener, a ledger or a key that cannot be had now (EX_UNAVAILABLE).
+const EX_UNAVAILABLE: u8 = 69;
+
+/// Runs until SIGTERM or SIGINT, or checks and says what is wrong.
+#[must_use]
+pub fn main(config: Option<&Path>, check: bool) -> ExitCode {
+    let path = Config::path(config, std::env::var_os("FARTHING_CONFIG"));
+    let config = match Config::load(&path) {
+        Ok(config) => config,
+        Err(e) => {
+            complain(&e);
+            return ExitCode::from(EX_CONFIG);
+        }
+    };
+    if check {
+        return report(&checkup::before_start(config));
+    }
+    start_log(&config.log);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            complain(&e);
+            return ExitCode::from(EX_SOFTWARE);
+        }
+    };
+    runtime.block_on(serve(config, &path))
+}
+
+fn complain(error: &dyn std::fmt::Display) {
+    for line in error.to_string().lines() {
+        eprintln!("farthingd: {line}");
+    }
+}
+
+/// Every fault on stderr; 0 when there is none, else 78.
+fn report(checks: &[Check]) -> ExitCode {
+    let faults: Vec<&Check> = checks.iter().filter(|check| !check.ok).collect();
+    for fault in &faults {
+        complain(&format!("{}: {}", fault.name, fault.detail));
+    }
+    if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EX_CONFIG) }
+}
+
+fn start_log(log: &Log) {
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(log.level)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    if log.json { builder.json().flatten_event(true).init() } else { builder.init() }
+}
+
+async fn serve(config: Config, path: &Path) -> ExitCode {
+    let signals = signal(SignalKind::terminate())
+        .and_then(|term| Ok((term, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?)));
+    let (mut terminate, mut interrupt, mut hangup) = match signals {
+        Ok(signals) => signals,
+        Err(e) => {
+            complain(&e);
+            return ExitCode::from(EX_SOFTWARE);
+        }
+    };
+    for check in checkup::notes(&config) {
+        tracing::warn!("{check}");
+    }
+    let mode = config.gate.mode.as_str();
+    let daemon = match Daemon::start(config).await {
+        Ok(daemon) => daemon,
+        Err(e) => {
+            complain(&e);
+            return ExitCode::from(EX_UNAVAILABLE);
+        }
+    };
+    let milter: Vec<String> = daemon.milter_addresses().iter().map(ToString::to_string).collect();
+    let office = daemon.office_address().map(|a| a.to_string()).unwrap_or_default();
+    tracing::info!(milter = milter.join(" "), office, mode, "ready");
+    notify(&[sd_notify::NotifyState::Ready]);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&daemon, path),
+        }
+    }
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("stopping: finishing the mail in hand");
+    let summary = daemon.stop().await;
+    tracing::info!(sessions = summary.sessions, cut = summary.cut, "stopped");
+    ExitCode::SUCCESS
+}
+
+fn reload(daemon: &Daemon, path: &Path) {
+    notify(&[sd_notify::NotifyState::Reloading]);
+    match Config::load(path) {
+        Err(e) => tracing::error!("not reloaded, the old configuration stays: {e}"),
+        Ok(config) => match daemon.reload(config) {
+            Err(e) => tracing::error!("not reloaded, the old configuration stays: {e}"),
+            Ok(waiting) if waiting.is_empty() => tracing::info!("reloaded"),
+            Ok(waiting) => tracing::warn!("reloaded; a restart is needed for {}", waiting.join(", ")),
+        },
+    }
+    notify(&[sd_notify::NotifyState::Ready]);
+}
+
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}

@@ -1,0 +1,108 @@
+//! The ledger through its front door.
+//!
+//! `stories` and `simulation` know nothing of any engine: they take books that can be opened, and every engine
+//! must tell them the same. What only an SQLite file can do or suffer stands in `sqlite`.
+
+// A test fails by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod model;
+mod simulation;
+mod sqlite;
+mod stories;
+mod support;
+
+/// One test a story, for an engine given by how to make it.
+macro_rules! conformance {
+    ($make:expr => $($module:ident: $($story:ident),+ $(,)?);+ $(;)?) => {
+        $(mod $module {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $story() {
+                let site = crate::support::Site::new(Box::new($make));
+                crate::stories::$module::$story(&site).await;
+                site.must_balance().await;
+            })+
+        })+
+    };
+}
+
+mod sqlite_conforms {
+    conformance! { crate::sqlite::SqliteBooks::new() =>
+        selling:
+            bought_stamps_leave_the_account_and_stand_outstanding,
+            the_same_order_again_is_told_and_charged_nothing,
+            an_order_with_one_sold_id_sells_none_of_it,
+            an_order_beyond_the_balance_sells_nothing,
+            orders_that_make_no_sense_are_refused,
+            sold_stamps_are_found_by_id_in_the_order_asked,
+            what_is_outstanding_goes_down_by_redemption_and_expiry,
+            credit_and_debit_are_written_down_newest_first,
+            a_debit_beyond_the_balance_moves_nothing,
+            amounts_beyond_an_integer_are_refused,
+            the_last_money_is_spent_once_by_many_orders_at_a_time;
+        redeeming:
+            a_sold_stamp_pays_one_letter,
+            a_stamp_that_was_not_sold_exactly_so_is_unsold,
+            a_stamp_of_another_office_is_owed_by_it,
+            one_id_of_two_offices_is_two_stamps,
+            the_first_stamp_that_pays_is_taken,
+            a_stamp_with_a_fault_is_never_redeemed,
+            each_recipient_pays_with_a_stamp_of_his_own,
+            one_stamp_for_two_recipients_pays_for_one,
+            a_recipient_named_twice_pays_once,
+            all_or_nothing_redeems_nothing_when_one_is_unpaid,
+            without_all_or_nothing_each_pays_for_himself,
+            a_letter_without_candidates_is_unpaid,
+            redemption_numbers_are_not_zero_and_differ,
+            one_stamp_raced_by_many_letters_pays_one,
+            ids_raced_through_two_handles_are_won_once_each;
+        retries:
+            the_same_letter_again_is_free_within_limits,
+            a_retry_needs_the_same_letter_recipient_and_stamp,
+            a_retry_is_looked_for_in_all_stamps_before_one_is_redeemed,
+            retries_of_a_refused_letter_are_not_counted,
+            after_the_window_another_stamp_pays,
+            the_same_letter_raced_is_charged_once;
+        work:
+            work_lets_in_a_few_letters_a_day,
+            details_of_an_address_share_its_day,
+            a_work_stamp_is_used_once,
+            the_same_letter_by_work_is_free_within_limits,
+            work_is_not_looked_at_when_a_stamp_pays,
+            a_retry_by_work_saves_the_stamp,
+            work_is_untouched_when_another_recipient_is_unpaid,
+            two_recipients_of_a_letter_share_a_days_work;
+        marks:
+            wanted_gives_the_postage_back_once,
+            wanted_makes_the_author_known,
+            unwanted_moves_no_money_and_may_turn_to_wanted,
+            unwanted_makes_a_known_sender_unknown,
+            a_forged_letter_teaches_nothing,
+            a_block_outlives_marks,
+            after_the_window_nothing_goes_back,
+            postage_of_another_office_goes_back_to_it,
+            letters_are_found_by_stamp,
+            letters_are_found_by_message_id,
+            free_letters_can_be_marked,
+            unknown_letters_are_said_to_be_unknown,
+            the_recipient_of_a_number_is_known,
+            one_refund_however_many_ask_at_once;
+        book:
+            entries_are_written_once_and_taken_out_once,
+            the_strongest_entry_counts,
+            blocks_give_way_by_hand_only,
+            any_sender_can_be_read_back,
+            the_book_is_that_of_the_address_without_detail,
+            what_another_handle_wrote_is_seen_at_once;
+        keeping:
+            what_was_answered_is_there_after_reopening,
+            closed_books_answer_nothing,
+            health_is_well,
+            the_chain_grows_with_every_change_of_money_only;
+    }
+
+    #[test]
+    fn a_seeded_life_agrees_with_the_model() {
+        crate::simulation::run(|| Box::new(crate::sqlite::SqliteBooks::new()));
+    }
+}

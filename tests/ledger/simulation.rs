@@ -1,0 +1,199 @@
+//! A life of the books, thrown by dice: every answer and every balance must be the model's.
+
+use std::{env, sync::Arc};
+
+use farthing::{
+    address::Address,
+    ledger::{
+        AccountKey, Ledger, Letter, Mark, MarkError, MarkTarget, Order, OrderedStamp, Outcome,
+        StampCandidate, StampKey, Want, book::Known, book::Sender,
+    },
+};
+
+use crate::{model::Model, support::*};
+
+/// Lives of one run, each with books and a seed of its own.
+const LIVES: u64 = 6;
+/// Things that happen in a life.
+const EVENTS: u64 = 500;
+/// Set to the seed a failure names to live that life alone.
+const SEED_VARIABLE: &str = "LEDGER_SEED";
+
+pub fn run(make: impl Fn() -> Box<dyn Engine>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let seeds = match env::var(SEED_VARIABLE) {
+        Ok(seed) => vec![seed.parse().unwrap()],
+        Err(_) => (0..LIVES).collect(),
+    };
+    for seed in seeds {
+        println!("{SEED_VARIABLE}={seed}");
+        runtime.block_on(Life::new(make(), seed).live());
+    }
+}
+
+struct Life {
+    engine: Box<dyn Engine>,
+    ledger: Arc<dyn Ledger>,
+    model: Model,
+    dice: Dice,
+    now: u64,
+}
+
+impl Life {
+    fn new(engine: Box<dyn Engine>, seed: u64) -> Self {
+        let ledger = engine.open();
+        Self { engine, ledger, model: Model::default(), dice: Dice(seed), now: NOW }
+    }
+
+    async fn live(mut self) {
+        for event in 0..EVENTS {
+            match self.dice.below(100) {
+                0..5 => self.credit().await,
+                5..20 => self.order().await,
+                20..75 => self.letter(event).await,
+                75..90 => self.mark().await,
+                90..97 => self.now += self.dice.below(2 * DAY),
+                97 => self.reopen().await,
+                _ => self.compare().await,
+            }
+        }
+        self.compare().await;
+    }
+
+    fn account(&mut self) -> AccountKey {
+        AccountKey([u8::try_from(self.dice.below(3)).unwrap(); 32])
+    }
+
+    async fn credit(&mut self) {
+        let (key, amount) = (self.account(), 1 + self.dice.below(40_000));
+        let balance = self.ledger.credit(key, "credit", micros(amount), "", self.now).await.unwrap();
+        assert_eq!(balance, self.model.credit(&format!("account:{key}"), amount));
+    }
+
+    async fn order(&mut self) {
+        let key = self.account();
+        let first = self.dice.below(100);
+        let ids = first..first + 1 + self.dice.below(5);
+        let ids = ids.map(|n| u8::try_from(n).unwrap());
+        let stamps = ids.map(|n| OrderedStamp { id: id(n), holder: [n; 32], signature: signature(n) });
+        let audience = if self.dice.one_in(8) { "c.example" } else { "b.example" };
+        let order = Order {
+            now: self.now,
+            account: key,
+            audience: domain(audience),
+            stamps: stamps.collect(),
+            ..order(&[])
+        };
+        let expected = self.model.sell(&format!("account:{key}"), &order);
+        assert_eq!(self.ledger.sell(order).await.unwrap(), expected);
+    }
+
+    fn candidate(&mut self) -> StampCandidate {
+        let n = u8::try_from(self.dice.below(100)).unwrap();
+        let mut candidate = if self.dice.one_in(5) { foreign(n, "other.example") } else { stamp(n) };
+        candidate.good = !self.dice.one_in(6);
+        if self.dice.one_in(20) {
+            candidate.value = micros(PRICE + 1);
+        }
+        if self.dice.one_in(20) {
+            candidate.fingerprint = [0; 16];
+        }
+        candidate
+    }
+
+    fn recipient(&mut self) -> Address {
+        let table = ["bob@b.example", "bob+x@b.example", "eve@b.example", "zoe@c.example"];
+        address(table[usize::try_from(self.dice.below(table.len() as u64)).unwrap()])
+    }
+
+    fn want(&mut self) -> Want {
+        let recipient = self.recipient();
+        let stamps = (0..self.dice.below(4)).map(|_| self.candidate()).collect();
+        // Work names its recipient, so that no two recipients bring the same.
+        let person =
+            recipient.to_bytes()[..5].iter().fold(0_u8, |sum, b| sum.wrapping_mul(31).wrapping_add(*b));
+        let mut works = Vec::new();
+        for _ in 0..self.dice.below(3).saturating_sub(1) {
+            let mut one = work(u8::try_from(self.dice.below(12)).unwrap());
+            one.id[1] = person;
+            one.good = !self.dice.one_in(6);
+            works.push(one);
+        }
+        Want { recipient, stamps, work: works }
+    }
+
+    async fn letter(&mut self, event: u64) {
+        let digest = [u8::try_from(self.dice.below(8)).unwrap(); 32];
+        let mut wants: Vec<Want> = Vec::new();
+        for _ in 0..1 + self.dice.below(3) {
+            let want = self.want();
+            if wants.iter().all(|w| w.recipient != want.recipient) {
+                wants.push(want);
+            }
+        }
+        let letter = Letter {
+            now: self.now,
+            digest,
+            author: (!self.dice.one_in(10)).then(|| address("alice@a.example")),
+            authenticated: !self.dice.one_in(4),
+            wants,
+            all_or_nothing: !self.dice.one_in(3),
+            work_daily_max: 3,
+        };
+        let expected = self.model.redeem(&letter);
+        let found = self.ledger.redeem(letter.clone()).await.unwrap();
+        let without_new_numbers = |outcome: &Outcome| match *outcome {
+            Outcome::Stamp { index, retry: false, .. } => Outcome::Stamp { index, number: 0, retry: false },
+            ref other => other.clone(),
+        };
+        let comparable: Vec<_> = found.iter().map(without_new_numbers).collect();
+        assert_eq!(comparable, expected, "event {event}: {letter:?}");
+        for (outcome, want) in found.iter().zip(&letter.wants) {
+            if let Outcome::Stamp { index, number, retry: false } = outcome {
+                self.model.number(&want.stamps[*index].key, *number);
+            }
+        }
+    }
+
+    async fn mark(&mut self) {
+        let key = StampKey {
+            office: if self.dice.one_in(4) { domain("other.example") } else { own_office() },
+            ..stamp(u8::try_from(self.dice.below(100)).unwrap()).key
+        };
+        let mark = if self.dice.one_in(3) { Mark::Unwanted } else { Mark::Wanted };
+        let number = self.model.redeemed.get(&key).map(|r| r.number);
+        let expected = self.model.mark(&key, mark, self.now);
+        let target = match number {
+            Some(number) if self.dice.one_in(2) => MarkTarget::Number(number),
+            _ => MarkTarget::Stamp(Some(key.office), key.id),
+        };
+        let found = match self.ledger.mark(target, mark, self.now).await {
+            Ok(marked) => Some(marked),
+            Err(MarkError::NoSuchLetter) => None,
+            Err(other) => panic!("{other}"),
+        };
+        assert_eq!(found, expected);
+    }
+
+    async fn reopen(&mut self) {
+        if self.dice.one_in(2) {
+            self.ledger.close().await;
+        }
+        self.ledger = self.engine.open();
+    }
+
+    async fn compare(&mut self) {
+        must_balance(&*self.ledger).await;
+        let mut kept = self.ledger.balances().await.unwrap();
+        kept.retain(|(_, balance)| *balance != 0);
+        let modelled: Vec<_> =
+            self.model.balances.iter().filter(|(_, b)| **b != 0).map(|(n, b)| (n.clone(), *b)).collect();
+        assert_eq!(kept, modelled);
+        let alice = [Sender::Address(address("alice@a.example"))];
+        for recipient in ["bob@b.example", "eve@b.example", "zoe@c.example"].map(address) {
+            let known = self.ledger.known(&recipient, &alice).await.unwrap() == Known::Allowed;
+            let expected = self.model.known.contains(&(recipient, address("alice@a.example")));
+            assert_eq!(known, expected);
+        }
+    }
+}

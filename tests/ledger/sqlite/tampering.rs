@@ -1,0 +1,133 @@
+//! Whoever changes the file by hand is found by the proof.
+
+use farthing::ledger::Ledger;
+
+use super::{SqliteBooks, outsider};
+use crate::support::*;
+
+/// What is done to the file, and words of the faults that must be found.
+const TABLE: &[(&str, &[&str])] = &[
+    (
+        "UPDATE account SET balance = balance + 1 WHERE name = 'stamps'",
+        &["stamps is kept as", "sum to 1 micros"],
+    ),
+    (
+        "UPDATE account SET balance = balance + 500 WHERE name GLOB 'account:*';
+         UPDATE account SET balance = balance - 500 WHERE name = 'funding:credit'",
+        &["account:", "funding:credit is kept as"],
+    ),
+    (
+        "UPDATE journal SET amount = amount + 1 WHERE kind = 'credit'",
+        &["batch 1 does not hold", "entries sum to"],
+    ),
+    ("UPDATE journal SET memo = 'gift' WHERE kind = 'credit'", &["batch 1 does not hold the rows"]),
+    (
+        "UPDATE journal SET amount = 2499 WHERE kind = 'refund'",
+        &["gives back 0.2499c of 0.25c", "entries sum to"],
+    ),
+    ("DELETE FROM journal WHERE kind = 'refund'", &["has 0 rows and should have 1", "entries sum to"]),
+    (
+        "DELETE FROM redeemed WHERE seq = 2",
+        &["batch 4 has 0 rows", "says 3 of its stamps were redeemed, but 2"],
+    ),
+    (
+        "DELETE FROM redeemed WHERE seq = 2; DELETE FROM heads WHERE batch = 4",
+        &["batches 4 to 4 are missing", "chain breaks at batch 5"],
+    ),
+    ("UPDATE redeemed SET id = randomblob(16) WHERE seq = 1", &["our own office that was not sold"]),
+    (
+        "UPDATE redeemed SET amount = 5000 WHERE seq = 1",
+        &["does not agree with the stamp that was sold", "entries sum"],
+    ),
+    (
+        "UPDATE redeemed SET recipient = CAST('eve@b.example' AS BLOB) WHERE seq = 1",
+        &["batch 3 does not hold"],
+    ),
+    ("UPDATE redeemed SET claim = randomblob(16) WHERE seq = 1", &["batch 3 does not hold"]),
+    ("UPDATE orders SET redeemed = 2", &["says 2 of its stamps were redeemed, but 3 were"]),
+    ("UPDATE orders SET value = 2501", &["order 2 does not agree with its entry", "batch 2 does not hold"]),
+    (
+        "UPDATE sold SET signature = randomblob(64) WHERE id = x'09090909090909090909090909090909'",
+        &["batch 2 does not hold"],
+    ),
+    (
+        "DELETE FROM sold WHERE id = x'01010101010101010101010101010101'",
+        &["order 2 has 8 stamps and should have 9", "not sold"],
+    ),
+    (
+        "UPDATE heads SET head = randomblob(32) WHERE batch = 2",
+        &["chain breaks at batch 2", "chain breaks at batch 3"],
+    ),
+    ("UPDATE heads SET time = time + 1 WHERE batch = 6", &["chain breaks at batch 6"]),
+    ("DELETE FROM heads WHERE batch = 7", &["batch 7 has no head"]),
+    (
+        "UPDATE account SET name = 'swap' WHERE name = 'escrow:b.example';
+         UPDATE account SET name = 'escrow:b.example' WHERE name = 'stamps';
+         UPDATE account SET name = 'stamps' WHERE name = 'swap'",
+        &["does not hold the rows", "went to stamps"],
+    ),
+    (
+        "PRAGMA foreign_keys = OFF; DELETE FROM account WHERE name = 'office:other.example'",
+        &["names a row of account that is not there"],
+    ),
+    (
+        "UPDATE account SET balance = -balance WHERE name = 'escrow:b.example'",
+        &["escrow:b.example is below zero", "entries sum to"],
+    ),
+];
+
+#[tokio::test]
+async fn every_hand_on_the_file_is_found() {
+    for (change, words) in TABLE {
+        let books = SqliteBooks::new();
+        books.lived_in().await.close().await;
+        let hand = outsider(&books.path());
+        hand.execute_batch("PRAGMA ignore_check_constraints = ON").unwrap();
+        hand.execute_batch(change).unwrap();
+        drop(hand);
+        let ledger = books.opened();
+        let faults = ledger.check().await.unwrap().faults;
+        for word in *words {
+            assert!(faults.iter().any(|fault| fault.contains(word)), "{change}: no `{word}` in {faults:#?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_id_redeemed_twice_behind_the_index_is_found() {
+    let books = SqliteBooks::new();
+    books.lived_in().await.close().await;
+    let hand = outsider(&books.path());
+    // The key taken away, a row doubled, and the key put back as a plain index by its old name.
+    hand.execute_batch(
+        "DROP INDEX redeemed_once;
+         INSERT INTO redeemed SELECT 99, batch, time, day, office, id, debit, credit, amount, order_seq, number + 1,
+                claim, recipient, author, authenticated FROM redeemed WHERE seq = 2;
+         CREATE INDEX redeemed_once ON redeemed (day, office, id);",
+    )
+    .unwrap();
+    drop(hand);
+    let faults = books.opened().check().await.unwrap().faults;
+    assert!(faults.iter().any(|f| f.contains("but 4 were")), "{faults:#?}");
+    assert!(faults.iter().any(|f| f.contains("redeemed_once is not as")), "{faults:#?}");
+}
+
+#[tokio::test]
+async fn a_torn_file_is_said_to_be_damaged_and_never_panics() {
+    let books = SqliteBooks::new();
+    books.lived_in().await.close().await;
+    let whole = std::fs::read(books.path()).unwrap();
+    let pages = whole.len() / 4096;
+    for page in 1..pages {
+        let mut torn = whole.clone();
+        torn[page * 4096..(page + 1) * 4096].fill(0xA5);
+        std::fs::write(books.path(), &torn).unwrap();
+        let Ok(ledger) = farthing::ledger::sqlite::open(books.path(), super::options()) else { continue };
+        let proof = ledger.check().await;
+        assert!(proof.as_ref().map_or(true, |p| !p.faults.is_empty()), "page {page}: {proof:?}");
+        // Whatever it answers, it answers.
+        let _ = ledger.redeem(to_bob(5, &[stamp(5)])).await;
+        let _ = ledger.balances().await;
+        ledger.close().await;
+    }
+}

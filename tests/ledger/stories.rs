@@ -1,0 +1,9 @@
+//! What every engine must tell the same.
+
+pub mod book;
+pub mod keeping;
+pub mod marks;
+pub mod redeeming;
+pub mod retries;
+pub mod selling;
+pub mod work;
