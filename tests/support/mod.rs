@@ -122,6 +122,22 @@ impl World {
         fs::write(self.config_path(), text).unwrap();
     }
 
+    /// Writes the configuration with other domains to guard, and has the daemon take it.
+    pub fn guard(&self, site: &Site, domains: &[&str]) {
+        self.configure(site);
+        let text = fs::read_to_string(self.config_path()).unwrap();
+        fs::write(self.config_path(), text.replace("[\"b.example\"]", &format!("{domains:?}"))).unwrap();
+        self.reload();
+    }
+
+    /// Has the daemon read its configuration again, and waits until it has.
+    pub fn reload(&self) {
+        let said = |log: &str| log.matches("reloaded").count();
+        let before = said(&self.log());
+        self.signal("HUP");
+        wait_until("a reload", || said(&self.log()) > before);
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -192,6 +208,25 @@ impl World {
     pub fn end_daemon(&mut self, signal: &str) -> std::process::ExitStatus {
         self.signal(signal);
         self.daemon.take().unwrap().child.wait().unwrap()
+    }
+
+    /// Waits until the daemon has ended by itself and gives its exit status.
+    pub fn wait_for_end(&mut self) -> std::process::ExitStatus {
+        let mut daemon = self.daemon.take().unwrap();
+        let mut status = None;
+        wait_until("the end of the daemon", || {
+            status = daemon.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Keeps everybody else from writing the ledger until it is dropped.
+    pub fn lock_ledger(&self) -> rusqlite::Connection {
+        let connection = rusqlite::Connection::open(self.path("ledger.db")).unwrap();
+        connection.busy_timeout(PATIENCE).unwrap();
+        connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        connection
     }
 
     /// Waits until the daemon's log holds this text.
