@@ -156,11 +156,18 @@ impl World {
 
     /// Starts the daemon and waits until it says that it is ready.
     pub fn start_daemon(&mut self) {
+        self.start_daemon_under(&[]);
+    }
+
+    /// Starts the daemon by way of a command that puts it under some constraint, such as `prlimit --nofile=100`.
+    pub fn start_daemon_under(&mut self, prefix: &[&str]) {
         let socket = self.path("notify");
         let _ = fs::remove_file(&socket);
         let notify = UnixDatagram::bind(&socket).unwrap();
         notify.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_farthingd"))
+        let program = [prefix, &[env!("CARGO_BIN_EXE_farthingd")]].concat();
+        let mut child = Command::new(program[0])
+            .args(&program[1..])
             .arg("-c")
             .arg(self.config_path())
             .env("NOTIFY_SOCKET", &socket)
@@ -191,6 +198,13 @@ impl World {
 
     pub fn daemon_pid(&self) -> u32 {
         self.daemon.as_ref().unwrap().child.id()
+    }
+
+    /// A figure of the daemon's memory in KiB, by its name in /proc: `VmRSS`, `VmHWM` (the most there was of it).
+    pub fn memory_kib(&self, figure: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon_pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'));
+        line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// What the daemon has logged so far.
