@@ -225,3 +225,28 @@ fn dns_that_fails_is_no_no() {
         "a good stamp never waits for it"
     );
 }
+
+#[test]
+fn recipients_that_differ_are_brought_separately_but_only_by_one_who_may_ask() {
+    let world = World::start(&Site::default());
+    assert!(world.farthing(&["known", "add", ALICE, "--for", BOB]).status.success());
+    let both = Letter::new(ALICE, &[BOB, CAROL], "Lunch?");
+    let outcome = world.send(&both);
+    assert_eq!(outcome.recipients[1].code(), 452, "{outcome:?}");
+    assert_eq!(result(&outcome), "known", "Bob gets his copy");
+    let alone = refusal(&world.send(&Letter::new(ALICE, &[CAROL], "Lunch?")));
+    assert!(alone.contains(&format!("<{CAROL}>: postage of 0.25c required")), "{alone}");
+
+    let forged = world.send_from(MALLORY_IP, &both);
+    assert!(
+        forged.recipients.iter().all(|said| said.code() == 250),
+        "nothing tells whom Bob knows: {forged:?}"
+    );
+    assert!(refusal(&forged).contains(&format!("<{BOB}>, <{CAROL}>: postage of 0.25c required")));
+
+    let strictest = World::start(&Site::gate("mixed = \"strictest\""));
+    assert!(strictest.farthing(&["known", "add", ALICE, "--for", BOB]).status.success());
+    let outcome = strictest.send(&both);
+    assert!(outcome.recipients.iter().all(|said| said.code() == 250));
+    assert!(refusal(&outcome).contains(&format!("550 5.7.1 <{CAROL}>: postage")), "and says which address");
+}

@@ -1,12 +1,10 @@
 //! `farthing wanted` and `farthing unwanted`: by hand, or piped from the IMAP server's Sieve (SPEC.md §7).
 
-use std::io::Read as _;
-
 use clap::Args;
 use mail_parser::{MessageParser, MimeHeaders as _, PartType};
 use serde::Serialize;
 
-use super::{Context, Exit, Failure, block_on, ids, open};
+use super::{Context, Exit, Failure, block_on, ids, open, read_message};
 use crate::{
     address::{Address, Domain, shown},
     clock::unix_now,
@@ -16,9 +14,6 @@ use crate::{
     policy::status,
     stamp::tokens::{Token, Verb},
 };
-
-/// Octets read from stdin: more than any MTA delivers.
-const MESSAGE_OCTETS_MAX: u64 = 256 * 1024 * 1024;
 
 pub const EXAMPLES: &str = "Examples:
   farthing wanted 2f6qxgy3kqaaac46hy433rxluheswwp7      the token in the letter's Postage-Wanted field
@@ -63,7 +58,7 @@ pub fn run(args: &MarkArgs, mark: Mark, context: &Context) -> Result<(), Failure
     let mut done = Vec::new();
     let mut failed: Option<Failure> = None;
     if args.stdin {
-        let letter = read_stdin()?;
+        let letter = read_message()?;
         done.push(block_on(marker.letter(&letter, mark))??);
     } else {
         for id in &args.ids {
@@ -93,19 +88,6 @@ fn sentence(done: &Done) -> String {
     format!("{} from {author} to {}: {money}; the sender {known} there\n", done.mark, done.recipient)
 }
 
-fn read_stdin() -> Result<Vec<u8>, Failure> {
-    let mut letter = Vec::new();
-    std::io::stdin()
-        .lock()
-        .take(MESSAGE_OCTETS_MAX)
-        .read_to_end(&mut letter)
-        .map_err(|e| Failure::new(Exit::Io, format!("standard input cannot be read: {e}")))?;
-    if letter.is_empty() {
-        return Err(Failure::new(Exit::Data, "nothing came on standard input; pipe the letter in"));
-    }
-    Ok(letter)
-}
-
 struct Marker<'a, L: Ledger> {
     ledger: &'a L,
     keys: &'a Keys,
@@ -120,7 +102,7 @@ impl<L: Ledger> Marker<'_, L> {
                 Failure::new(Exit::No, "that token names no letter of this site; copy all 32 characters")
             })?,
             Some(Id::Stamp(office, id)) => MarkTarget::Stamp(office, id),
-            Some(Id::MessageId(hash)) => MarkTarget::MessageId(hash, self.recipient_of_message_id()?),
+            Some(Id::Message(hash)) => MarkTarget::MessageId(hash, self.recipient_of_message_id()?),
             None => {
                 return Err(Failure::new(
                     Exit::Data,
@@ -162,7 +144,7 @@ impl<L: Ledger> Marker<'_, L> {
             ));
         };
         let target = MarkTarget::MessageId(message_id_hash(message_id), self.recipient_of_message_id()?);
-        self.mark(&String::from_utf8_lossy(message_id).trim().to_owned(), target, mark).await
+        self.mark(String::from_utf8_lossy(message_id).trim(), target, mark).await
     }
 
     /// The letter a token names, if it is one of ours. Its MAC covers the recipient, whom the ledger knows.
@@ -192,7 +174,7 @@ impl<L: Ledger> Marker<'_, L> {
 enum Id {
     Token(Token),
     Stamp(Option<Domain>, StampId),
-    MessageId([u8; 16]),
+    Message([u8; 16]),
 }
 
 /// What kind of id a text is. Tokens may stand in the address or link they came in.
@@ -204,7 +186,7 @@ fn read_id(text: &str) -> Option<Id> {
         return Some(Id::Token(token));
     }
     if text.contains('@') || text.starts_with('<') {
-        return Some(Id::MessageId(message_id_hash(text.as_bytes())));
+        return Some(Id::Message(message_id_hash(text.as_bytes())));
     }
     let (office, id) = match text.split_once('/') {
         Some((office, id)) => (Some(Domain::from_any(office).ok()?), id),
@@ -266,7 +248,7 @@ mod tests {
         assert!(matches!(read_id("HCg35w7TlOudJrnzCsj-Qg"), Some(Id::Stamp(None, _))));
         assert!(matches!(read_id("-Cg35w7TlOudJrnzCsj-Qg"), Some(Id::Stamp(None, _))));
         assert!(matches!(read_id("b.example/HCg35w7TlOudJrnzCsj-Qg"), Some(Id::Stamp(Some(_), _))));
-        assert!(matches!(read_id("<a/b@c.example>"), Some(Id::MessageId(_))));
+        assert!(matches!(read_id("<a/b@c.example>"), Some(Id::Message(_))));
         assert!(read_id("nonsense").is_none());
         assert!(read_id("").is_none());
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use farthing_milter::{
-    reply::Modification,
+    modification::Modification,
     text::{HeaderName, HeaderValue, QuarantineReason},
     verdict::{Delivery, Verdict},
 };

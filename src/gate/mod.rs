@@ -10,6 +10,7 @@ mod letter;
 mod postage;
 mod session;
 mod settle;
+mod split;
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -14,6 +14,7 @@ use super::{
     answer::{self, Told},
     assess::Assessment,
     letter::{Letter, Recipient},
+    split::Splitter,
 };
 use crate::{
     address::{Address, Domain, escaped},
@@ -46,6 +47,7 @@ struct InHand {
     /// Handed in by a program on this machine, not by SMTP: a refusal at RCPT would block the queue.
     local: bool,
     letter: Letter,
+    splitter: Option<Splitter>,
     assessment: Option<Assessment>,
 }
 
@@ -91,10 +93,18 @@ impl Handler for Session {
         let network = self
             .client
             .is_some_and(|ip| site.config.gate.exempt_networks.iter().any(|net| net.contains(&ip)));
+        let login = ctx.macros().get("auth_authen").is_some();
+        let local = !sender.has_brackets();
+        let splitter = if login || network || local {
+            None
+        } else {
+            Splitter::new(&site, self.client, &self.helo, sender.bytes())
+        };
         self.in_hand = Some(InHand {
-            login: ctx.macros().get("auth_authen").is_some(),
+            login,
             network,
-            local: !sender.has_brackets(),
+            local,
+            splitter,
             letter: Letter::new(sender.bytes()),
             assessment: None,
             site,
@@ -106,7 +116,13 @@ impl Handler for Session {
         let Some(hand) = &mut self.in_hand else { return RcptReply::Continue };
         if let Some(address) = ours(recipient.bytes(), &hand.site.config.gate.domains) {
             let role = ROLES.contains(&address.without_detail().local());
-            hand.letter.add_recipient(Recipient { address, role });
+            let recipient = Recipient { address, role };
+            if let Some(splitter) = &mut hand.splitter
+                && splitter.differs(&recipient, &*self.gate.ledger).await
+            {
+                return refuse_rcpt("please send this recipient's copy separately");
+            }
+            hand.letter.add_recipient(recipient);
             if hand.letter.too_many_recipients && !hand.local {
                 return refuse_rcpt("too many recipients");
             }
