@@ -31,6 +31,8 @@ use farthing_milter::{
 
 /// How long anything on loopback may take before the test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Lines of the daemon's log that a failed test shows.
+const LOG_LINES_SHOWN: usize = 40;
 /// Where Alice's mail server is, by SPF.
 pub const ALICE_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// Where nobody's is.
@@ -374,7 +376,10 @@ impl Drop for World {
             let _ = daemon.child.kill();
             let _ = daemon.child.wait();
             if std::thread::panicking() {
-                eprintln!("the daemon's log:\n{}", daemon.log.lock().unwrap());
+                let log = daemon.log.lock().unwrap();
+                let lines: Vec<&str> = log.lines().collect();
+                let last = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+                eprintln!("the end of the daemon's log:\n{}", last.join("\n"));
             }
         }
     }
