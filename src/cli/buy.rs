@@ -54,12 +54,9 @@ pub fn run(args: &BuyArgs, context: &Context) -> Result<(), Failure> {
     let mut wallet = args.file.open()?;
     let postmaster = Address::from_parts(b"postmaster", args.domain.clone())
         .ok_or_else(|| Failure::new(Exit::Data, "that domain cannot have mail"))?;
-    let terms = Terms {
-        office: args.office.as_deref(),
-        value: args.value,
-        recipient: &postmaster,
-        known: &wallet.offices().to_vec(),
-    };
+    let known = wallet.offices().to_vec();
+    let terms =
+        Terms { office: args.office.as_deref(), value: args.value, recipient: &postmaster, known: &known };
     let bought = purchase(&mut wallet, &terms, args.count, context)?;
     let in_hand: usize = wallet
         .held(unix_now())

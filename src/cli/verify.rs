@@ -91,8 +91,8 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<(), Failure> {
     let author = message.author();
     let mut source = if args.keys.is_empty() { Source::dns(context)? } else { Source::Given(&args.keys) };
     let (price, currency) = match &source {
-        Source::Dns(names, _) if args.price.is_none() || args.currency.is_none() => {
-            let policy = names.policy(args.recipient.domain())?;
+        Source::Dns(dns) if args.price.is_none() || args.currency.is_none() => {
+            let policy = dns.names.policy(args.recipient.domain())?;
             policy.map_or((None, None), |policy| (Some(policy.price), Some(policy.currency)))
         }
         _ => (None, None),
@@ -152,14 +152,20 @@ fn checked(field: &[u8], asked: &Asked<'_>, source: &mut Source<'_>) -> Result<C
 /// Where the offices' keys are from.
 enum Source<'a> {
     Given(&'a [OfficeKey]),
-    Dns(Names, MessageKeys),
+    Dns(Box<Published>),
+}
+
+/// DNS, and what it said of this message's keys.
+struct Published {
+    names: Names,
+    keys: MessageKeys,
 }
 
 impl Source<'_> {
     fn dns(context: &Context) -> Result<Self, Failure> {
         let names = Names::new(context)?;
         let keys = names.ask(async |discovery| Ok(discovery.keys()))?;
-        Ok(Self::Dns(names, keys))
+        Ok(Self::Dns(Box::new(Published { names, keys })))
     }
 
     fn key(&mut self, office: &Domain, selector: &Selector) -> Result<Option<PublicKey>, Failure> {
@@ -168,7 +174,10 @@ impl Source<'_> {
                 let found = keys.iter().find(|key| (&key.office, &key.selector) == (office, selector));
                 Ok(found.map(|found| found.key))
             }
-            Self::Dns(names, keys) => names.ask(async |_| keys.key(office, selector).await),
+            Self::Dns(dns) => {
+                let Published { names, keys } = &mut **dns;
+                names.ask(async |_| keys.key(office, selector).await)
+            }
         }
     }
 }
