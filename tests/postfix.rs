@@ -1,5 +1,6 @@
 //! The whole gate behind a real Postfix: letters go in by SMTP or sendmail(1), answers are read from the SMTP
 //! dialogue, fields from the delivered mail, money from the books.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a fault here fails the test, as it should
 
 #[path = "../milter/tests/support/postfix.rs"]
 mod postfix;
@@ -37,11 +38,11 @@ impl Mx {
     }
 
     /// An SMTP session that has said EHLO, from Alice's server.
-    fn from_alice(&self) -> Smtp {
-        self.from(&ALICE_IP.to_string())
+    fn alice(&self) -> Smtp {
+        self.session(&ALICE_IP.to_string())
     }
 
-    fn from(&self, ip: &str) -> Smtp {
+    fn session(&self, ip: &str) -> Smtp {
         let mut smtp = self.postfix.smtp();
         smtp.expect("EHLO proxy.example", 250);
         smtp.expect(&format!("XCLIENT ADDR={ip} NAME=mx.a.example"), 220);
@@ -50,7 +51,7 @@ impl Mx {
     }
 
     /// A session of a client on this machine.
-    fn from_here(&self) -> Smtp {
+    fn local(&self) -> Smtp {
         let mut smtp = self.postfix.smtp();
         smtp.expect("EHLO localhost", 250);
         smtp
@@ -58,7 +59,7 @@ impl Mx {
 
     /// Brings a letter to Bob in a session of its own.
     fn send(&self, letter: &str) -> SmtpAnswer {
-        self.from_alice().send_mail(ALICE, &[BOB], letter.as_bytes())
+        self.alice().send_mail(ALICE, &[BOB], letter.as_bytes())
     }
 
     /// Waits for so many copies delivered in all, and gives the one with this subject.
@@ -116,7 +117,7 @@ fn a_stranger_reads_the_price_and_where_to_pay_in_the_smtp_dialogue() {
     let mx = Mx::with(&Site::default(), |config| {
         config.main("allow_percent_hack = no").main("allow_untrusted_routing = yes")
     });
-    let mut smtp = mx.from_alice();
+    let mut smtp = mx.alice();
     let answer = smtp.send_mail(ALICE, &[BOB], letter("one").as_bytes());
     assert_eq!(answer.to_string(), mx.refusal(BOB));
     assert_eq!(answer.lines.len(), 1, "one line");
@@ -193,7 +194,7 @@ fn a_stamped_letter_arrives_with_the_fields_on_top_and_without_its_stamp() {
 fn each_of_several_recipients_needs_a_stamp_and_sees_nobody_elses() {
     let mx = Mx::start(&Site::default());
     let stamps = mx.world.buy(2);
-    let mut smtp = mx.from_alice();
+    let mut smtp = mx.alice();
     let plain = letter("both");
     let one = field(&stamps[0].to(BOB, ALICE), &plain);
     let answer = smtp.send_mail(ALICE, &[BOB, CAROL], one.as_bytes());
@@ -218,7 +219,7 @@ fn each_of_several_recipients_needs_a_stamp_and_sees_nobody_elses() {
         "{answer}"
     );
     // Mail to others that Postfix relays goes with it, unasked.
-    accepted(&mx.from_here().send_mail(ALICE, &["dave@elsewhere.example"], plain.as_bytes()));
+    accepted(&mx.local().send_mail(ALICE, &["dave@elsewhere.example"], plain.as_bytes()));
 }
 
 #[test]
@@ -288,7 +289,7 @@ fn letters_beyond_ascii_find_their_way_and_are_paid() {
         )
     };
     let send = |to: &str, letter: &str| {
-        let mut smtp = mx.from_alice();
+        let mut smtp = mx.alice();
         smtp.expect(&format!("MAIL FROM:<{author}> BODY=8BITMIME SMTPUTF8"), 250);
         smtp.expect(&format!("RCPT TO:<{to}>"), 250);
         smtp.send_data(letter.as_bytes())
@@ -328,11 +329,11 @@ fn bodies_of_any_shape_are_the_same_letter_when_they_come_again() {
         let mut letter = stamped(stamp, &letter(subject).replace("Hello\n", "")).into_bytes();
         letter.extend_from_slice(body);
         for _ in 0..2 {
-            accepted(&mx.from_alice().send_mail(ALICE, &[BOB], &letter));
+            accepted(&mx.alice().send_mail(ALICE, &[BOB], &letter));
         }
         assert_eq!(mx.escrow(), PRICE_MICROS * (number as i64 + 1), "{subject}: the second time is free");
         letter.extend_from_slice(b"one more line\n");
-        let answer = mx.from_alice().send_mail(ALICE, &[BOB], &letter);
+        let answer = mx.alice().send_mail(ALICE, &[BOB], &letter);
         assert!(answer.text().contains("postage refused: spent;"), "{subject}: {answer}");
     }
     mx.postfix.wait_for_mail(8, LIMIT);
@@ -399,7 +400,7 @@ fn a_stamp_may_be_folded_in_every_way() {
 fn a_hundred_letters_on_one_connection_are_each_judged_alone() {
     let mx = Mx::start(&Site::default());
     let stamps = mx.world.buy(50);
-    let mut smtp = mx.from_alice();
+    let mut smtp = mx.alice();
     for (number, stamp) in stamps.iter().enumerate() {
         let subject = format!("number-{number}");
         let answer = smtp.send_mail(ALICE, &[BOB], letter(&subject).as_bytes());
@@ -452,7 +453,7 @@ fn pipelining_and_bdat_change_nothing() {
 #[test]
 fn two_thousand_recipients_get_one_answer() {
     let mx = Mx::start(&Site::default());
-    let mut smtp = mx.from_alice();
+    let mut smtp = mx.alice();
     let ask = |smtp: &mut Smtp| {
         let commands: String = (0..2_000).map(|n| format!("RCPT TO:<u{n}@b.example>\r\n")).collect();
         smtp.expect(&format!("MAIL FROM:<{ALICE}>"), 250);
@@ -499,7 +500,7 @@ fn mail_of_this_machines_programs_is_free_and_strangers_programs_are_told_the_pr
     // The letter passes here again, as from a content filter: what the first pass found stays.
     let mut from_filter = mail.bytes.clone();
     from_filter.splice(..0, b"X-Filter: clean\n".iter().copied());
-    accepted(&free.from_here().send_mail(ALICE, &[BOB], &from_filter));
+    accepted(&free.local().send_mail(ALICE, &[BOB], &from_filter));
     let again = free.postfix.wait_for_mail(2, LIMIT);
     let again = again.iter().find(|mail| !mail.header("X-Filter").is_empty()).unwrap();
     assert_eq!(again.header("Postage-Status"), [format!("mx.b.example; result=exempt; rcpt={BOB}")]);
@@ -525,17 +526,17 @@ fn a_gate_that_dies_in_the_middle_costs_a_retry_and_nothing_else() {
     let mut mx = Mx::with(&Site::default(), |config| config.main("milter_default_action = tempfail"));
     let stamp = mx.world.buy(1).remove(0);
     let letter = stamped(&stamp, &letter("killed"));
-    let mut smtp = mx.from_alice();
+    let mut smtp = mx.alice();
     smtp.expect(&format!("MAIL FROM:<{ALICE}>"), 250);
     smtp.expect(&format!("RCPT TO:<{BOB}>"), 250);
     mx.world.end_daemon("KILL");
     assert_eq!(smtp.send_data(letter.as_bytes()).code, 451, "before the letter came");
-    assert_eq!(mx.from_here().say(&format!("MAIL FROM:<{ALICE}>")).code, 451, "while nobody is there");
+    assert_eq!(mx.local().say(&format!("MAIL FROM:<{ALICE}>")).code, 451, "while nobody is there");
 
     mx.world.start_daemon();
     // The letter is there, the ledger is busy, and the gate dies over it.
     let lock = mx.world.lock_ledger();
-    let mut smtp = mx.from_alice();
+    let mut smtp = mx.alice();
     smtp.expect(&format!("MAIL FROM:<{ALICE}>"), 250);
     smtp.expect(&format!("RCPT TO:<{BOB}>"), 250);
     let sending = std::thread::spawn({
@@ -559,7 +560,7 @@ fn a_client_that_never_heard_the_answer_brings_the_letter_again_for_nothing() {
     let mx = Mx::start(&Site::default());
     let stamp = mx.world.buy(1).remove(0);
     let letter = stamped(&stamp, &letter("unheard"));
-    let mut smtp = mx.from_alice();
+    let mut smtp = mx.alice();
     smtp.expect(&format!("MAIL FROM:<{ALICE}>"), 250);
     smtp.expect(&format!("RCPT TO:<{BOB}>"), 250);
     smtp.expect("DATA", 354);
@@ -577,7 +578,7 @@ fn a_client_that_never_heard_the_answer_brings_the_letter_again_for_nothing() {
 fn a_restart_between_two_letters_of_one_session_is_a_451_at_the_worst() {
     let mut mx = Mx::with(&Site::default(), |config| config.main("milter_default_action = tempfail"));
     let stamps = mx.world.buy(2);
-    let mut smtp = mx.from_alice();
+    let mut smtp = mx.alice();
     accepted(&smtp.send_mail(ALICE, &[BOB], stamped(&stamps[0], &letter("first")).as_bytes()));
     assert!(mx.world.end_daemon("TERM").success());
     mx.world.start_daemon();
@@ -595,7 +596,7 @@ fn a_stop_answers_the_letter_in_hand_first() {
     let stamp = mx.world.buy(1).remove(0);
     let letter = stamped(&stamp, &letter("in-hand"));
     let lock = mx.world.lock_ledger();
-    let mut smtp = mx.from_alice();
+    let mut smtp = mx.alice();
     let sending = std::thread::spawn(move || smtp.send_mail(ALICE, &[BOB], letter.as_bytes()));
     mx.postfix.wait_for_log("message-id=<in-hand@a.example>", LIMIT);
     mx.world.signal("TERM");
@@ -629,7 +630,7 @@ fn no_way_to_write_the_recipient_goes_round_the_gate() {
         ("bob@localhost", BOB),
     ];
     let stamps = mx.world.buy(ways.len());
-    let mut smtp = mx.from_here();
+    let mut smtp = mx.local();
     for (number, ((written, address), stamp)) in ways.iter().zip(&stamps).enumerate() {
         let subject = format!("way{number}");
         let answer = smtp.send_mail(ALICE, &[written], letter(&subject).as_bytes());
@@ -663,7 +664,7 @@ fn a_stamp_on_any_kind_of_letter_survives_the_way_through_two_servers() {
         let from: Vec<&[u8]> = split.values("From").collect();
         let Some(author) = author(&from) else {
             let letter = [field(&stamp.to(BOB, ALICE), "").as_bytes(), letter].concat();
-            let answer = mx.from_alice().send_mail(ALICE, &[BOB], &letter);
+            let answer = mx.alice().send_mail(ALICE, &[BOB], &letter);
             assert!(answer.text().contains("postage refused: wrong-sender;"), "{name}: {answer}");
             continue;
         };

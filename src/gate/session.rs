@@ -57,6 +57,11 @@ impl InHand {
         self.login || self.network
     }
 
+    /// Whether nothing may be refused or deferred: the site is only to be watched.
+    fn observed(&self) -> bool {
+        self.site.config.gate.mode == Mode::Observe
+    }
+
     /// Whether the gate has anything to do with this message.
     fn concerns_us(&self) -> bool {
         !(self.letter.recipients.is_empty() || self.network && self.letter.passed_here)
@@ -124,7 +129,7 @@ impl Handler for Session {
                 return refuse_rcpt("please send this recipient's copy separately");
             }
             hand.letter.add_recipient(recipient);
-            if hand.letter.too_many_recipients && !hand.local {
+            if hand.letter.too_many_recipients && !hand.local && !hand.observed() {
                 return refuse_rcpt("too many recipients");
             }
         }
@@ -210,14 +215,13 @@ impl Session {
         if hand.exempt() || !hand.concerns_us() {
             return Reply::Continue;
         }
-        let observing = hand.site.config.gate.mode == Mode::Observe;
-        if hand.letter.too_many_recipients {
+        if hand.letter.too_many_recipients && !hand.observed() {
             return Reply::Refuse(reply::temporary(
                 "4.5.3",
                 "too many recipients; send it in several copies",
             ));
         }
-        if hand.letter.header_cut && !observing {
+        if hand.letter.header_cut && !hand.observed() {
             tracing::info!(
                 queue_id = shown_id(ctx),
                 from = escaped(&hand.letter.mail_from),

@@ -143,7 +143,8 @@ pub async fn settle(
     };
     let outcomes = ledger.redeem(request).await;
     if let Err(error) = &outcomes {
-        tracing::error!(%error, "postage cannot be redeemed");
+        // The ledger logs its trouble itself, once and not for every letter.
+        tracing::debug!(%error, "postage cannot be redeemed");
     }
     let mut classes = at_best;
     let mut paid = vec![None; classes.len()];

@@ -9,7 +9,7 @@ use super::{Site, assess::genuine_freepost, letter::Recipient};
 use crate::{
     address::Address,
     clock::unix_now,
-    config::{IdentityCheck, Mixed},
+    config::{IdentityCheck, Mixed, Mode},
     identity::{
         Inquiry,
         spf::{Envelope, SpfResult},
@@ -42,8 +42,10 @@ pub struct Splitter {
 impl Splitter {
     /// For a message from this envelope; `None` where recipients are not split.
     pub fn new(site: &Site, ip: Option<IpAddr>, helo: &[u8], mail_from: &[u8]) -> Option<Self> {
-        let wanted =
-            site.config.gate.mixed == Mixed::Split && site.config.identity.check == IdentityCheck::Verify;
+        let gate = &site.config.gate;
+        let wanted = gate.mixed == Mixed::Split
+            && gate.mode != Mode::Observe
+            && site.config.identity.check == IdentityCheck::Verify;
         wanted.then(|| Self {
             sender: Address::parse(mail_from).ok(),
             inquiry: Inquiry::new(site.dns.clone(), Envelope::new(ip, helo, mail_from)),

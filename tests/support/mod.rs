@@ -166,6 +166,8 @@ impl World {
         let socket = self.path("notify");
         let _ = fs::remove_file(&socket);
         let notify = UnixDatagram::bind(&socket).unwrap();
+        // The daemon may run as another user.
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
         notify.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let program = [prefix, &[env!("CARGO_BIN_EXE_farthingd")]].concat();
         let mut child = Command::new(program[0])
