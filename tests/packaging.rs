@@ -262,6 +262,31 @@ mod the_example_letters {
     }
 }
 
+mod a_machine_without_certificates {
+    use super::*;
+
+    /// A mail server in a container often has no package `ca-certificates`; DNS needs none.
+    #[test]
+    fn runs_the_daemon() {
+        let directory = tempfile::tempdir().unwrap();
+        let none = directory.path().join("none.pem");
+        fs::write(&none, "").unwrap();
+        let config = directory.path().join("farthing.toml");
+        let text = "[gate]\nlisten = [\"unix:milter.sock\"]\ndomains = [\"b.example\"]\n\
+                    [ledger]\nurl = \"sqlite:ledger.db\"\n[dns]\nservers = [\"127.0.0.1:9\"]\n";
+        fs::write(&config, text).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_farthingd"))
+            .arg("--check")
+            .arg("-c")
+            .arg(&config)
+            .env("SSL_CERT_FILE", &none)
+            .env("SSL_CERT_DIR", directory.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
 mod the_scripts {
     use super::*;
 

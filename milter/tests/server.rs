@@ -294,7 +294,8 @@ async fn a_slow_or_silent_client_is_hung_up_on() {
 }
 
 #[tokio::test]
-async fn changes_reach_the_mta_in_order_and_a_verdict_that_cannot_be_carried_out_is_a_temporary_failure() {
+async fn pitfall_22_changes_reach_the_mta_in_order_and_a_verdict_that_cannot_be_carried_out_is_a_temporary_failure()
+ {
     use farthing_milter::address::Mailbox;
     use farthing_milter::modification::Modification;
     use farthing_milter::text::{HeaderName, HeaderValue, QuarantineReason};
@@ -305,8 +306,8 @@ async fn changes_reach_the_mta_in_order_and_a_verdict_that_cannot_be_carried_out
             .collect(),
         quarantine: Some(QuarantineReason::new("to be looked at").unwrap()),
     };
-    let bob = Mailbox::new("bob@b.example").unwrap();
-    let empty = Delivery { modifications: vec![Modification::DeleteRecipient(bob)], quarantine: None };
+    let eve = Mailbox::new("eve@b.example").unwrap();
+    let empty = Delivery { modifications: vec![Modification::DeleteRecipient(eve)], quarantine: None };
     let plan = Plan::default()
         .need(Actions::ADD_HEADERS | Actions::DELETE_RECIPIENTS)
         .rule("EOM i=ALL", Act::Deliver(delivery.clone()))
@@ -325,7 +326,8 @@ async fn changes_reach_the_mta_in_order_and_a_verdict_that_cannot_be_carried_out
     ];
     assert_eq!(all.changes, expected);
     assert_eq!(all.quarantine.as_deref(), Some("to be looked at"));
-    let empty = mta.deliver(&Letter { queue_id: "EMPTY".into(), ..letter("x") }).await.unwrap();
+    let to_eve = Letter::new("ann@a.example", &["eve@b.example"], "x");
+    let empty = mta.deliver(&Letter { queue_id: "EMPTY".into(), ..to_eve }).await.unwrap();
     assert_eq!((empty.said.code(), empty.changes.len()), (451, 0), "nothing of it is carried out");
 
     let filter = Filter::start(plan);

@@ -416,9 +416,10 @@ fn pitfall_15_the_rest_of_the_body_is_skipped_or_swallowed() {
         let said = [talk.say(b'B', b"1"), talk.say(b'B', b"2"), talk.say(b'E', b"3")];
         assert_eq!(said, expected, "with {steps}");
     }
-    let mut talk = Talk::greeted(Steps::NONE);
-    talk.say(b'M', b"<a@s>\0");
-    assert_eq!(talk.say(b'E', b"all"), "EOM all -> c");
+    let mut whole = Talk::greeted(Steps::SKIP);
+    whole.say(b'M', b"<a@s>\0");
+    let said = [whole.say(b'B', b"1"), whole.say(b'B', b"2"), whole.say(b'E', b"3")];
+    assert_eq!(said, ["BODY 1 -> c", "BODY 2 -> c", "EOM 3 -> c"], "whoever wants all of it gets all of it");
 }
 
 #[test]

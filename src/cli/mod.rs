@@ -17,6 +17,7 @@ use crate::config::Config;
 
 mod account;
 mod buy;
+mod freepost;
 mod key;
 mod known;
 mod ledger;
@@ -190,6 +191,9 @@ enum Command {
     /// Who is known to whom, or to the site.
     #[command(subcommand)]
     Known(known::Known),
+    /// Addresses that take mail without postage, for shops and newsletters.
+    #[command(subcommand)]
+    Freepost(freepost::FreepostCommand),
     /// The accounts of those who buy stamps here.
     #[command(subcommand)]
     Account(account::Account),
@@ -253,6 +257,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Wanted(args) => mark::run(&args, crate::ledger::Mark::Wanted, context),
         Command::Unwanted(args) => mark::run(&args, crate::ledger::Mark::Unwanted, context),
         Command::Known(known) => known::run(&known, context),
+        Command::Freepost(command) => freepost::run(&command, context),
         Command::Account(account) => account::run(&account, context),
         Command::Ledger(ledger) => ledger::run(&ledger, context),
         Command::Key(key) => key::run(&key, context),

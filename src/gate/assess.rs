@@ -18,7 +18,7 @@ use crate::{
         book::{Known, Sender},
     },
     policy::{self, Authenticated, Decision, Facts, Postage},
-    stamp::{Asked, CancelledStamp, PublicKey, Word, check::signed},
+    stamp::{Asked, CancelledStamp, PublicKey, Word, check::signed, freepost::Freepost},
 };
 
 /// What is known for one recipient.
@@ -27,6 +27,8 @@ pub struct Party {
     pub address: Address,
     /// For the verdict.
     pub facts: Facts,
+    /// The freepost address it is, if it is a valid one.
+    pub freepost: Option<Freepost>,
     /// What was offered for him.
     pub postage: ForRecipient,
 }
@@ -74,8 +76,11 @@ impl Assessment {
         for recipient in &letter.recipients {
             let mut facts = Facts { exempt: recipient.role, own_domain, ..Facts::default() };
             let mut postage = ForRecipient::default();
+            let mut freepost = None;
             if !recipient.role {
                 facts.book = assessment.book(ledger, &recipient.address, &senders).await;
+                freepost = assessment.freepost(site, ledger, &recipient.address).await;
+                facts.freepost = freepost.is_some();
                 let asked = Asked {
                     recipient: &recipient.address,
                     author: assessment.author.as_ref(),
@@ -85,7 +90,7 @@ impl Assessment {
                 };
                 postage = offered.for_recipient(&asked, several, gate.work_bits);
             }
-            assessment.parties.push(Party { address: recipient.address.clone(), facts, postage });
+            assessment.parties.push(Party { address: recipient.address.clone(), facts, freepost, postage });
         }
         assessment.check_signatures(site).await;
         assessment
@@ -101,6 +106,19 @@ impl Assessment {
                 tracing::error!(%error, "the book of known senders cannot be read");
                 self.ledger_trouble = true;
                 Known::Unknown
+            }
+        }
+    }
+
+    /// The freepost address this is, if the site made it and nobody revoked it.
+    async fn freepost(&mut self, site: &Site, ledger: &dyn Ledger, recipient: &Address) -> Option<Freepost> {
+        let freepost = genuine_freepost(site, recipient, self.now)?;
+        match ledger.freepost_revoked(freepost.owner(), freepost.label()).await {
+            Ok(revoked) => (!revoked).then_some(freepost),
+            Err(error) => {
+                tracing::error!(%error, "freepost addresses cannot be read");
+                self.ledger_trouble = true;
+                None
             }
         }
     }
@@ -211,6 +229,12 @@ impl Assessment {
             _ => Authenticated::No,
         }
     }
+}
+
+/// The freepost address this is, if the site made it and its time is not over; it may have been revoked.
+pub fn genuine_freepost(site: &Site, recipient: &Address, now: u64) -> Option<Freepost> {
+    Freepost::parse(recipient)
+        .filter(|freepost| !freepost.has_expired(now) && freepost.is_genuine(&site.keys.tokens))
 }
 
 fn signed_by(stamp: &CancelledStamp, key: Option<&PublicKey>) -> Option<Word> {

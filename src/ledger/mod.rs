@@ -20,9 +20,11 @@ use crate::{
 pub mod book;
 mod chain;
 mod check;
+pub mod freepost;
 pub mod sqlite;
 
 use book::{BookEntry, Known, NewEntry, Sender};
+use freepost::{Label, NewLabel};
 
 /// A letter refused for double spending is a retry of the same letter for so long after the first, in seconds (SPEC.md §3).
 pub const RETRY_WINDOW_S: u64 = 6 * 86_400;
@@ -446,6 +448,27 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// The book of a recipient, or of everybody and the site.
     async fn book_list(&self, recipient: Option<&Address>) -> Result<Vec<BookEntry>, LedgerError>;
+
+    /// Enters a freepost label; false when it was revoked.
+    async fn freepost_add(&self, label: NewLabel) -> Result<bool, LedgerError>;
+
+    /// Revokes a label for good; false when it was revoked before.
+    async fn freepost_revoke(&self, owner: &Address, label: &str, now: u64) -> Result<bool, LedgerError>;
+
+    /// Whether a label was revoked.
+    async fn freepost_revoked(&self, owner: &Address, label: &str) -> Result<bool, LedgerError>;
+
+    /// Counts a letter that came through a freepost address.
+    async fn freepost_used(
+        &self,
+        owner: &Address,
+        label: &str,
+        author: Option<&Address>,
+        now: u64,
+    ) -> Result<(), LedgerError>;
+
+    /// The labels of an owner, or of everybody.
+    async fn freepost_list(&self, owner: Option<&Address>) -> Result<Vec<Label>, LedgerError>;
 
     /// Whether the ledger can be read and written now, for status and health checks.
     async fn health(&self) -> Result<(), LedgerError>;

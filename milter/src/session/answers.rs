@@ -68,7 +68,7 @@ impl Session {
         if misuse.is_some() {
             self.put_reply(&SmtpReply::trouble("the mail filter gave an answer that cannot be carried out"));
         }
-        self.undecided = false;
+        // It had its verdict, so nobody is to be told that it is over.
         self.end_message();
         misuse.map_or(Ok(()), Err)
     }
