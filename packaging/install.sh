@@ -1,5 +1,6 @@
 #!/bin/bash
-# Puts Farthing on this machine: programs, systemd unit, user, directories, example configuration.
+# Puts Farthing on this machine: programs, completions for shells, systemd unit, user, directories, example
+# configuration.
 #
 #   cargo build --profile packaging --locked && packaging/install.sh
 #
@@ -40,6 +41,10 @@ put 0644 "$here/README.md" "$prefix/share/doc/farthing/README.md"
 for licence in LICENSE-MIT LICENSE-APACHE; do
     put 0644 "$here/$licence" "$prefix/share/doc/farthing/$licence"
 done
+complete() { "$built/farthing" completions "$1" | install -D -m 0644 /dev/stdin "$destdir$2" && say "$destdir$2"; }
+complete bash "$prefix/share/bash-completion/completions/farthing"
+complete zsh "$prefix/share/zsh/site-functions/_farthing"
+complete fish "$prefix/share/fish/vendor_completions.d/farthing.fish"
 if [[ -e $destdir/etc/farthing/farthing.toml ]]; then
     say "$destdir/etc/farthing/farthing.toml is there and stays as it is"
 else
