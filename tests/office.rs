@@ -509,7 +509,12 @@ fn a_stop_finishes_the_request_in_hand_and_takes_no_other() {
     let mut post = Post::start();
     let mut half = TcpStream::connect(post.address).unwrap();
     half.set_read_timeout(Some(post::PATIENCE)).unwrap();
-    half.write_all(b"POST /v1/stamps HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{").unwrap();
+    let header = "POST /v1/stamps HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
+    half.write_all(header.as_bytes()).unwrap();
+    // The office has the request in hand, and says so.
+    let mut go_on = [0; 25];
+    half.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
     let mut idle = TcpStream::connect(post.address).unwrap();
     idle.set_read_timeout(Some(post::PATIENCE)).unwrap();
     idle.write_all(b"GET /.well-known/postage HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -520,7 +525,7 @@ fn a_stop_finishes_the_request_in_hand_and_takes_no_other() {
     let stopped = std::thread::scope(|scope| {
         let stopping = scope.spawn(|| post.stop());
         post::wait_until("the listener to close", || TcpStream::connect(address).is_err());
-        half.write_all(b"}").unwrap();
+        half.write_all(b"{}").unwrap();
         let mut text = String::new();
         half.read_to_string(&mut text).unwrap();
         assert!(text.starts_with("HTTP/1.1 401 "), "{text}");
