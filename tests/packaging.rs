@@ -1,5 +1,6 @@
 //! What stands around the code stays true: the example configuration, the example letters, the scripts, the paths that
 //! the documents name.
+#![allow(clippy::unwrap_used, clippy::panic)] // a fault here fails the test, as it should
 
 use std::{
     collections::BTreeSet,

@@ -396,7 +396,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// Sells an order: debits the account and enters every stamp, or does nothing.
     async fn sell(&self, order: Order) -> Result<Sale, LedgerError>;
 
-    /// The stamps of these ids that our office has sold, in order of the ids.
+    /// The stamps of these ids that our office has sold, in order of the ids, all as of one instant: of an order that
+    /// is being sold all are there or none.
     async fn sold(&self, ids: &[StampId]) -> Result<Vec<Option<SoldStamp>>, LedgerError>;
 
     /// Moves money from `funding:<source>` to an account; returns the new balance. The source `grants` is the

@@ -207,7 +207,46 @@ fn without_prefix(uri: &Uri, office_url: &str) -> Uri {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+    use crate::{
+        clock::unix_now,
+        config::Config,
+        keys,
+        ledger::sqlite,
+        office::{Limits, Site},
+    };
+
+    fn office(directory: &Path, limits: Limits) -> Arc<Office> {
+        let text = "[gate]\ndomains = [\"b.example\"]\n[office]\ndomain = \"b.example\"\n";
+        let config = Config::parse(text, Path::new("farthing.toml")).unwrap();
+        let keys = keys::ensure(directory, true, unix_now()).unwrap();
+        let options = sqlite::Options::new(config.ledger.currency);
+        let ledger = sqlite::open(directory.join("ledger.db"), options).unwrap();
+        Office::new(Site::new(&config, &keys).unwrap(), Arc::new(ledger), limits)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_reads_its_answer_keeps_no_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let short = Duration::from_millis(100);
+        let limits = Limits { request_time: short, connection_time: short, ..Limits::default() };
+        let office = office(directory.path(), limits);
+        let router = office.router();
+        // A pipe that holds less than the answer: it cannot be written to its end.
+        let (mut client, server) = tokio::io::duplex(64);
+        let (_open, closing) = watch::channel(());
+        let serving =
+            tokio::spawn(async move { connection(server, Peer::Unix, &office, router, closing).await });
+        client.write_all(b"GET /.well-known/postage HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        timeout(Duration::from_secs(30), serving).await.expect("it ends").unwrap();
+        let mut answer = vec![];
+        client.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK") && answer.len() <= 64, "cut off");
+    }
 
     #[test]
     fn the_path_of_the_offices_url_is_taken_off_when_it_is_handed_on() {

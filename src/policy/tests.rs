@@ -141,7 +141,8 @@ fn what_a_refused_sender_reads() {
     let office = Terms { price: "0.25c".parse().unwrap(), office_url: Some("https://b.example/") };
     let none = Terms { office_url: None, ..office };
     let unpaid = Class::Unpaid;
-    let table: Vec<(Vec<(&Address, Class)>, Terms<'_>, &str)> = vec![
+    type Row<'a> = (Vec<(&'a Address, Class)>, Terms<'a>, &'a str);
+    let table: Vec<Row<'_>> = vec![
         (
             vec![(&bob, unpaid)],
             office,

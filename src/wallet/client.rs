@@ -123,6 +123,8 @@ impl OfficeClient {
             // A signature is for one target: what is moved elsewhere is not followed.
             .max_redirects(0)
             .max_redirects_will_error(false)
+            // A connection kept from the call before may be closing: an order would go nowhere for nothing.
+            .max_idle_connections(0)
             .timeout_global(Some(CALL_TIME))
             .timeout_connect(Some(CONNECT_TIME))
             .user_agent(concat!("farthing/", env!("CARGO_PKG_VERSION")));
