@@ -343,7 +343,7 @@ fn duration(text: &str, least_s: u64, most_s: u64) -> Result<u64, String> {
 /// A number of seconds as a person would write it.
 fn shown_duration(seconds: u64) -> String {
     let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
-    let unit = units.into_iter().find(|(unit_s, _)| seconds >= *unit_s && seconds % unit_s == 0);
+    let unit = units.into_iter().find(|(unit_s, _)| seconds >= *unit_s && seconds.is_multiple_of(*unit_s));
     unit.map_or_else(|| format!("{seconds}s"), |(unit_s, letter)| format!("{}{letter}", seconds / unit_s))
 }
 
