@@ -69,6 +69,9 @@ pub fn before_start(config: Config) -> Vec<Check> {
     for listen in &config.gate.listen {
         checks.push(Check::of(format!("listener {listen}"), can_listen(listen)));
     }
+    if let Err(error) = daemon::socket_group(&config) {
+        checks.push(Check::of("listener", Err(error.to_string())));
+    }
     if let Some(office) = &config.office
         && let ListenHttp::Unix(path) = &office.listen
     {

@@ -215,12 +215,21 @@ fn milter_listen(listen: &Listen, config: &Config) -> Result<MilterListen, Start
     Ok(match listen {
         Listen::Inet(address) => MilterListen::Tcp(*address),
         Listen::Unix(path) => {
-            let group = &config.gate.socket_group;
-            let group =
-                if group.is_empty() { None } else { Some(group_number(group).map_err(StartError::Group)?) };
+            let group = socket_group(config)?;
             MilterListen::Unix(UnixListen { path: path.clone(), mode: config.gate.socket_mode, group })
         }
     })
+}
+
+/// The number of the group that unix sockets are given to, if not the daemon's own.
+///
+/// # Errors
+/// [`StartError::Group`] when this system has no such group.
+pub fn socket_group(config: &Config) -> Result<Option<u32>, StartError> {
+    match config.gate.socket_group.as_str() {
+        "" => Ok(None),
+        group => group_number(group).map(Some).map_err(StartError::Group),
+    }
 }
 
 async fn bind_office(listen: &ListenHttp) -> Result<office::Listener, StartError> {

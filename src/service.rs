@@ -8,7 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     checkup::{self, Check},
     config::{Config, Log},
-    daemon::Daemon,
+    daemon::{Daemon, StartError},
+    keys::KeyError,
 };
 
 /// Exit code for a configuration that is wrong (sysexits(3) EX_CONFIG).
@@ -96,7 +97,7 @@ async fn serve(config: Config, path: &Path) -> ExitCode {
         Ok(daemon) => daemon,
         Err(e) => {
             complain(&e);
-            return ExitCode::from(EX_UNAVAILABLE);
+            return ExitCode::from(exit_code(&e));
         }
     };
     let milter: Vec<String> = daemon.milter_addresses().iter().map(ToString::to_string).collect();
@@ -115,6 +116,16 @@ async fn serve(config: Config, path: &Path) -> ExitCode {
     let summary = daemon.stop().await;
     tracing::info!(sessions = summary.sessions, cut = summary.cut, "stopped");
     ExitCode::SUCCESS
+}
+
+/// 78 where a restart would find the same fault, so that nobody restarts it again and again.
+const fn exit_code(error: &StartError) -> u8 {
+    match error {
+        StartError::Key(KeyError::Readable { .. } | KeyError::NotAKey { .. }) | StartError::Group(_) => {
+            EX_CONFIG
+        }
+        _ => EX_UNAVAILABLE,
+    }
 }
 
 fn reload(daemon: &Daemon, path: &Path) {

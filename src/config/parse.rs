@@ -109,7 +109,7 @@ impl<T> TransposeOk<T> for Option<Option<T>> {
 
 fn gate(mut s: Section<'_, '_>, base: &Path) -> Option<Gate> {
     let listen = s.parsed_list("listen", &["unix:/run/farthing/milter.sock"], |t| listen(t, base));
-    if listen.is_empty() {
+    if listen.is_empty() && s.is_unexplained("listen") {
         s.fault("listen", "at least one listener is needed, like unix:/run/farthing/milter.sock");
     }
     let socket_mode = s.parsed("socket_mode", "0660", octal_mode);
@@ -124,7 +124,7 @@ fn gate(mut s: Section<'_, '_>, base: &Path) -> Option<Gate> {
             }
         }
     }
-    if domains.is_empty() {
+    if domains.is_empty() && s.is_unexplained("domains") {
         s.fault("domains", "name at least one mail domain to guard, like [\"b.example\"]");
     }
     domains.sort();
@@ -189,7 +189,9 @@ fn office(mut s: Section<'_, '_>, base: &Path) -> Option<Office> {
         Some(path) => Ok(ListenHttp::Unix(base.join(path))),
         None => socket_addr(text, None).map(ListenHttp::Tcp),
     });
-    let default_url = domain.as_ref().map_or_else(String::new, |d| format!("https://{d}/"));
+    // Without a domain there is no office to name a URL of.
+    let default_url =
+        domain.as_ref().map_or_else(|| "https://office.invalid/".into(), |d| format!("https://{d}/"));
     let url = s.parsed("url", &default_url, office_url);
     let keys = s.text("keys").unwrap_or_else(|| "/var/lib/farthing/keys".into());
     let stamp_lifetime_s = s.parsed("stamp_lifetime", "90d", |t| duration(t, 86_400, STAMP_LIFETIME_MAX_S));
@@ -334,8 +336,15 @@ fn duration(text: &str, least_s: u64, most_s: u64) -> Result<u64, String> {
     if (least_s..=most_s).contains(&seconds) {
         Ok(seconds)
     } else {
-        Err(format!("it must be from {least_s}s to {}d", most_s / 86_400))
+        Err(format!("it must be from {} to {}", shown_duration(least_s), shown_duration(most_s)))
     }
+}
+
+/// A number of seconds as a person would write it.
+fn shown_duration(seconds: u64) -> String {
+    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
+    let unit = units.into_iter().find(|(unit_s, _)| seconds >= *unit_s && seconds.is_multiple_of(*unit_s));
+    unit.map_or_else(|| format!("{seconds}s"), |(unit_s, letter)| format!("{}{letter}", seconds / unit_s))
 }
 
 fn octal_mode(text: &str) -> Result<u32, String> {

@@ -27,8 +27,12 @@ impl<'a> Document<'a> {
         match DeTable::parse(text) {
             Ok(table) => document.root = table.into_inner(),
             Err(e) => {
-                let at = e.span().map_or(0, |s| s.start);
-                document.fault_at(at, e.message().trim().replace('\n', ", "));
+                let span = e.span().unwrap_or_default();
+                let mut words = e.message().trim().replace('\n', ", ");
+                if words == "duplicate key" {
+                    words = format!("`{}` is there twice", document.source(&span));
+                }
+                document.fault_at(span.start, words);
             }
         }
         document
@@ -36,6 +40,11 @@ impl<'a> Document<'a> {
 
     fn line_of(&self, offset: usize) -> usize {
         self.text.as_bytes().iter().take(offset).filter(|&&b| b == b'\n').count() + 1
+    }
+
+    /// What is written there, cut and escaped.
+    fn source(&self, span: &std::ops::Range<usize>) -> String {
+        crate::address::shown(self.text.get(span.clone()).unwrap_or_default().as_bytes())
     }
 
     fn fault_at(&mut self, offset: usize, text: String) {
@@ -46,7 +55,7 @@ impl<'a> Document<'a> {
     /// A section; one that is left out reads as empty.
     pub fn section(&mut self, name: &'static str) -> Section<'_, 'a> {
         self.sections.push(name);
-        Section { document: self, name, asked: vec![] }
+        Section { document: self, name, asked: vec![], wrong: vec![] }
     }
 
     pub fn has(&self, section: &str) -> bool {
@@ -87,6 +96,8 @@ pub struct Section<'d, 'a> {
     document: &'d mut Document<'a>,
     name: &'static str,
     asked: Vec<&'static str>,
+    /// Keys with a fault.
+    wrong: Vec<String>,
 }
 
 impl<'a> Section<'_, 'a> {
@@ -104,8 +115,15 @@ impl<'a> Section<'_, 'a> {
         self.table().is_some_and(|t| t.contains_key(key))
     }
 
+    /// Whether a key that is missing or empty is so for no reason that was said already.
+    pub fn is_unexplained(&self, key: &str) -> bool {
+        let no_table = self.table().is_none() && self.document.has(self.name);
+        !no_table && !self.wrong.iter().any(|wrong| wrong == key)
+    }
+
     /// Adds a fault at a key, or at the section's head when the key is not there.
     pub fn fault(&mut self, key: &str, text: impl std::fmt::Display) {
+        self.wrong.push(key.to_owned());
         let at = self
             .table()
             .and_then(|t| t.get_key_value(key))
@@ -124,11 +142,12 @@ impl<'a> Section<'_, 'a> {
         wanted: &str,
         get: impl Fn(&DeValue<'a>) -> Option<T>,
     ) -> Option<T> {
-        let (got, found) = match self.value(key) {
+        let (got, span) = match self.value(key) {
             None => return None,
-            Some(value) => (get(value.get_ref()), value.get_ref().type_str()),
+            Some(value) => (get(value.get_ref()), value.span()),
         };
         if got.is_none() {
+            let found = self.document.source(&span);
             self.fault(key, format!("{wanted} is wanted here, not {found}"));
         }
         got
@@ -211,7 +230,7 @@ impl<'a> Section<'_, 'a> {
 
     /// Names the keys nobody asked for.
     pub fn finish(self) {
-        let Self { document, name, asked } = self;
+        let Self { document, name, asked, .. } = self;
         let Some(value) = document.root.get(name) else { return };
         let Some(table) = value.get_ref().as_table() else {
             let at = value.span().start;

@@ -273,6 +273,18 @@ impl World {
         child.wait_with_output().unwrap()
     }
 
+    /// What the office answers to a GET, head and body.
+    pub fn get(&self, target: &str) -> String {
+        use std::io::Write as _;
+        let mut stream = std::net::TcpStream::connect(self.office).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.office)
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
     /// The JSON value that `farthing --json …` prints; it must end with 0.
     pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
         let output = self.farthing(&[&["--json"], arguments].concat());

@@ -192,7 +192,8 @@ async fn bind_unix(listen: &UnixListen) -> Result<Listener, BindError> {
     let path = &listen.path;
     let failed =
         |step| move |source| BindError::System { address: Address::Unix(path.clone()), step, source };
-    let directory = path.parent().unwrap_or(Path::new("/"));
+    // A bare name is one in the working directory.
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let lock = File::open(directory).map_err(failed("open its directory"))?;
     lock_within_limit(&lock).await.map_err(failed("lock its directory"))?;
     refuse_if_in_use(path).await?;
