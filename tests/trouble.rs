@@ -190,7 +190,11 @@ fn slow_and_silent_clients_keep_nobody_waiting() {
     let connect = || UnixStream::connect(world.path("milter.sock")).unwrap();
     let silent = connect();
     let mut halves: Vec<UnixStream> = Vec::new();
-    for begun in [&b"\0"[..], b"\0\0\0\x0dO", &[negotiation(), 60_000_u32.to_be_bytes().to_vec(), b"Lx".to_vec()].concat()] {
+    for begun in [
+        &b"\0"[..],
+        b"\0\0\0\x0dO",
+        &[negotiation(), 60_000_u32.to_be_bytes().to_vec(), b"Lx".to_vec()].concat(),
+    ] {
         let mut stream = connect();
         stream.write_all(begun).unwrap();
         halves.push(stream);
@@ -198,7 +202,8 @@ fn slow_and_silent_clients_keep_nobody_waiting() {
     // One that takes no answers, and asks for thousands.
     let mut greedy = connect();
     let connection = frame(b'C', b"mx.a.example\x004\x61\xa9192.0.2.1\0");
-    let questions = [frame(b'M', b"<a@a.example>\0"), frame(b'R', b"<bob@b.example>\0"), frame(b'A', b"")].concat();
+    let questions =
+        [frame(b'M', b"<a@a.example>\0"), frame(b'R', b"<bob@b.example>\0"), frame(b'A', b"")].concat();
     greedy.write_all(&[negotiation(), connection, questions.repeat(100)].concat()).unwrap();
     greedy.set_nonblocking(true).unwrap();
     while greedy.write(&questions).is_ok_and(|written| written == questions.len()) {}
@@ -211,7 +216,10 @@ fn slow_and_silent_clients_keep_nobody_waiting() {
     slow.set_read_timeout(Some(PATIENCE)).unwrap();
     let connection = frame(b'C', b"mx.a.example\x004\x61\xa9192.0.2.1\0");
     let header = frame(b'L', b"From\0alice@a.example\0");
-    for byte in [negotiation(), connection, questions[..questions.len() - 5].to_vec(), header, frame(b'N', b"")].concat() {
+    for byte in
+        [negotiation(), connection, questions[..questions.len() - 5].to_vec(), header, frame(b'N', b"")]
+            .concat()
+    {
         slow.write_all(&[byte]).unwrap();
     }
     let mut answers = Vec::new();
