@@ -209,10 +209,16 @@ impl Session {
 
     /// All that can be said once the header is there: who may have sent it, and what was offered. Refuses as early as certain.
     async fn assess(&self, ctx: &Context, hand: &mut InHand) -> Reply {
-        if hand.exempt() || !hand.concerns_us() {
+        if !hand.concerns_us() {
             return Reply::Continue;
         }
         let observing = hand.site.config.gate.mode == Mode::Observe;
+        if hand.letter.too_many_forged && !observing {
+            return header_too_large(ctx, hand);
+        }
+        if hand.exempt() {
+            return Reply::Continue;
+        }
         if hand.letter.too_many_recipients {
             return Reply::Refuse(reply::temporary(
                 "4.5.3",
@@ -220,12 +226,7 @@ impl Session {
             ));
         }
         if hand.letter.header_cut && !observing {
-            tracing::info!(
-                queue_id = shown_id(ctx),
-                from = escaped(&hand.letter.mail_from),
-                "refused: the header is too large"
-            );
-            return Reply::Refuse(reply::permanent("5.3.4", "the header of this message is too large"));
+            return header_too_large(ctx, hand);
         }
         let assessment =
             Assessment::of(&hand.site, &hand.letter, &*self.gate.ledger, crate::clock::unix_now()).await;
@@ -244,8 +245,13 @@ impl Session {
     }
 }
 
-fn shown_id(ctx: &Context) -> String {
-    ctx.queue_id().map(escaped).unwrap_or_default()
+fn header_too_large(ctx: &Context, hand: &InHand) -> Reply {
+    tracing::info!(
+        queue_id = ctx.queue_id().map(escaped).unwrap_or_default(),
+        from = escaped(&hand.letter.mail_from),
+        "refused: the header is too large"
+    );
+    Reply::Refuse(reply::permanent("5.3.4", "the header of this message is too large"))
 }
 
 fn refuse_rcpt(text: &str) -> RcptReply {
@@ -275,7 +281,8 @@ fn ours(recipient: &[u8], domains: &[Domain], hostname: &str) -> Option<Address>
 /// `b.example!bob`, which Postfix takes where it is the host they are sent to.
 fn is_routed_to(local: &[u8], domains: &[Domain]) -> bool {
     let is_mark = |b: &u8| b"%!@".contains(b);
-    let is_one = |part: &[u8]| domains.binary_search_by(|domain| domain.as_str().as_bytes().cmp(part)).is_ok();
+    let is_one =
+        |part: &[u8]| domains.binary_search_by(|domain| domain.as_str().as_bytes().cmp(part)).is_ok();
     let bare = local.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(local);
     bare.iter().any(is_mark) && bare.split(is_mark).any(is_one)
 }
