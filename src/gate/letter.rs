@@ -4,7 +4,7 @@
 //! signature must be checked and the daemon's budget has room for it. What is beyond a bound is not kept,
 //! and the letter says so.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::HashSet, ops::Range, sync::Arc};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -18,6 +18,9 @@ use crate::{
 pub const HEADER_OCTETS_MAX: usize = 1024 * 1024;
 /// Header fields kept for one letter.
 pub const HEADER_FIELDS_MAX: usize = 20_000;
+/// Fields taken away from one letter. The MTA looks for each from the top of the letter on: 20,000 keep a Postfix busy for
+/// half a minute; honest letters bring one stamp for each recipient.
+pub const FORGED_FIELDS_MAX: usize = 1_000;
 /// Recipients of our domains in one letter; the MTA's own limit is lower (Postfix: 1,000 a delivery, 2,000 a session).
 pub const RECIPIENTS_MAX: usize = 5_000;
 /// Octets of a body kept for DKIM; a longer letter is authenticated by SPF or not at all.
@@ -61,12 +64,15 @@ pub enum Kept {
 pub struct Letter {
     /// The envelope sender as it came, without `<>`; empty for the null sender.
     pub mail_from: Vec<u8>,
-    /// Recipients of our domains.
+    /// Recipients of our domains, each once.
     pub recipients: Vec<Recipient>,
+    named: HashSet<Address>,
     /// More recipients of ours than [`RECIPIENTS_MAX`].
     pub too_many_recipients: bool,
     /// The header is over one of its bounds; what stands behind it was not kept.
     pub header_cut: bool,
+    /// More fields must go than [`FORGED_FIELDS_MAX`].
+    pub too_many_forged: bool,
     /// A Postage-Status of this host stands in it.
     pub passed_here: bool,
     /// Fields that must go, by name and index among the fields of that name, counted from 1.
@@ -96,8 +102,10 @@ impl Letter {
         Self {
             mail_from: mail_from.to_vec(),
             recipients: vec![],
+            named: HashSet::new(),
             too_many_recipients: false,
             header_cut: false,
+            too_many_forged: false,
             passed_here: false,
             forged: vec![],
             header: vec![],
@@ -108,9 +116,13 @@ impl Letter {
         }
     }
 
-    /// Adds a recipient of ours.
+    /// Adds a recipient of ours. One who is named again gets no second copy from the MTA, and his stamps are checked once.
     pub fn add_recipient(&mut self, recipient: Recipient) {
+        if self.named.contains(&recipient.address) {
+            return;
+        }
         if self.recipients.len() < RECIPIENTS_MAX {
+            self.named.insert(recipient.address.clone());
             self.recipients.push(recipient);
         } else {
             self.too_many_recipients = true;
@@ -123,10 +135,10 @@ impl Letter {
         if let Some((own, seen)) = own {
             *seen = seen.saturating_add(1);
             if must_go(name, value) {
-                if self.forged.len() < HEADER_FIELDS_MAX {
+                if self.forged.len() < FORGED_FIELDS_MAX {
                     self.forged.push((own, *seen));
                 } else {
-                    self.header_cut = true;
+                    self.too_many_forged = true;
                 }
             }
         }
@@ -297,6 +309,20 @@ mod tests {
             ("Postage-Stamp", " go"),
         ]);
         assert_eq!(letter.forged, [("Postage-Stamp", 2), ("Postage-Status", 1), ("Postage-Stamp", 3)]);
+    }
+
+    #[test]
+    fn a_recipient_named_twice_is_one() {
+        let mut letter = Letter::new(b"");
+        for address in ["bob@b.example", "carol@b.example", "BOB@b.example"] {
+            letter.add_recipient(Recipient { address: address.parse().unwrap(), role: false });
+        }
+        assert_eq!(letter.recipients.len(), 2);
+        for number in 0..2 * RECIPIENTS_MAX {
+            let address = format!("u{}@b.example", number % (RECIPIENTS_MAX - 2)).parse().unwrap();
+            letter.add_recipient(Recipient { address, role: false });
+        }
+        assert!(!letter.too_many_recipients);
     }
 
     #[test]

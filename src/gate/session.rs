@@ -120,7 +120,9 @@ impl Handler for Session {
 
     async fn rcpt(&mut self, _ctx: &Context, recipient: EnvelopeAddress<'_>, _args: Args<'_>) -> RcptReply {
         let Some(hand) = &mut self.in_hand else { return RcptReply::Continue };
-        if let Some(address) = ours(recipient.bytes(), &hand.site.config.gate.domains) {
+        if let Some(address) =
+            ours(recipient.bytes(), &hand.site.config.gate.domains, &hand.site.config.gate.hostname)
+        {
             let role = ROLES.contains(&address.without_detail().local());
             let recipient = Recipient { address, role };
             if let Some(splitter) = &mut hand.splitter
@@ -212,7 +214,13 @@ impl Session {
 
     /// All that can be said once the header is there: who may have sent it, and what was offered. Refuses as early as certain.
     async fn assess(&self, ctx: &Context, hand: &mut InHand) -> Reply {
-        if hand.exempt() || !hand.concerns_us() {
+        if !hand.concerns_us() {
+            return Reply::Continue;
+        }
+        if hand.letter.too_many_forged && !hand.observed() {
+            return header_too_large(ctx, hand);
+        }
+        if hand.exempt() {
             return Reply::Continue;
         }
         if hand.letter.too_many_recipients && !hand.observed() {
@@ -222,12 +230,7 @@ impl Session {
             ));
         }
         if hand.letter.header_cut && !hand.observed() {
-            tracing::info!(
-                queue_id = shown_id(ctx),
-                from = escaped(&hand.letter.mail_from),
-                "refused: the header is too large"
-            );
-            return Reply::Refuse(reply::permanent("5.3.4", "the header of this message is too large"));
+            return header_too_large(ctx, hand);
         }
         let assessment =
             Assessment::of(&hand.site, &hand.letter, &*self.gate.ledger, crate::clock::unix_now()).await;
@@ -246,8 +249,13 @@ impl Session {
     }
 }
 
-fn shown_id(ctx: &Context) -> String {
-    ctx.queue_id().map(escaped).unwrap_or_default()
+fn header_too_large(ctx: &Context, hand: &InHand) -> Reply {
+    tracing::info!(
+        queue_id = ctx.queue_id().map(escaped).unwrap_or_default(),
+        from = escaped(&hand.letter.mail_from),
+        "refused: the header is too large"
+    );
+    Reply::Refuse(reply::permanent("5.3.4", "the header of this message is too large"))
 }
 
 fn refuse_rcpt(text: &str) -> RcptReply {
@@ -255,14 +263,32 @@ fn refuse_rcpt(text: &str) -> RcptReply {
 }
 
 /// The recipient's address, if it is in one of our domains. What no sender could have bought a stamp for, but the MTA
-/// would deliver all the same (a local part out of form, no domain, the machine's own address), is ours too: a way to write
-/// an address must not be a way round the gate.
-fn ours(recipient: &[u8], domains: &[Domain]) -> Option<Address> {
+/// would deliver all the same (a local part out of form, no domain, the machine's own names, a percent sign for the @),
+/// is ours too: a way to write an address must not be a way round the gate.
+fn ours(recipient: &[u8], domains: &[Domain], hostname: &str) -> Option<Address> {
     let address = match Address::parse(recipient) {
         Ok(address) => address,
-        Err(_) => Address::out_of_form(recipient, domains.first()?)?,
+        Err(_) => Address::out_of_form(recipient, domains)?,
     };
-    domains.binary_search(address.domain()).is_ok().then_some(address)
+    if domains.binary_search(address.domain()).is_ok() {
+        return Some(address);
+    }
+    let domain = address.domain().as_str();
+    let of_this_machine = domain.eq_ignore_ascii_case(hostname) || domain.starts_with("localhost.");
+    if of_this_machine || is_routed_to(address.local(), domains) {
+        return Address::from_parts(address.local(), domains.first()?.clone());
+    }
+    None
+}
+
+/// Whether a local part holds an address in one of these domains in the old notations `bob%b.example` and
+/// `b.example!bob`, which Postfix takes where it is the host they are sent to.
+fn is_routed_to(local: &[u8], domains: &[Domain]) -> bool {
+    let is_mark = |b: &u8| b"%!@".contains(b);
+    let is_one =
+        |part: &[u8]| domains.binary_search_by(|domain| domain.as_str().as_bytes().cmp(part)).is_ok();
+    let bare = local.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(local);
+    bare.iter().any(is_mark) && bare.split(is_mark).any(is_one)
 }
 
 #[cfg(test)]
@@ -283,10 +309,25 @@ mod tests {
             (b"Postmaster", Some("postmaster@b.example")),
             (b"bob@[127.0.0.1]", Some("bob@b.example")),
             (b"bob@localhost", Some("bob@b.example")),
+            (b"bob@b.example(@x.example", Some("\"bob@b.example(\"@b.example")),
+            (b"<bob@c.example>(@x.example", Some("\"<bob@c.example>(\"@b.example")),
+            (b"bob@b\\.example(@x.example", Some("\"bob@b?.example(\"@b.example")),
+            (b"bob@b.example(\\)@x.example", Some("\"bob@b.example(?)\"@b.example")),
+            (b"x:bob@b.example;(@x.example", Some("\"x:bob@b.example;(\"@b.example")),
+            (b"@b.example(:bob@x.example", Some("\"@b.example(:bob\"@b.example")),
+            (b"bob@c.example@x.example", Some("\"bob@c.example\"@b.example")),
+            (b"bob@mx.b.example", Some("bob@b.example")),
+            (b"bob@localhost.c.example", Some("bob@b.example")),
+            (b"bob%c.example@x.example", Some("bob%c.example@b.example")),
+            (b"C.example!bob@x.example", Some("c.example!bob@b.example")),
+            (b"100%@elsewhere.example", None),
+            (b"b.example@elsewhere.example", None),
+            (b"\"bob (x)\"@elsewhere.example", None),
+            (b"bob..x@elsewhere.example", None),
             (b"", None),
         ] {
             assert_eq!(
-                ours(recipient, &domains).map(|a| a.to_string()).as_deref(),
+                ours(recipient, &domains, "MX.b.example").map(|a| a.to_string()).as_deref(),
                 address,
                 "{}",
                 escaped(recipient)
