@@ -7,6 +7,7 @@
 
 pub mod align;
 pub mod dkim;
+pub mod results;
 pub mod spf;
 
 use std::time::Duration;
