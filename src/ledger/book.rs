@@ -52,6 +52,35 @@ impl FromStr for Sender {
     }
 }
 
+/// What stands before the `@` of the addresses at which people join a list, behind its name.
+const LIST_JOINS: [&str; 5] = ["", "-request", "-subscribe", "-join", "-leave"];
+
+impl Sender {
+    /// Every name by which a list may stand in a book: its List-Id, the address that goes with it (`users@lists.example`
+    /// with `users.lists.example`), and those at which people join it: who wrote to one of them wants its mail. Only
+    /// the List-Id where the domain behind the list's name belongs to others (a public suffix).
+    #[must_use]
+    pub fn names_of_list(id: &str) -> Vec<Self> {
+        let mut names = vec![Self::List(id.to_owned())];
+        if let Some((name, domain)) = id.split_once('.')
+            && let Ok(domain) = domain.parse::<Domain>()
+            && psl::domain_str(domain.as_str()).is_some()
+        {
+            let at = |end: &str| Address::from_parts(format!("{name}{end}").as_bytes(), domain.clone());
+            names.extend(LIST_JOINS.into_iter().filter_map(at).map(Self::Address));
+        }
+        names
+    }
+
+    /// The list that takes its mail at this address, if it is one.
+    #[must_use]
+    pub fn list_at(address: &Address) -> Option<Self> {
+        let bare = address.without_detail();
+        let id = format!("{}.{}", std::str::from_utf8(bare.local()).ok()?, bare.domain());
+        format!("list:{id}").parse().ok()
+    }
+}
+
 impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
