@@ -168,7 +168,8 @@ fn an_answer_takes_no_stamp_and_is_counted_when_it_is_let_in() {
     is_asked(&world, &answer_from_mallory("Re: 5", "<1@b.example>"));
     let from_there = Letter::new("al@a.example", &[BOB], "Re: 6").header("In-Reply-To", "<1@b.example>");
     assert_eq!(result(&world.send(&from_there)), "known", "from a domain it went to");
-    let forged = refusal(&world.send_from(MALLORY_IP, &from_there));
+    let forged = Letter::new("al@a.example", &[BOB], "Re: 7").header("In-Reply-To", "<1@b.example>");
+    let forged = refusal(&world.send_from(MALLORY_IP, &forged));
     assert!(forged.contains("required from new senders"), "{forged}");
     world.books_balance();
 }
@@ -342,7 +343,7 @@ fn letters_made_to_be_slow_are_answered_at_once() {
     let world = World::start(&Site::default());
     world.send(&from_bob(&[ALICE], "<1@b.example>"));
     let references = (0..5_000).map(|n| format!("<{n}@x>\n ")).collect::<String>();
-    let bomb = "=?utf-8?B?PGFsaWNlQGEuZXhhbXBsZT4=?= ".repeat(1_800);
+    let bomb = "=?utf-8?B?PGFsaWNlQGEuZXhhbXBsZT4=?= ".repeat(1_700);
     let mut long_from = from_mallory("long From");
     long_from.headers[0].1 = format!("{bomb}<mallory@m.example>").into_bytes();
     for letter in [

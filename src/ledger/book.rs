@@ -194,4 +194,25 @@ mod tests {
             assert!(bad.parse::<Sender>().is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn the_names_of_a_list() {
+        let names = |id: &str| Sender::names_of_list(id).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            names("users.lists.example"),
+            [
+                "list:users.lists.example",
+                "users@lists.example",
+                "users-request@lists.example",
+                "users-subscribe@lists.example",
+                "users-join@lists.example",
+                "users-leave@lists.example"
+            ]
+        );
+        assert_eq!(names("me.github.io"), ["list:me.github.io"], "who is me need not be me@github.io");
+        assert_eq!(names("users.example"), ["list:users.example"]);
+        let list_at = |text: &str| Sender::list_at(&text.parse().unwrap()).map(|list| list.to_string());
+        assert_eq!(list_at("users+x@lists.example").as_deref(), Some("list:users.lists.example"));
+        assert_eq!(list_at("\"a b\"@lists.example"), None);
+    }
 }

@@ -253,3 +253,24 @@ pub(super) fn sqlite_error(path: &Path, error: &rusqlite::Error) -> OpenError {
         _ => OpenError::Storage { path: path.to_owned(), words: error.to_string() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn books_of_every_older_schema_become_as_new_ones_are() {
+        for version in 1..MIGRATIONS.len() {
+            let mut conn = Connection::open_in_memory().unwrap();
+            let older: Vec<_> = MIGRATIONS
+                .iter()
+                .take(version)
+                .map(|(name, sql)| Migration::unapplied(name, sql).unwrap())
+                .collect();
+            Runner::new(&older).run(&mut conn).unwrap();
+            assert!(!deviations(&conn).unwrap().is_empty(), "{version}");
+            run_migrations(&mut conn).unwrap();
+            assert_eq!(deviations(&conn).unwrap(), Vec::<String>::new(), "{version}");
+        }
+    }
+}
