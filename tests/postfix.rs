@@ -243,7 +243,7 @@ fn no_comment_or_old_route_hides_the_recipient() {
         "<bob@b.example@mx.b.example>",
         "<b.example!bob>",
     ] {
-        let mut smtp = mx.from_alice();
+        let mut smtp = mx.alice();
         smtp.expect(&format!("MAIL FROM:<{ALICE}>"), 250);
         smtp.expect(&format!("RCPT TO:{recipient}"), 250);
         let answer = smtp.send_data(letter("round").as_bytes());

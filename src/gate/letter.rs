@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     address::Address,
-    message::{DigestBuilder, is_name},
+    message::{DigestBuilder, is_name, thread::Returned},
     policy::status,
 };
 
@@ -82,6 +82,7 @@ pub struct Letter {
     own_fields_seen: [u32; OWN_FIELDS.len()],
     body: Option<KeptBody>,
     digest: Option<DigestBuilder>,
+    returned: Option<Returned>,
 }
 
 /// The fields the gate takes away, each counted for its index.
@@ -113,6 +114,7 @@ impl Letter {
             own_fields_seen: [0; OWN_FIELDS.len()],
             body: None,
             digest: None,
+            returned: None,
         }
     }
 
@@ -188,16 +190,46 @@ impl Letter {
         });
     }
 
+    /// From now on looks for the Message-ID of a letter that this one returns.
+    pub fn expect_returned(&mut self) {
+        self.returned = Some(Returned::default());
+    }
+
+    /// The Message-IDs found in the body, once; none when they were not looked for.
+    pub fn take_returned(&mut self) -> Vec<Vec<u8>> {
+        self.returned.take().map(Returned::finish).unwrap_or_default()
+    }
+
+    /// The values of the fields of this name that stand above the Received field of that number (from 0), first to
+    /// last: those that the last servers on the way have written, if they write above what they get.
+    pub fn values_above<'a>(&'a self, name: &'a str, received: usize) -> impl Iterator<Item = &'a [u8]> {
+        let mut seen = 0;
+        let above = self.fields.iter().take_while(move |(n, _)| {
+            let is_received = self.header.get(n.clone()).is_some_and(|n| is_name(n, "Received"));
+            seen += usize::from(is_received);
+            seen <= received
+        });
+        above.filter_map(move |(n, v)| {
+            let found = self.header.get(n.clone())?;
+            is_name(found, name).then(|| self.header.get(v.clone()))?
+        })
+    }
+
     /// Whether anything is done with the body.
     #[must_use]
     pub fn wants_body(&self) -> bool {
-        self.digest.is_some() || self.body.as_ref().is_some_and(|body| body.kept == Kept::All)
+        self.returned.as_ref().is_some_and(Returned::wants_more)
+            || self.digest.is_some()
+            || self.body.as_ref().is_some_and(|body| body.kept == Kept::All)
     }
 
     /// Takes the next octets of the body.
     pub fn body(&mut self, chunk: &[u8]) {
         if let Some(digest) = &mut self.digest {
             digest.body(chunk);
+        }
+        if let Some(returned) = &mut self.returned {
+            returned.push(chunk);
         }
         if let Some(body) = &mut self.body {
             body.push(chunk);

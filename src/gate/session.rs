@@ -3,16 +3,20 @@
 use std::{net::IpAddr, sync::Arc};
 
 use farthing_milter::{
-    address::{Args, Client, ClientAddress, EnvelopeAddress},
+    address::{Args, Client as Connected, ClientAddress, EnvelopeAddress},
     handler::{Context, Handler},
     text::SmtpReply,
     verdict::{BodyReply, RcptReply, Reply, Verdict},
 };
 
+use ipnet::IpNet;
+
 use super::{
     Gate, Site,
     answer::{self, Told},
     assess::Assessment,
+    client::Client,
+    learn::{Submission, learn},
     letter::{Letter, Recipient},
     settle::Settled,
     split::Splitter,
@@ -20,7 +24,6 @@ use super::{
 use crate::{
     address::{Address, Domain, escaped},
     config::Mode,
-    identity::spf::Envelope,
     policy::{
         Class, reply,
         status::{is_own_status, must_go},
@@ -42,19 +45,30 @@ pub struct Session {
 struct InHand {
     site: Arc<Site>,
     /// Authenticated submission.
-    login: bool,
+    submission: Option<Submission>,
     /// From an exempt network.
     network: bool,
     /// Handed in by a program on this machine, not by SMTP: a refusal at RCPT would block the queue.
     local: bool,
     letter: Letter,
     splitter: Option<Splitter>,
+    /// Who brought it; behind a relay of ours that is known once the header is there.
+    client: Client,
     assessment: Option<Assessment>,
 }
 
 impl InHand {
+    /// Who really brought it, where a relay of ours did the last step.
+    fn look_behind_relays(&mut self) {
+        let gate = &self.site.config.gate;
+        if is_within(&gate.relays, self.client.ip) && self.submission.is_none() {
+            self.client = Client::behind(&self.client, &self.letter, |ip| is_within(&gate.relays, Some(*ip)));
+            self.network = is_within(&gate.exempt_networks, self.client.ip);
+        }
+    }
+
     fn exempt(&self) -> bool {
-        self.login || self.network
+        self.submission.is_some() || self.network
     }
 
     /// Whether nothing may be refused or deferred: the site is only to be watched.
@@ -79,7 +93,7 @@ impl Session {
 }
 
 impl Handler for Session {
-    async fn connect(&mut self, _ctx: &Context, client: &Client) -> Reply {
+    async fn connect(&mut self, _ctx: &Context, client: &Connected) -> Reply {
         self.client = match &client.address {
             ClientAddress::Ip(ip) => Some(*ip),
             // A program of this machine.
@@ -96,21 +110,22 @@ impl Handler for Session {
 
     async fn mail(&mut self, ctx: &Context, sender: EnvelopeAddress<'_>, _args: Args<'_>) -> Reply {
         let site = self.gate.site();
-        let network = self
-            .client
-            .is_some_and(|ip| site.config.gate.exempt_networks.iter().any(|net| net.contains(&ip)));
-        let login = ctx.macros().get("auth_authen").is_some();
+        let client = Client { ip: self.client, helo: self.helo.clone(), relays_passed: 0 };
+        let relay = is_within(&site.config.gate.relays, self.client);
+        let network = !relay && is_within(&site.config.gate.exempt_networks, self.client);
+        let submission = ctx.macros().get("auth_authen").map(Submission::of);
         let local = !sender.has_brackets();
-        let splitter = if login || network || local {
+        let splitter = if submission.is_some() || network || local || relay {
             None
         } else {
             Splitter::new(&site, self.client, &self.helo, sender.bytes())
         };
         self.in_hand = Some(InHand {
-            login,
+            submission,
             network,
             local,
             splitter,
+            client,
             letter: Letter::new(sender.bytes()),
             assessment: None,
             site,
@@ -120,6 +135,9 @@ impl Handler for Session {
 
     async fn rcpt(&mut self, _ctx: &Context, recipient: EnvelopeAddress<'_>, _args: Args<'_>) -> RcptReply {
         let Some(hand) = &mut self.in_hand else { return RcptReply::Continue };
+        if let Some(submission) = &mut hand.submission {
+            submission.add_recipient(recipient.bytes());
+        }
         if let Some(address) =
             ours(recipient.bytes(), &hand.site.config.gate.domains, &hand.site.config.gate.hostname)
         {
@@ -140,11 +158,11 @@ impl Handler for Session {
 
     fn header(&mut self, _ctx: &Context, name: &[u8], value: &[u8]) -> Reply {
         let Some(hand) = &mut self.in_hand else { return Reply::Continue };
-        if hand.letter.recipients.is_empty() {
+        if hand.letter.recipients.is_empty() && hand.submission.is_none() {
             return Reply::Continue;
         }
         let gate = &hand.site.config.gate;
-        if hand.network && is_own_status(name, value, &gate.hostname) {
+        if is_own_status(name, value, &gate.hostname) {
             hand.letter.passed_here = true;
         }
         hand.letter.header(name, value, |name, value| must_go(name, value, |domain| gate.guards(domain)));
@@ -172,6 +190,11 @@ impl Handler for Session {
 
     async fn end_of_message(&mut self, ctx: &Context) -> Verdict {
         let Some(mut hand) = self.in_hand.take() else { return Verdict::deliver() };
+        if let Some(submission) = &hand.submission
+            && let Some(sent) = submission.teaches(&hand.site, &hand.letter, crate::clock::unix_now())
+        {
+            learn(sent, &*self.gate.ledger).await;
+        }
         if !hand.concerns_us() {
             return Verdict::deliver();
         }
@@ -182,7 +205,8 @@ impl Handler for Session {
             }
         }
         let Some(assessment) = hand.assessment.take() else { return answer::exempt(&self.told(ctx, &hand)) };
-        let assessment = assessment.authenticate(&mut hand.letter).await;
+        let assessment =
+            assessment.authenticate(&hand.site, &mut hand.letter, &hand.client, &*self.gate.ledger).await;
         let settled =
             super::settle::settle(assessment, &hand.site, &mut hand.letter, &*self.gate.ledger).await;
         let verdict = answer::answer(&settled, &self.told(ctx, &hand), &*self.gate.ledger);
@@ -214,6 +238,7 @@ impl Session {
 
     /// All that can be said once the header is there: who may have sent it, and what was offered. Refuses as early as certain.
     async fn assess(&self, ctx: &Context, hand: &mut InHand) -> Reply {
+        hand.look_behind_relays();
         if !hand.concerns_us() {
             return Reply::Continue;
         }
@@ -240,9 +265,11 @@ impl Session {
                 _ => Reply::Continue,
             };
         }
-        let envelope = Envelope::new(self.client, &self.helo, &hand.letter.mail_from);
-        let assessment = assessment.ask_spf(&hand.site, envelope).await;
+        let assessment = assessment.ask_spf(&hand.site, &hand.letter, &hand.client).await;
         let needs_body = assessment.needs_body(&hand.letter);
+        if assessment.awaits_return() {
+            hand.letter.expect_returned();
+        }
         hand.letter.expect_body(assessment.needs_digest(), needs_body.then_some(&self.gate.room));
         hand.assessment = Some(assessment);
         Reply::Continue
@@ -256,6 +283,11 @@ fn header_too_large(ctx: &Context, hand: &InHand) -> Reply {
         "refused: the header is too large"
     );
     Reply::Refuse(reply::permanent("5.3.4", "the header of this message is too large"))
+}
+
+fn is_within(networks: &[IpNet], ip: Option<IpAddr>) -> bool {
+    // A client on a dual socket has an IPv4 address written as an IPv6 one.
+    ip.is_some_and(|ip| networks.iter().any(|net| net.contains(&ip) || net.contains(&ip.to_canonical())))
 }
 
 fn refuse_rcpt(text: &str) -> RcptReply {
