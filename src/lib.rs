@@ -18,6 +18,7 @@ pub mod gate;
 pub mod identity;
 pub mod keys;
 pub mod ledger;
+pub mod mailbox;
 pub mod message;
 pub mod money;
 pub mod office;
