@@ -25,3 +25,4 @@ pub mod office;
 pub mod policy;
 pub mod service;
 pub mod stamp;
+pub mod warm;

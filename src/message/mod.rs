@@ -6,6 +6,7 @@
 pub mod author;
 pub mod build;
 pub mod digest;
+pub mod kind;
 
 use crate::address::Address;
 
