@@ -12,6 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::warm::vcard::is_vcard;
+
 /// Octets of one message that is read; mail servers take less by default (Postfix: 10 MB), archives may hold more.
 pub const MESSAGE_OCTETS_MAX: usize = 64 * 1024 * 1024;
 /// Directories within directories that are gone into; the Maildirs of people have fewer than ten.
@@ -34,6 +36,13 @@ pub enum Item<'a> {
         /// Where it lies.
         place: Place<'a>,
         /// The message; of an mbox without its `From ` line.
+        octets: &'a [u8],
+    },
+    /// An address book: a file of vCards.
+    Cards {
+        /// Where it lies.
+        place: Place<'a>,
+        /// The whole file.
         octets: &'a [u8],
     },
     /// Something that is no message or could not be read as one.
@@ -254,6 +263,7 @@ impl<B, F: FnMut(Item<'_>) -> ControlFlow<B>> Reader<'_, F> {
         let item = match file.take(MESSAGE_OCTETS_MAX as u64 + 1).read_to_end(&mut buffer) {
             Err(error) => Item::Unread { place, why: error.to_string() },
             Ok(_) if buffer.len() > MESSAGE_OCTETS_MAX => Item::Unread { place, why: too_long() },
+            Ok(_) if is_vcard(&buffer) => Item::Cards { place, octets: &buffer },
             Ok(_) => match looks_like_mail(&buffer) {
                 Ok(()) => Item::Message { place, octets: &buffer },
                 Err(why) => Item::Unread { place, why: why.to_owned() },
@@ -433,6 +443,7 @@ mod tests {
                 Item::Message { place, octets } => {
                     format!("{}:{}:{}", place.folder, place.number, String::from_utf8_lossy(octets))
                 }
+                Item::Cards { place, octets } => format!("{}:cards:{}", place.folder, octets.len()),
                 Item::Unread { place, why } => format!("{}:{}!{why}", place.folder, place.number),
             });
             ControlFlow::Continue(())
@@ -527,12 +538,14 @@ mod tests {
         put(&top.join("a.eml"), b"A: 1\n\n");
         put(&top.join("sub/b.eml"), b"B: 1\n\n");
         put(&top.join("c.png"), b"\x89PNG");
+        put(&top.join("d.vcf"), b"BEGIN:VCARD\r\n");
         std::os::unix::fs::symlink(&top, top.join("loop")).unwrap();
         assert_eq!(
             all(&top),
             [
                 "archive:0:A: 1\n\n",
                 "archive:0!no message: it does not begin with a header field",
+                "archive:cards:13",
                 "sub:0:B: 1\n\n"
             ]
         );

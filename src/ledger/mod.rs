@@ -21,8 +21,10 @@ pub mod book;
 mod chain;
 mod check;
 pub mod sqlite;
+pub mod tally;
 
 use book::{BookEntry, Known, NewEntry, Sender};
+use tally::Tally;
 
 /// A letter refused for double spending is a retry of the same letter for so long after the first, in seconds (SPEC.md §3).
 pub const RETRY_WINDOW_S: u64 = 6 * 86_400;
@@ -440,11 +442,18 @@ pub trait Ledger: Send + Sync + 'static {
     /// entry [`How::Added`](book::How::Added) by hand; any other is not written over it.
     async fn book_add(&self, entry: NewEntry) -> Result<bool, LedgerError>;
 
+    /// Writes many entries into the book, all or none, each as [`Ledger::book_add`] does; returns how many are new.
+    async fn book_add_all(&self, entries: Vec<NewEntry>) -> Result<u64, LedgerError>;
+
     /// Takes an entry out of the book (`None`: the site's); returns false when there was none.
     async fn book_remove(&self, recipient: Option<&Address>, sender: &Sender) -> Result<bool, LedgerError>;
 
     /// The book of a recipient, or of everybody and the site.
     async fn book_list(&self, recipient: Option<&Address>) -> Result<Vec<BookEntry>, LedgerError>;
+
+    /// What was decided, paid and given back since a time (Unix seconds); decisions at most
+    /// [`tally::DECISIONS_KEPT_S`] back.
+    async fn tally(&self, since: u64) -> Result<Tally, LedgerError>;
 
     /// Whether the ledger can be read and written now, for status and health checks.
     async fn health(&self) -> Result<(), LedgerError>;
