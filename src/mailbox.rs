@@ -209,7 +209,11 @@ impl<B, F: FnMut(Item<'_>) -> ControlFlow<B>> Reader<'_, F> {
                         continue;
                     }
                 } {
-                    self.message_file(&file, &folder)?;
+                    let hidden =
+                        file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+                    if !hidden {
+                        self.message_file(&file, &folder)?;
+                    }
                 }
             }
         }
@@ -513,6 +517,7 @@ mod tests {
             put(&top.join(folder).join("dovecot-uidlist"), b"3 V1\n");
         }
         put(&top.join("cur/2"), b"");
+        put(&top.join("cur/.hidden"), b"X: hidden\n\n");
         put(&top.join("cur/3"), b"\0\xff\x01");
         let want = [
             "Inbox:0:X: cur\n\n",

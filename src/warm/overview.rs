@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use crate::{clock::DAY_S, policy::Class};
 
 /// Senders counted by name; of more, the later are counted together. About 200 octets each.
-pub const SENDERS_MAX: usize = 200_000;
+pub const SENDERS_MAX: usize = 50_000;
 /// What senders beyond [`SENDERS_MAX`] are called.
 pub const OTHERS: &str = "(others)";
 
