@@ -358,10 +358,12 @@ fn unquoted(line: &[u8]) -> &[u8] {
     if quoted { line.get(1..).unwrap_or(line) } else { line }
 }
 
-/// Whether something can be a message: it begins with a header field and is no binary file.
+/// Whether something can be a message: it begins with a header field, of a name that mail programs make.
 fn looks_like_mail(octets: &[u8]) -> Result<(), &'static str> {
     let start = octets.get(..GLANCE_OCTETS.min(octets.len())).unwrap_or_default();
-    let is_mail = || !crate::message::split_message(start).headers.is_empty();
+    let usual = |name: &[u8]| name.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b));
+    let is_mail =
+        || crate::message::split_message(start).headers.first().is_some_and(|header| usual(header.name));
     match () {
         () if start.is_empty() => Err("empty"),
         () if !is_mail() => Err("no message: it does not begin with a header field"),
@@ -433,7 +435,11 @@ fn folder_of_file(path: &Path, top: &Top<'_>) -> String {
     if below.as_os_str().is_empty() {
         return named(path);
     }
-    below.components().map(|part| named(Path::new(part.as_os_str()))).collect::<Vec<_>>().join("/")
+    let above = named(top.path);
+    // What lies in a directory of junk is junk, whatever it is called.
+    let first = (purpose(&above) != Purpose::Kept && !above.is_empty()).then_some(above);
+    let parts = below.components().map(|part| named(Path::new(part.as_os_str())));
+    first.into_iter().chain(parts).collect::<Vec<_>>().join("/")
 }
 
 #[cfg(test)]
@@ -555,6 +561,18 @@ mod tests {
             ]
         );
         assert_eq!(all(&top.join("a.eml")), ["archive:0:A: 1\n\n"]);
+        let junk = directory.path().join("spam");
+        put(&junk.join("1"), b"From a 10:00\nA: 1\n\n");
+        put(&junk.join("sub/2.eml"), b"B: 1\n\n");
+        put(&junk.join("3.json"), b"{\"a\": 1}\n");
+        assert_eq!(
+            all(&junk),
+            [
+                "spam/1:1:A: 1\n",
+                "spam:0!no message: it does not begin with a header field",
+                "spam/sub:0:B: 1\n\n"
+            ]
+        );
         assert!(all(&top.join("missing"))[0].contains("No such file"));
     }
 

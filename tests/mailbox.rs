@@ -1,5 +1,7 @@
 //! Starting warm: `farthing known import` over old mail, through the real program.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 mod support;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! Seeing before doing: `farthing simulate` over old mail, and `farthing report` of what happened.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 mod support;
 
 use std::fs;
