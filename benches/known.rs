@@ -44,7 +44,7 @@ async fn measure(path: &Path, entries: u64) {
     for from in (0..entries).step_by(BATCH as usize) {
         ledger.book_add_all((from..entries.min(from + BATCH)).map(entry).collect()).await.unwrap();
     }
-    ask(&ledger, entries, "known", Known::Allowed, |n| sender(n)).await;
+    ask(&ledger, entries, "known", Known::Allowed, sender).await;
     ask(&ledger, entries, "stranger", Known::Unknown, |n| sender(n + entries * 2)).await;
     ledger.close().await;
 }
