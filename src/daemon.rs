@@ -21,7 +21,7 @@ use crate::{
         Ledger,
         sqlite::{self, OpenError, Options, SqliteLedger},
     },
-    office::{self, Office, Rates},
+    office::{self, Office},
 };
 
 /// Connections of the MTA at a time: Postfix's default process limit is 100, a busy site's some thousands.
@@ -103,7 +103,7 @@ impl Daemon {
             Some(_) => Some(Office::new(
                 office::Site::new(&site.config, &site.keys)?,
                 ledger.clone(),
-                Rates::default(),
+                office::Limits::default(),
             )),
         };
         let office_task = office_listener

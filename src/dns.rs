@@ -7,6 +7,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,7 @@ use hickory_resolver::{
     system_conf::read_system_conf,
 };
 use mail_auth::MessageAuthenticator;
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 /// One attempt at a question. A resolver that walks the tree from the root needs about a second; a lost packet is
 /// sent again within it.
@@ -80,6 +82,7 @@ impl Dns {
         };
         let resolver = Resolver::builder_with_config(config, TokioRuntimeProvider::default())
             .with_options(limited(opts))
+            .with_tls_config(trusting_nobody().map_err(DnsSetupError::Servers)?)
             .build()
             .map_err(DnsSetupError::Servers)?;
         Ok(Self { resolver })
@@ -212,6 +215,14 @@ fn server(address: &SocketAddr) -> NameServerConfig {
         connection.port = address.port();
     }
     NameServerConfig::new(address.ip(), true, connections)
+}
+
+/// TLS that is never used, for all is asked over UDP and TCP. Left to itself, the resolver would read the system's
+/// certificates each time one is made, and there would be none where the system has no certificates.
+fn trusting_nobody() -> Result<ClientConfig, NetError> {
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let tls = tls.with_safe_default_protocol_versions()?;
+    Ok(tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
 fn limited(mut opts: ResolverOpts) -> ResolverOpts {

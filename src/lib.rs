@@ -25,4 +25,5 @@ pub mod office;
 pub mod policy;
 pub mod service;
 pub mod stamp;
+pub mod wallet;
 pub mod warm;

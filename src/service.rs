@@ -2,6 +2,7 @@
 
 use std::{io::IsTerminal as _, path::Path, process::ExitCode};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -32,6 +33,7 @@ pub fn main(config: Option<&Path>, check: bool) -> ExitCode {
         return report(&checkup::before_start(config));
     }
     start_log(&config.log);
+    allow_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -55,6 +57,16 @@ fn report(checks: &[Check]) -> ExitCode {
         complain(&format!("{}: {}", fault.name, fault.detail));
     }
     if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EX_CONFIG) }
+}
+
+/// Takes as many open files as the system allows: a busy MTA opens more connections than the 1,024 files that a process
+/// may have open unless it asks for more.
+fn allow_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "no more files can be opened than by default; connections may be refused");
+    }
 }
 
 fn start_log(log: &Log) {

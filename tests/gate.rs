@@ -250,3 +250,36 @@ fn recipients_that_differ_are_brought_separately_but_only_by_one_who_may_ask() {
     assert!(outcome.recipients.iter().all(|said| said.code() == 250));
     assert!(refusal(&outcome).contains(&format!("550 5.7.1 <{CAROL}>: postage")), "and says which address");
 }
+
+#[test]
+fn a_freepost_address_takes_mail_free_until_it_is_revoked() {
+    let world = World::start(&Site::default());
+    let made = world.farthing(&["freepost", "new", "shop", "--for", BOB, "--days", "90"]);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let address = text(&made.stdout).lines().last().unwrap().to_owned();
+    assert!(address.starts_with("bob+shop.") && address.ends_with("@b.example"), "{address}");
+    let stamps = world.buy(1);
+    let order =
+        Letter::new(ALICE, &[&address], "Your order").header("Postage-Stamp", stamps[0].to(&address, ALICE));
+    assert_eq!(result(&world.send_from(MALLORY_IP, &order)), "freepost");
+    assert_eq!(world.balance("escrow:b.example"), 0, "nothing is redeemed for it");
+
+    let wrong = address.replacen(".", ".a", 1).replace("aa", "a");
+    assert!(refusal(&world.send(&Letter::new(ALICE, &[&wrong], "x"))).contains("postage of 0.25c required"));
+    let listed = world.json(&["freepost", "list", "--for", BOB]);
+    assert_eq!((&listed[0]["label"], &listed[0]["letters"]), (&"shop".into(), &1.into()), "{listed}");
+    assert_eq!(listed[0]["first_author"], ALICE);
+
+    // A new token key makes from now on; what the old one made stays good.
+    assert!(world.farthing(&["key", "new", "--token"]).status.success());
+    world.signal("HUP");
+    world.wait_for_log("reloaded");
+    assert_eq!(result(&world.send(&order)), "freepost");
+
+    assert!(world.farthing(&["freepost", "revoke", "shop", "--for", BOB]).status.success());
+    assert!(
+        refusal(&world.send(&Letter::new(ALICE, &[&address], "x"))).contains("postage of 0.25c required")
+    );
+    let again = world.farthing(&["freepost", "new", "shop", "--for", BOB]);
+    assert_eq!(again.status.code(), Some(1), "{}", text(&again.stderr));
+}

@@ -69,19 +69,27 @@ fn old_mail_is_judged_by_todays_settings_and_nothing_changes() {
     put(&world, "Maildir/.Sent/new/.keep", "");
     put(&world, "Maildir/.Sent/cur/1", &format!("From: {BOB}\nTo: {ALICE}\n\nYes\n"));
     let maildir = put(&world, "Maildir/new/last", &came("last@x.example", ""));
+    let address = text(&world.farthing(&["freepost", "new", "shop", "--for", BOB]).stdout);
+    let address = address.lines().last().unwrap().to_owned();
+    put(&world, "Maildir/cur/shop", &came("sales@shop.example", "").replace(BOB, &address));
+    put(
+        &world,
+        "Maildir/cur/shop-made-up",
+        &came("sales@shop.example", "").replace(BOB, &format!("x{address}")),
+    );
     let before = world.json(&["known", "list"]);
 
     let page = world.path("page.html");
     let told = world.json(&["simulate", &maildir, "--html", page.to_str().unwrap()]);
-    assert_eq!(told["messages"], 15);
+    assert_eq!(told["messages"], 17);
     let results = &told["results"];
     for (word, count) in [
         ("known", 3),
         ("exempt", 1),
         ("paid", 1),
         ("work", 0),
-        ("freepost", 0),
-        ("unpaid", 7),
+        ("freepost", 1),
+        ("unpaid", 8),
         ("invalid", 0),
         ("blocked", 1),
         ("unknown", 2),
@@ -89,8 +97,8 @@ fn old_mail_is_judged_by_todays_settings_and_nothing_changes() {
         assert_eq!(results[word], count, "{word}: {told}");
     }
     let sum: u64 = results.as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
-    assert_eq!(sum, 15);
-    assert_eq!(told["days"]["2026-11-02"]["unpaid"], 7);
+    assert_eq!(sum, 17);
+    assert_eq!(told["days"]["2026-11-02"]["unpaid"], 8);
     assert_eq!((&told["not_received"], &told["unread"]), (&1.into(), &1.into()), "{told}");
     let news = line(&told, "list:news.z.example")[0];
     assert_eq!((&news["kind"], &news["result"]), (&"list".into(), &"unpaid".into()));

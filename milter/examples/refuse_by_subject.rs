@@ -4,8 +4,8 @@
 //! It stops on SIGTERM, when the mail in hand is done.
 
 use farthing_milter::handler::{Context, Handler, Peer, Service};
+use farthing_milter::modification::Modification;
 use farthing_milter::negotiate::{Actions, Steps, Wanted};
-use farthing_milter::reply::Modification;
 use farthing_milter::server::{Limits, Server};
 use farthing_milter::text::{HeaderName, HeaderValue, SmtpReply};
 use farthing_milter::verdict::{Delivery, Reply, Verdict};

@@ -206,7 +206,7 @@ mod tests {
                 connect(b"[IPv6:0:0:0:0:0:0:0:1]", ip("::1"), 0)
             }),
             (b"x\x006\0\x19::ffff:192.0.2.1\0", connect(b"x", ip("192.0.2.1"), 25)),
-            (b"localhost\x004\0\0127.0.0.1\0", connect(b"localhost", ip("127.0.0.1"), 0)),
+            (b"localhost\x004\0\x00127.0.0.1\0", connect(b"localhost", ip("127.0.0.1"), 0)),
             (b"localhost\0L\0\0/run/x\0", connect(b"localhost", ClientAddress::Unix(b"/run/x".to_vec()), 0)),
             (b"localhost\0L", connect(b"localhost", ClientAddress::Unix(vec![]), 0)),
             (b"unknown\0U", connect(b"unknown", ClientAddress::Unknown, 0)),

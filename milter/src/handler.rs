@@ -4,7 +4,7 @@ use std::future::{Future, ready};
 use std::net::SocketAddr;
 
 use crate::address::{Args, Client, EnvelopeAddress};
-use crate::macros::Macros;
+use crate::macros::{MacroPairs, Macros, Stage};
 use crate::negotiate::{Terms, Wanted};
 use crate::verdict::{BodyReply, RcptReply, Reply, Verdict};
 
@@ -16,6 +16,16 @@ pub struct Context {
 }
 
 impl Context {
+    /// One without macros, to call a handler without a session.
+    pub fn new(terms: Terms) -> Context {
+        Context { macros: Macros::default(), terms }
+    }
+
+    /// Takes a packet of macros in, as a session does.
+    pub fn set_macros(&mut self, stage: Stage, pairs: MacroPairs<'_>) {
+        self.macros.store(stage, pairs);
+    }
+
     /// The macros in force at this stage.
     pub fn macros(&self) -> &Macros {
         &self.macros

@@ -96,6 +96,7 @@ struct Sessions<S> {
     tasks: JoinSet<Ending>,
     records: HashMap<Id, Arc<Record>>,
     summary: Summary,
+    /// The limit was reached. Over when a tenth of it is free, lest each end and begin be a line in the log.
     full: bool,
 }
 
@@ -146,7 +147,8 @@ impl<S: Service> Sessions<S> {
             record.log(&ending);
         }
         self.summary.cut += usize::from(matches!(ending, Ending::Cut));
-        if std::mem::replace(&mut self.full, false) {
+        if self.full && self.tasks.len() * 10 <= self.shared.limits.connections * 9 {
+            self.full = false;
             info!("milter connections are taken again");
         }
     }

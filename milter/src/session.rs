@@ -6,6 +6,7 @@
 //! - what was said and decided about one message is gone when the next begins;
 //! - a message that was begun ends once: by a decision of the handler or with [`Received::aborts`].
 
+mod answers;
 mod decisions;
 mod envelope;
 mod event;
@@ -13,13 +14,11 @@ mod event;
 use std::sync::Arc;
 
 use crate::command::Command;
-use crate::frame::{Frame, put};
+use crate::frame::Frame;
 use crate::handler::Context;
-use crate::macros::{Macros, Stage};
+use crate::macros::Stage;
 use crate::negotiate::{self, Actions, Offer, Steps, Terms, Wanted};
 use crate::reply::Answer;
-use crate::text::SmtpReply;
-use crate::verdict::{BodyReply, Delivery, RcptReply, Reply, Verdict};
 
 use decisions::Decisions;
 use envelope::Envelope;
@@ -52,7 +51,7 @@ impl Session {
         let terms = Terms { version: negotiate::MIN_VERSION, actions: Actions::NONE, steps: Steps::NONE };
         Session {
             wanted,
-            context: Context { macros: Macros::default(), terms },
+            context: Context::new(terms),
             state: State::Fresh,
             asked: None,
             undecided: false,
@@ -91,14 +90,14 @@ impl Session {
     }
 
     /// Takes the next frame in. The former event must have been answered: an answer that is still missing is
-    /// taken to be "go on".
+    /// taken to be "go on", a verdict to be a temporary failure.
     ///
     /// # Errors
     /// [`Violation`]: close the connection, after [`Session::end`].
     pub fn receive<'f>(&mut self, frame: Frame<'f>) -> Result<Received<'f>, Violation> {
         if let Some(stage) = self.asked {
             debug_assert!(false, "the event of {stage:?} was not answered");
-            self.settle(stage, Reply::Continue);
+            self.answer_missing(stage);
         }
         if self.state == State::Fresh && !matches!(frame.code, Offer::CODE | b'D') {
             return Err(Violation::NotNegotiated(frame.code));
@@ -140,61 +139,6 @@ impl Session {
     pub fn end(&mut self) -> bool {
         self.asked = None;
         self.end_message()
-    }
-
-    /// Answers an event of the connection or the whole message.
-    pub fn answer(&mut self, reply: Reply) {
-        if let Some(stage) = self.asked {
-            self.settle(stage, reply);
-        }
-    }
-
-    /// Answers an event about one recipient or an unknown command.
-    ///
-    /// Where the MTA waits for no answer to a recipient, it cannot be refused alone: the whole message is.
-    pub fn answer_one(&mut self, reply: RcptReply) {
-        let Some(stage) = self.asked.take() else { return };
-        let owed = self.context.terms.owes_reply(stage);
-        let taken = reply == RcptReply::Continue && stage == Stage::Rcpt;
-        self.envelope.settle(taken);
-        match reply {
-            RcptReply::Continue => self.put_if(owed, Answer::Continue),
-            RcptReply::Refuse(reply) if owed => self.put_reply(&reply),
-            RcptReply::Refuse(reply) => self.decide(stage, Reply::Refuse(reply)),
-        }
-    }
-
-    /// Answers a piece of the body.
-    pub fn answer_body(&mut self, reply: BodyReply) {
-        let Some(stage) = self.asked.take() else { return };
-        self.body_skipped = reply == BodyReply::Skip;
-        self.put_if(self.context.terms.owes_reply(stage), self.body_answer());
-    }
-
-    /// Answers the end of the message, which is over then.
-    ///
-    /// # Errors
-    /// [`Misuse`] when the verdict cannot be carried out; a temporary failure was answered in its place.
-    pub fn answer_verdict(&mut self, verdict: Verdict) -> Result<(), Misuse> {
-        let Some(stage) = self.asked.take() else { return Ok(()) };
-        debug_assert_eq!(stage, Stage::EndOfMessage);
-        let misuse = match &verdict {
-            Verdict::Deliver(delivery) => self.deliver(delivery).err(),
-            Verdict::Discard => {
-                Answer::Discard.encode(&mut self.out);
-                None
-            }
-            Verdict::Refuse(reply) => {
-                self.put_reply(reply);
-                None
-            }
-        };
-        if misuse.is_some() {
-            self.put_reply(&SmtpReply::trouble("the mail filter gave an answer that cannot be carried out"));
-        }
-        self.undecided = false;
-        self.end_message();
-        misuse.map_or(Ok(()), Err)
     }
 
     /// What asks the MTA for patience, to be sent after the output. Empty but at the end of a message: elsewhere
@@ -305,76 +249,6 @@ impl Session {
         let told = !std::mem::replace(&mut self.rcpt_macros_used, true);
         told && self.context.terms.steps.contains(Steps::REJECTED_RECIPIENTS)
             && self.context.macros.get_at(Stage::Rcpt, "rcpt_mailer") == Some(b"error")
-    }
-
-    /// Carries out the handler's answer to a stage.
-    fn settle(&mut self, stage: Stage, reply: Reply) {
-        self.asked = None;
-        if reply == Reply::Continue {
-            self.put_if(self.context.terms.owes_reply(stage), Answer::Continue);
-            return;
-        }
-        self.put_decision(stage, &reply);
-        self.decide(stage, reply);
-    }
-
-    fn decide(&mut self, stage: Stage, reply: Reply) {
-        self.undecided &= stage == Stage::Unknown;
-        self.decisions.decide(stage, reply);
-    }
-
-    /// Tells a decision at this stage, if the MTA waits for an answer there.
-    fn put_decision(&mut self, stage: Stage, reply: &Reply) {
-        if !self.context.terms.owes_reply(stage) {
-            return;
-        }
-        match reply {
-            // To take or drop the message at one recipient would keep the others from being asked about:
-            // the next stage takes that answer.
-            Reply::Accept | Reply::Discard if stage == Stage::Rcpt => Answer::Continue.encode(&mut self.out),
-            Reply::Continue => Answer::Continue.encode(&mut self.out),
-            Reply::Accept => Answer::Accept.encode(&mut self.out),
-            Reply::Discard => Answer::Discard.encode(&mut self.out),
-            Reply::Refuse(reply) => self.put_reply(reply),
-        }
-    }
-
-    fn put_reply(&mut self, reply: &SmtpReply) {
-        put(&mut self.out, b'y', |out| reply.put(out));
-    }
-
-    fn put_if(&mut self, condition: bool, answer: Answer<'_>) {
-        if condition {
-            answer.encode(&mut self.out);
-        }
-    }
-
-    /// The answer to a piece of the body.
-    fn body_answer(&self) -> Answer<'static> {
-        match self.body_skipped && self.context.terms.steps.contains(Steps::SKIP) {
-            true => Answer::Skip,
-            false => Answer::Continue,
-        }
-    }
-
-    /// Sends the changes, the quarantine, and the final word, in the order that every MTA takes.
-    fn deliver(&mut self, delivery: &Delivery) -> Result<(), Misuse> {
-        let held = delivery.quarantine.as_ref().map_or(Actions::NONE, |_| Actions::QUARANTINE);
-        let needed = delivery.modifications.iter().fold(held, |needed, change| needed | change.action());
-        let missing = needed.without(self.context.terms.actions);
-        if missing != Actions::NONE {
-            return Err(Misuse::NotAgreed(missing));
-        }
-        if self.envelope.is_emptied_by(&delivery.modifications) {
-            return Err(Misuse::NoRecipientLeft);
-        }
-        let leading_space = self.context.terms.steps.contains(Steps::LEADING_SPACE);
-        delivery.modifications.iter().for_each(|change| change.encode(leading_space, &mut self.out));
-        if let Some(reason) = &delivery.quarantine {
-            Answer::Quarantine(reason.as_str().as_bytes()).encode(&mut self.out);
-        }
-        Answer::Continue.encode(&mut self.out);
-        Ok(())
     }
 
     /// Forgets the message in hand and says whether the handler is to be told.

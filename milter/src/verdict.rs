@@ -1,7 +1,7 @@
 //! What a handler may answer, by stage. The types leave no room for answers that hurt: a recipient is refused
 //! or not, but never accepts or drops the whole message; a message that is held is not refused.
 
-use crate::reply::Modification;
+use crate::modification::Modification;
 use crate::text::{QuarantineReason, SmtpReply};
 
 /// An answer to a stage that is about the connection or the whole message.

@@ -1,5 +1,7 @@
 //! What an admin reads when a session goes wrong: one line, with the queue id of the message it hit.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)] // a fault here fails the test, as it should
+
 mod support;
 
 use std::fmt::Write as _;
@@ -81,8 +83,7 @@ impl Watched {
     async fn finish(self) -> Vec<String> {
         self.stop.send(()).unwrap();
         self.task.await.unwrap();
-        let lines = self.lines.0.lock().unwrap().clone();
-        lines
+        self.lines.0.lock().unwrap().clone()
     }
 }
 

@@ -1,12 +1,14 @@
 //! The server behind a real Postfix: mail goes in by SMTP or sendmail(1), answers are read from the SMTP
 //! dialogue, changes from the delivered mail.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)] // a fault here fails the test, as it should
+
 mod support;
 
 use std::time::{Duration, Instant};
 
+use farthing_milter::modification::Modification;
 use farthing_milter::negotiate::{Actions, MacroList, Steps};
-use farthing_milter::reply::Modification;
 use farthing_milter::server::{Limits, Listen, UnixListen, group_number};
 use farthing_milter::text::{HeaderName, HeaderValue, QuarantineReason, SmtpReply};
 use farthing_milter::verdict::Delivery;

@@ -1,5 +1,7 @@
 //! The example filter as a process: killed, stopped, started twice, short of files, and asked by `miltertest`.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)] // a fault here fails the test, as it should
+
 mod support;
 
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! The server with the client of this crate at its door: limits, faults of one session, the stop.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)] // a fault here fails the test, as it should
+
 mod support;
 
 use std::time::{Duration, Instant};
@@ -8,9 +10,9 @@ use farthing_milter::address::{Client, ClientAddress};
 use farthing_milter::client::{Change, ClientError, FULL_OFFER, Letter, Manner, MtaClient, Said};
 use farthing_milter::macros::Stage;
 use farthing_milter::negotiate::{Actions, Offer, Steps};
-use farthing_milter::server::{Limits, Listen};
+use farthing_milter::server::{Limits, Listen, Server};
 use farthing_milter::verdict::{BodyReply, Delivery};
-use support::filter::{Act, Filter, Plan, refuse};
+use support::filter::{Act, Filter, Journal, Plan, Scripted, refuse};
 
 fn stranger() -> Client {
     Client { host: b"mx.a.example".to_vec(), address: ClientAddress::parse(b"192.0.2.1"), port: 40_000 }
@@ -45,6 +47,19 @@ async fn a_message_goes_through_every_stage_in_both_manners() {
         let expected = [&["OPEN", "CONNECT", "HELO"][..], &message, &message, &message, &["CLOSE"]].concat();
         assert_eq!(stages, expected, "no ABORT: every message had its verdict");
     }
+}
+
+#[tokio::test]
+async fn pitfall_28_clients_can_connect_as_soon_as_the_server_is_bound() {
+    let server = Server::bind(&["inet:127.0.0.1:0".parse().unwrap()], Limits::default()).await.unwrap();
+    let address = server.addresses().remove(0);
+    let mut early = MtaClient::connect_only(&address, FULL_OFFER, Manner::Postfix).await.unwrap();
+    let service = Scripted { plan: Plan::default(), journal: Journal::default() };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(server.run(service, async { drop(stopped.await) }));
+    early.negotiate().await.unwrap();
+    stop.send(()).unwrap();
+    assert_eq!(serving.await.unwrap().sessions, 1);
 }
 
 #[tokio::test]
@@ -279,9 +294,10 @@ async fn a_slow_or_silent_client_is_hung_up_on() {
 }
 
 #[tokio::test]
-async fn changes_reach_the_mta_in_order_and_a_verdict_that_cannot_be_carried_out_is_a_temporary_failure() {
+async fn pitfall_22_changes_reach_the_mta_in_order_and_a_verdict_that_cannot_be_carried_out_is_a_temporary_failure()
+ {
     use farthing_milter::address::Mailbox;
-    use farthing_milter::reply::Modification;
+    use farthing_milter::modification::Modification;
     use farthing_milter::text::{HeaderName, HeaderValue, QuarantineReason};
     let name = HeaderName::new("X-Seen").unwrap();
     let delivery = Delivery {
@@ -290,8 +306,8 @@ async fn changes_reach_the_mta_in_order_and_a_verdict_that_cannot_be_carried_out
             .collect(),
         quarantine: Some(QuarantineReason::new("to be looked at").unwrap()),
     };
-    let bob = Mailbox::new("bob@b.example").unwrap();
-    let empty = Delivery { modifications: vec![Modification::DeleteRecipient(bob)], quarantine: None };
+    let eve = Mailbox::new("eve@b.example").unwrap();
+    let empty = Delivery { modifications: vec![Modification::DeleteRecipient(eve)], quarantine: None };
     let plan = Plan::default()
         .need(Actions::ADD_HEADERS | Actions::DELETE_RECIPIENTS)
         .rule("EOM i=ALL", Act::Deliver(delivery.clone()))
@@ -310,7 +326,8 @@ async fn changes_reach_the_mta_in_order_and_a_verdict_that_cannot_be_carried_out
     ];
     assert_eq!(all.changes, expected);
     assert_eq!(all.quarantine.as_deref(), Some("to be looked at"));
-    let empty = mta.deliver(&Letter { queue_id: "EMPTY".into(), ..letter("x") }).await.unwrap();
+    let to_eve = Letter::new("ann@a.example", &["eve@b.example"], "x");
+    let empty = mta.deliver(&Letter { queue_id: "EMPTY".into(), ..to_eve }).await.unwrap();
     assert_eq!((empty.said.code(), empty.changes.len()), (451, 0), "nothing of it is carried out");
 
     let filter = Filter::start(plan);

@@ -1,12 +1,10 @@
 //! `farthing wanted` and `farthing unwanted`: by hand, or piped from the IMAP server's Sieve (SPEC.md §7).
 
-use std::io::Read as _;
-
 use clap::Args;
 use mail_parser::{MessageParser, MimeHeaders as _, PartType};
 use serde::Serialize;
 
-use super::{Context, Exit, Failure, block_on, ids, open};
+use super::{Context, Exit, Failure, block_on, ids, open, read_message};
 use crate::{
     address::{Address, Domain, shown},
     clock::unix_now,
@@ -16,9 +14,6 @@ use crate::{
     policy::status,
     stamp::tokens::{Token, Verb},
 };
-
-/// Octets read from stdin: more than any MTA delivers.
-const MESSAGE_OCTETS_MAX: u64 = 256 * 1024 * 1024;
 
 pub const EXAMPLES: &str = "Examples:
   farthing wanted 2f6qxgy3kqaaac46hy433rxluheswwp7      the token in the letter's Postage-Wanted field
@@ -63,7 +58,7 @@ pub fn run(args: &MarkArgs, mark: Mark, context: &Context) -> Result<(), Failure
     let mut done = Vec::new();
     let mut failed: Option<Failure> = None;
     if args.stdin {
-        let letter = read_stdin()?;
+        let letter = read_message()?;
         done.push(block_on(marker.letter(&letter, mark))??);
     } else {
         for id in &args.ids {
@@ -91,19 +86,6 @@ fn sentence(done: &Done) -> String {
     };
     let known = if done.known { "is known" } else { "is not known" };
     format!("{} from {author} to {}: {money}; the sender {known} there\n", done.mark, done.recipient)
-}
-
-fn read_stdin() -> Result<Vec<u8>, Failure> {
-    let mut letter = Vec::new();
-    std::io::stdin()
-        .lock()
-        .take(MESSAGE_OCTETS_MAX)
-        .read_to_end(&mut letter)
-        .map_err(|e| Failure::new(Exit::Io, format!("standard input cannot be read: {e}")))?;
-    if letter.is_empty() {
-        return Err(Failure::new(Exit::Data, "nothing came on standard input; pipe the letter in"));
-    }
-    Ok(letter)
 }
 
 struct Marker<'a, L: Ledger> {

@@ -3,7 +3,12 @@
 //! One file a command; each turns arguments into one call of the library and prints the answer. Errors are
 //! one line on stderr that says what to do; exit codes are those of sysexits(3).
 
-use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{Read as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use serde::Serialize;
@@ -11,17 +16,27 @@ use serde::Serialize;
 use crate::config::Config;
 
 mod account;
+mod buy;
+mod freepost;
 mod import;
 mod key;
 mod known;
 mod ledger;
 mod mark;
+mod market;
 mod open;
 mod overview;
 mod postfix;
+mod price;
 mod report;
 mod simulate;
+mod stamp;
 mod status;
+mod verify;
+mod wallet;
+
+/// Octets of a message on stdin: more than any MTA delivers.
+const MESSAGE_OCTETS_MAX: u64 = 256 * 1024 * 1024;
 
 /// What a command ends with when it is not done (sysexits(3), and 1 for a "no").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +136,26 @@ pub fn say_bytes(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
+/// The message on stdin, as it comes.
+///
+/// # Errors
+/// [`Exit::Io`] when it cannot be read, [`Exit::Data`] when there is none or it is too long.
+pub fn read_message() -> Result<Vec<u8>, Failure> {
+    let mut message = Vec::new();
+    std::io::stdin()
+        .lock()
+        .take(MESSAGE_OCTETS_MAX + 1)
+        .read_to_end(&mut message)
+        .map_err(|e| Failure::new(Exit::Io, format!("standard input cannot be read: {e}")))?;
+    if message.is_empty() {
+        return Err(Failure::new(Exit::Data, "nothing came on standard input; pipe the letter in"));
+    }
+    if message.len() as u64 > MESSAGE_OCTETS_MAX {
+        return Err(Failure::new(Exit::Data, "the letter is longer than any mail server takes"));
+    }
+    Ok(message)
+}
+
 /// Postage for e-mail: buy, attach, check and refund stamps; look after the gate.
 #[derive(Parser)]
 #[command(name = "farthing", version, max_term_width = 100, infer_subcommands = false)]
@@ -137,6 +172,21 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// The sender's wallet: its account, and stamps in hand.
+    #[command(subcommand)]
+    Wallet(wallet::Wallet),
+    /// What it costs to write to someone, who sells stamps, whether work is taken.
+    #[command(after_help = price::EXAMPLES)]
+    Price(price::PriceArgs),
+    /// Buy stamps for a domain into the wallet.
+    #[command(after_help = buy::EXAMPLES)]
+    Buy(buy::BuyArgs),
+    /// Put stamps on a letter: from stdin to stdout.
+    #[command(after_help = stamp::EXAMPLES)]
+    Stamp(stamp::StampArgs),
+    /// Check the stamps of a letter on stdin, as its recipient's server would. Ends with 1 if they do not pay.
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::VerifyArgs),
     /// Say that letters were wanted: the postage goes back and the sender becomes known.
     #[command(after_help = mark::EXAMPLES)]
     Wanted(mark::MarkArgs),
@@ -145,6 +195,9 @@ enum Command {
     /// Who is known to whom, or to the site.
     #[command(subcommand)]
     Known(known::Known),
+    /// Addresses that take mail without postage, for shops and newsletters.
+    #[command(subcommand)]
+    Freepost(freepost::FreepostCommand),
     /// The accounts of those who buy stamps here.
     #[command(subcommand)]
     Account(account::Account),
@@ -206,9 +259,15 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn run(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
+        Command::Wallet(wallet) => wallet::run(&wallet, context),
+        Command::Price(args) => price::run(&args, context),
+        Command::Buy(args) => buy::run(&args, context),
+        Command::Stamp(args) => stamp::run(&args, context),
+        Command::Verify(args) => verify::run(&args, context),
         Command::Wanted(args) => mark::run(&args, crate::ledger::Mark::Wanted, context),
         Command::Unwanted(args) => mark::run(&args, crate::ledger::Mark::Unwanted, context),
         Command::Known(known) => known::run(&known, context),
+        Command::Freepost(command) => freepost::run(&command, context),
         Command::Account(account) => account::run(&account, context),
         Command::Ledger(ledger) => ledger::run(&ledger, context),
         Command::Key(key) => key::run(&key, context),

@@ -26,7 +26,8 @@ fn lines(config: &Config) -> Vec<String> {
         let milter = match listen {
             Listen::Inet(address) => format!("inet:{address}"),
             Listen::Unix(path) => match path.strip_prefix(CHROOT) {
-                Ok(inside) => format!("unix:/{}", inside.display()),
+                // Without a `/`, Postfix looks below its queue directory, whether locked in there or not.
+                Ok(inside) => format!("unix:{}", inside.display()),
                 Err(_) => {
                     lines.push(format!(
                         "# Postfix's smtpd is locked into {CHROOT} on Debian and cannot see {};",
@@ -64,7 +65,7 @@ mod tests {
         assert!(inet.contains("'smtpd_milters = { inet:127.0.0.1:8894, default_action=accept }'"), "{inet}");
         let inside =
             lines_of("listen = [\"unix:/var/spool/postfix/farthing/milter.sock\"]\nmode = \"require\"");
-        assert!(inside.contains("{ unix:/farthing/milter.sock, default_action=tempfail }"), "{inside}");
+        assert!(inside.contains("{ unix:farthing/milter.sock, default_action=tempfail }"), "{inside}");
         let outside = lines_of("listen = [\"unix:/run/farthing/milter.sock\"]");
         assert!(outside.contains("cannot see /run/farthing/milter.sock"), "{outside}");
     }

@@ -46,7 +46,13 @@ pub struct SimulateArgs {
 pub fn run(args: &SimulateArgs, context: &Context) -> Result<(), Failure> {
     let config = context.load_config()?;
     let ledger = open::ledger(&config)?;
-    let simulation = Simulation { config: &config, ledger: &ledger, recipient: args.recipient.as_ref() };
+    let keys = open::keys(&config)?;
+    let simulation = Simulation {
+        config: &config,
+        tokens: &keys.tokens,
+        ledger: &ledger,
+        recipient: args.recipient.as_ref(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -9,7 +9,9 @@ mod postfix;
 mod site;
 mod story;
 
-use crate::cli::{Exit, Failure, say};
+use std::io::Write as _;
+
+use crate::cli::{Exit, Failure};
 
 /// Tells the story; `behind_postfix` puts a real Postfix in front of the gate.
 ///
@@ -19,6 +21,7 @@ pub fn run(behind_postfix: bool) -> Result<(), Failure> {
     let fault = |text: String| Failure::new(Exit::Software, text);
     let site = site::Site::start().map_err(fault)?;
     let mta: Box<dyn mta::Mta> = if behind_postfix {
+        site.when_interrupted(postfix::stop_below);
         Box::new(postfix::Postfix::start(&site).map_err(|text| Failure::new(Exit::Unavailable, text))?)
     } else {
         Box::new(mta::Direct::new(&site))
@@ -30,7 +33,8 @@ pub fn run(behind_postfix: bool) -> Result<(), Failure> {
     })?;
     drop(mta);
     site.stop();
-    say("\nEvery step went as told.\n")
+    narrator.say("\nEvery step went as told.\n");
+    Ok(())
 }
 
 /// Says what happens, step by step.
@@ -39,18 +43,22 @@ struct Narrator {
 }
 
 impl Narrator {
+    /// Prints; a reader that went away (`farthing demo | head`) misses the rest of a story that goes on to its end.
+    fn say(&self, text: &str) {
+        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    }
+
     /// Begins a step.
-    fn step(&mut self, title: &str) -> Result<(), String> {
+    fn step(&mut self, title: &str) {
         self.step += 1;
-        say(&format!("\n{}. {title}\n", self.step)).map_err(|f| f.message)
+        self.say(&format!("\n{}. {title}\n", self.step));
     }
 
     /// Shows lines of what was typed, sent or answered.
-    fn show(&self, mark: &str, text: &str) -> Result<(), String> {
+    fn show(&self, mark: &str, text: &str) {
         for line in text.lines() {
-            say(&format!("     {mark} {line}\n")).map_err(|f| f.message)?;
+            self.say(&format!("     {mark} {line}\n"));
         }
-        Ok(())
     }
 }
 

@@ -73,13 +73,7 @@ impl Postfix {
     }
 
     fn control(&self, action: &str) -> Result<(), String> {
-        let path = std::env::var("PATH").unwrap_or_default();
-        let output = Command::new("postfix")
-            .env("PATH", format!("{path}:/usr/sbin:/sbin"))
-            .arg("-c")
-            .arg(self.directory.join("etc"))
-            .arg(action)
-            .output()
+        let output = control(&self.directory, action)
             .map_err(|e| format!("postfix {action}: {e}; run: apt-get install postfix"))?;
         if output.status.success() {
             return Ok(());
@@ -145,6 +139,18 @@ impl Drop for Postfix {
     fn drop(&mut self) {
         let _ = self.control("stop");
     }
+}
+
+fn control(directory: &Path, action: &str) -> std::io::Result<std::process::Output> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new("postfix");
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+    command.arg("-c").arg(directory.join("etc")).arg(action).output()
+}
+
+/// Stops the Postfix of a story whose directory this is.
+pub fn stop_below(directory: &Path) {
+    let _ = control(&directory.join("postfix"), "stop");
 }
 
 fn user_number(name: &str) -> Option<u32> {

@@ -61,6 +61,23 @@ impl Site {
         }
     }
 
+    /// Cleans up when somebody interrupts the story: `first` is given the directory of everything, which then goes.
+    pub fn when_interrupted(&self, first: fn(&Path)) {
+        use tokio::signal::unix::{SignalKind, signal};
+        let directory = self.directory().to_path_buf();
+        self.runtime.spawn(async move {
+            let (Ok(mut interrupt), Ok(mut terminate)) =
+                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+            else {
+                return;
+            };
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            first(&directory);
+            let _ = fs::remove_dir_all(&directory);
+            std::process::exit(130);
+        });
+    }
+
     /// Runs to its end what needs the daemon's runtime.
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)

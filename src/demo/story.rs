@@ -47,7 +47,7 @@ struct Teller<'a> {
 
 impl Teller<'_> {
     fn a_stranger_is_asked_for_postage(&mut self) -> Result<(), String> {
-        self.narrator.step("Alice, a stranger, writes to Bob. His server asks for postage.")?;
+        self.narrator.step("Alice, a stranger, writes to Bob. His server asks for postage.");
         self.site.publish()?;
         let sent = self.send(ALICE_IP, ALICE, &message(ALICE, "Lunch?"))?;
         let wanted =
@@ -58,7 +58,7 @@ impl Teller<'_> {
     }
 
     fn she_opens_a_wallet(&mut self) -> Result<String, String> {
-        self.narrator.step("Alice makes a wallet. Nobody needs to register: an account is a key.")?;
+        self.narrator.step("Alice makes a wallet. Nobody needs to register: an account is a key.");
         self.type_in(&["wallet", "new"], b"")?;
         let shown = self.site.farthing(&["--json", "wallet", "show"], b"")?.done()?.json()?;
         let account = shown.get("account").and_then(|a| a.as_str()).ok_or("no account in `wallet show`")?;
@@ -67,7 +67,7 @@ impl Teller<'_> {
 
     fn she_gets_money_and_buys(&mut self, account: &str) -> Result<(), String> {
         self.narrator
-            .step("The admin at b.example credits her account, and she buys two stamps for b.example.")?;
+            .step("The admin at b.example credits her account, and she buys two stamps for b.example.");
         self.type_as_admin(&["account", "credit", account, "1c", "--memo", "a gift"])?;
         let url = self.site.office_url();
         self.type_in(&["buy", "b.example", "--count", "2", "--office", &url], b"")?;
@@ -75,18 +75,18 @@ impl Teller<'_> {
     }
 
     fn she_stamps_her_letter(&mut self) -> Result<Vec<u8>, String> {
-        self.narrator.step("She puts a stamp on her letter.")?;
+        self.narrator.step("She puts a stamp on her letter.");
         let plain = message(ALICE, "Lunch?");
-        self.narrator.show("$", &format!("farthing stamp --to {BOB} < letter > stamped"))?;
+        self.narrator.show("$", &format!("farthing stamp --to {BOB} < letter > stamped"));
         let stamped = self.site.farthing(&["stamp", "--to", BOB], &plain)?.done()?.stdout;
         let value = stamp_of(&stamped)?;
-        self.narrator.show(" ", &format!("Postage-Stamp: {}", value.trim()))?;
+        self.narrator.show(" ", &format!("Postage-Stamp: {}", value.trim()));
         Ok(stamped)
     }
 
     fn it_is_delivered(&mut self, letter: &[u8]) -> Result<String, String> {
         self.narrator
-            .step("The letter is let in; the stamp is redeemed. The money waits in escrow for Bob's word.")?;
+            .step("The letter is let in; the stamp is redeemed. The money waits in escrow for Bob's word.");
         let sent = self.send(ALICE_IP, ALICE, letter)?;
         let status = self.show_fields(&sent)?;
         expect(status.contains("result=paid") && status.contains("value=2500"), || {
@@ -101,7 +101,7 @@ impl Teller<'_> {
     }
 
     fn a_retry_costs_nothing(&mut self, letter: &[u8]) -> Result<(), String> {
-        self.narrator.step("Her server did not hear the answer and sends the same letter again: free.")?;
+        self.narrator.step("Her server did not hear the answer and sends the same letter again: free.");
         let sent = self.send(ALICE_IP, ALICE, letter)?;
         let status = self.show_fields(&sent)?;
         expect(status.contains("result=paid"), || format!("the retry was not let in: {}", sent.reply))?;
@@ -109,55 +109,55 @@ impl Teller<'_> {
     }
 
     fn the_stamp_is_spent(&mut self, letter: &[u8]) -> Result<(), String> {
-        self.narrator.step("The same stamp on another letter: refused.")?;
+        self.narrator.step("The same stamp on another letter: refused.");
         let second = with_stamp(&message(ALICE, "And dinner?"), &stamp_of(letter)?);
         let sent = self.send(ALICE_IP, ALICE, &second)?;
         refused_for(&sent, "spent")
     }
 
     fn a_thief_gets_nowhere(&mut self, letter: &[u8]) -> Result<(), String> {
-        self.narrator.step("Mallory steals Alice's stamp for a letter of her own: it is bound to Alice.")?;
+        self.narrator.step("Mallory steals Alice's stamp for a letter of her own: it is bound to Alice.");
         let stolen = with_stamp(&message(MALLORY, "Buy now!"), &stamp_of(letter)?);
         let sent = self.send(MALLORY_IP, MALLORY, &stolen)?;
         refused_for(&sent, "wrong-sender")
     }
 
     fn a_forger_gets_nowhere(&mut self, letter: &[u8]) -> Result<(), String> {
-        self.narrator.step("Mallory prints a stamp herself, signed with a key of her own.")?;
+        self.narrator.step("Mallory prints a stamp herself, signed with a key of her own.");
         let stamp = forged_stamp(&stamp_of(letter)?)?;
         let sent = self.send(MALLORY_IP, MALLORY, &with_stamp(&message(MALLORY, "Buy now!"), &stamp))?;
         refused_for(&sent, "bad-signature")
     }
 
     fn bob_wanted_it(&mut self, token: &str, account: &str) -> Result<(), String> {
-        self.narrator.step("Bob wanted Alice's letter. One word, and the money goes back.")?;
+        self.narrator.step("Bob wanted Alice's letter. One word, and the money goes back.");
         self.type_as_admin(&["wanted", token])?;
         self.balances(&[(&format!("account:{account}"), 10_000 - PRICE), ("escrow:b.example", 0)])
     }
 
     fn now_she_is_known(&mut self) -> Result<(), String> {
-        self.narrator.step("Alice is no stranger any more: her next letter needs no stamp.")?;
+        self.narrator.step("Alice is no stranger any more: her next letter needs no stamp.");
         let sent = self.send(ALICE_IP, ALICE, &message(ALICE, "Thursday then"))?;
         let status = self.show_fields(&sent)?;
         expect(status.contains("result=known"), || format!("she is not known: {}", sent.reply))
     }
 
     fn nobody_else_is_alice(&mut self) -> Result<(), String> {
-        self.narrator.step("Mallory writes as Alice. Her computer is not Alice's, and SPF says so.")?;
+        self.narrator.step("Mallory writes as Alice. Her computer is not Alice's, and SPF says so.");
         let sent = self.send(MALLORY_IP, ALICE, &message(ALICE, "Send money"))?;
         expect(sent.reply.contains("postage of 0.25c required"), || format!("let in: {}", sent.reply))
     }
 
     fn the_books_are_proved(&mut self) -> Result<(), String> {
-        self.narrator.step("The books: every movement recomputed.")?;
+        self.narrator.step("The books: every movement recomputed.");
         self.type_as_admin(&["ledger", "balances"])?;
         self.type_as_admin(&["ledger", "check"])
     }
 
     fn send(&self, ip: [u8; 4], mail_from: &str, message: &[u8]) -> Result<Sent, String> {
-        self.narrator.show(">", &format!("MAIL FROM:<{mail_from}>  RCPT TO:<{BOB}>"))?;
+        self.narrator.show(">", &format!("MAIL FROM:<{mail_from}>  RCPT TO:<{BOB}>"));
         let sent = self.mta.send(&Letter { from_ip: ip.into(), mail_from, rcpt_to: BOB, message })?;
-        self.narrator.show("<", &sent.reply)?;
+        self.narrator.show("<", &sent.reply);
         Ok(sent)
     }
 
@@ -165,25 +165,25 @@ impl Teller<'_> {
     fn show_fields(&self, sent: &Sent) -> Result<String, String> {
         for name in [status::STATUS, status::WANTED] {
             for value in sent.values(name) {
-                self.narrator.show(" ", &format!("{name}: {value}"))?;
+                self.narrator.show(" ", &format!("{name}: {value}"));
             }
         }
         Ok(sent.values(status::STATUS).join("\n"))
     }
 
     fn type_in(&self, arguments: &[&str], stdin: &[u8]) -> Result<(), String> {
-        self.narrator.show("$", &format!("farthing {}", arguments.join(" ")))?;
+        self.narrator.show("$", &typed(arguments));
         let ran = self.site.farthing(arguments, stdin)?;
-        self.narrator.show(" ", &ran.text())?;
+        self.narrator.show(" ", &ran.text());
         ran.done().map(drop)
     }
 
     /// The same, by one who may read the daemon's configuration.
     fn type_as_admin(&self, arguments: &[&str]) -> Result<(), String> {
-        self.narrator.show("$", &format!("farthing {}", arguments.join(" ")))?;
+        self.narrator.show("$", &typed(arguments));
         let config = self.site.config_path();
         let ran = self.site.farthing(&[&["-c", config.as_str()], arguments].concat(), b"")?;
-        self.narrator.show(" ", &ran.text())?;
+        self.narrator.show(" ", &ran.text());
         ran.done().map(drop)
     }
 
@@ -198,10 +198,16 @@ impl Teller<'_> {
             let found = all.get(*account).and_then(serde_json::Value::as_i64).unwrap_or(0);
             expect(found == *micros, || format!("{account} holds {found}, not {micros}: {value}"))?;
             let short = account.get(..20).unwrap_or(account);
-            self.narrator.show("=", &format!("{short} {}", crate::money::signed_cents(found)))?;
+            self.narrator.show("=", &format!("{short} {}", crate::money::signed_cents(found)));
         }
         Ok(())
     }
+}
+
+/// A command as someone would type it.
+fn typed(arguments: &[&str]) -> String {
+    let quoted = |a: &&str| if a.contains([' ', '<', '>']) { format!("'{a}'") } else { (*a).to_owned() };
+    format!("farthing {}", arguments.iter().map(quoted).collect::<Vec<_>>().join(" "))
 }
 
 fn refused_for(sent: &Sent, word: &str) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use farthing_milter::{
-    reply::Modification,
+    modification::Modification,
     text::{HeaderName, HeaderValue, QuarantineReason},
     verdict::{Delivery, Verdict},
 };
@@ -43,7 +43,12 @@ pub fn exempt(told: &Told<'_>) -> Verdict {
         .letter
         .recipients
         .iter()
-        .map(|r| SettledParty { address: r.address.clone(), class: Class::Exempt, paid: None })
+        .map(|r| SettledParty {
+            address: r.address.clone(),
+            class: Class::Exempt,
+            freepost: None,
+            paid: None,
+        })
         .collect();
     log(told, &parties, "accepted", "");
     deliver(told, &parties, None)
@@ -129,9 +134,9 @@ fn fields(site: &Site, parties: &[SettledParty]) -> Vec<(&'static str, String)> 
 }
 
 fn hold_reason(parties: &[SettledParty]) -> Option<QuarantineReason> {
-    let party = parties
-        .iter()
-        .find(|party| !matches!(party.class, Class::Exempt | Class::Known | Class::Paid | Class::Work))?;
+    let party = parties.iter().find(|party| {
+        !matches!(party.class, Class::Exempt | Class::Known | Class::Freepost | Class::Paid | Class::Work)
+    })?;
     let mut text = format!("postage: {} <{}>", party.class.as_str(), party.address);
     while text.len() > QuarantineReason::MAX_BYTES {
         text.pop();

@@ -3,6 +3,8 @@
 //! The book is read first; DNS is asked only where its answer could change the verdict, or on a letter that a
 //! stamp would pay for (what a later `wanted` may teach). Trouble is kept as trouble: it is no "no".
 
+use std::time::{Duration, Instant};
+
 use super::{
     Site,
     letter::{Kept, Letter},
@@ -18,8 +20,12 @@ use crate::{
         book::{Known, Sender},
     },
     policy::{self, Authenticated, Decision, Facts, Postage},
-    stamp::{Asked, CancelledStamp, PublicKey, Word, check::signed},
+    stamp::{Asked, CancelledStamp, PublicKey, Word, check::signed, freepost::Freepost},
 };
+
+/// Waiting for offices' keys at the end of the header after which SPF is left for the end of the message. The two waits
+/// together would be longer than an MTA waits there (Sendmail: 10 s).
+const HEADER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is known for one recipient.
 pub struct Party {
@@ -27,6 +33,8 @@ pub struct Party {
     pub address: Address,
     /// For the verdict.
     pub facts: Facts,
+    /// The freepost address it is, if it is a valid one.
+    pub freepost: Option<Freepost>,
     /// What was offered for him.
     pub postage: ForRecipient,
 }
@@ -37,8 +45,8 @@ enum Identity {
     NotAsked,
     /// SPF shows it.
     Spf,
-    /// Only a signature can still show it, once the body is there.
-    Dkim(Box<Inquiry>),
+    /// Only a signature can still show it (or SPF, when it has not been asked), once the body is there.
+    Later(Box<Inquiry>),
     /// That is the answer.
     Found(Authenticated),
 }
@@ -53,6 +61,7 @@ pub struct Assessment {
     pub parties: Vec<Party>,
     /// The book could not be read.
     pub ledger_trouble: bool,
+    begun: Instant,
     identity: Identity,
 }
 
@@ -69,13 +78,22 @@ impl Assessment {
             .iter()
             .flat_map(|author| [Sender::Address(author.clone()), Sender::Domain(author.domain().clone())])
             .collect();
-        let mut assessment =
-            Self { now, author, parties: vec![], ledger_trouble: false, identity: Identity::NotAsked };
+        let mut assessment = Self {
+            now,
+            author,
+            parties: vec![],
+            ledger_trouble: false,
+            begun: Instant::now(),
+            identity: Identity::NotAsked,
+        };
         for recipient in &letter.recipients {
             let mut facts = Facts { exempt: recipient.role, own_domain, ..Facts::default() };
             let mut postage = ForRecipient::default();
+            let mut freepost = None;
             if !recipient.role {
                 facts.book = assessment.book(ledger, &recipient.address, &senders).await;
+                freepost = assessment.freepost(site, ledger, &recipient.address).await;
+                facts.freepost = freepost.is_some();
                 let asked = Asked {
                     recipient: &recipient.address,
                     author: assessment.author.as_ref(),
@@ -85,7 +103,7 @@ impl Assessment {
                 };
                 postage = offered.for_recipient(&asked, several, gate.work_bits);
             }
-            assessment.parties.push(Party { address: recipient.address.clone(), facts, postage });
+            assessment.parties.push(Party { address: recipient.address.clone(), facts, freepost, postage });
         }
         assessment.check_signatures(site).await;
         assessment
@@ -98,9 +116,23 @@ impl Assessment {
         match ledger.known(&recipient.without_detail(), senders).await {
             Ok(known) => known,
             Err(error) => {
-                tracing::error!(%error, "the book of known senders cannot be read");
+                // The ledger logs its trouble itself, once and not for every letter.
+                tracing::debug!(%error, "the book of known senders cannot be read");
                 self.ledger_trouble = true;
                 Known::Unknown
+            }
+        }
+    }
+
+    /// The freepost address this is, if the site made it and nobody revoked it.
+    async fn freepost(&mut self, site: &Site, ledger: &dyn Ledger, recipient: &Address) -> Option<Freepost> {
+        let freepost = genuine_freepost(site, recipient, self.now)?;
+        match ledger.freepost_revoked(freepost.owner(), freepost.label()).await {
+            Ok(revoked) => (!revoked).then_some(freepost),
+            Err(error) => {
+                tracing::error!(%error, "freepost addresses cannot be read");
+                self.ledger_trouble = true;
+                None
             }
         }
     }
@@ -153,7 +185,8 @@ impl Assessment {
         matches!(settled.decision, Decision::Refuse(_)).then_some(settled)
     }
 
-    /// Asks SPF, if the letter's identity matters at all.
+    /// Asks SPF, if the letter's identity matters at all, and if DNS has not been waited for long already: then SPF is
+    /// asked when the letter is complete, where the MTA can be asked for patience.
     pub async fn ask_spf(mut self, site: &Site, envelope: Envelope) -> Self {
         let matters = self.parties.iter().any(|party| {
             policy::identity_matters(&party.facts) || !party.facts.exempt && party.postage.has_good()
@@ -162,9 +195,10 @@ impl Assessment {
             (matters && site.config.identity.check == IdentityCheck::Verify, &self.author)
         {
             let mut inquiry = Inquiry::new(site.dns.clone(), envelope);
-            self.identity = match inquiry.by_spf(author.domain()).await {
-                Step::Aligned(_) => Identity::Spf,
-                Step::AskDkim => Identity::Dkim(Box::new(inquiry)),
+            let late = self.begun.elapsed() > HEADER_PATIENCE;
+            self.identity = match late {
+                false if matches!(inquiry.by_spf(author.domain()).await, Step::Aligned(_)) => Identity::Spf,
+                _ => Identity::Later(Box::new(inquiry)),
             };
         }
         self
@@ -180,7 +214,7 @@ impl Assessment {
     #[must_use]
     pub fn needs_body(&self, letter: &Letter) -> bool {
         match (&self.identity, &self.author) {
-            (Identity::Dkim(_), Some(author)) => {
+            (Identity::Later(_), Some(author)) => {
                 letter.values("DKIM-Signature").any(|value| dkim::may_speak_for(value, author.domain()))
             }
             _ => false,
@@ -190,10 +224,10 @@ impl Assessment {
     /// Finds out the rest of who sent it, now that the body is there.
     pub async fn authenticate(mut self, letter: &mut Letter) -> Self {
         let found = match (self.identity, &self.author) {
-            (Identity::NotAsked, _) | (Identity::Dkim(_), None) => Authenticated::No,
+            (Identity::NotAsked, _) | (Identity::Later(_), None) => Authenticated::No,
             (Identity::Spf, _) => Authenticated::Yes,
             (Identity::Found(found), _) => found,
-            (Identity::Dkim(mut inquiry), Some(author)) => {
+            (Identity::Later(mut inquiry), Some(author)) => {
                 by_dkim(&mut inquiry, author.domain(), letter).await
             }
         };
@@ -211,6 +245,12 @@ impl Assessment {
             _ => Authenticated::No,
         }
     }
+}
+
+/// The freepost address this is, if the site made it and its time is not over; it may have been revoked.
+pub fn genuine_freepost(site: &Site, recipient: &Address, now: u64) -> Option<Freepost> {
+    Freepost::parse(recipient)
+        .filter(|freepost| !freepost.has_expired(now) && freepost.is_genuine(&site.keys.tokens))
 }
 
 fn signed_by(stamp: &CancelledStamp, key: Option<&PublicKey>) -> Option<Word> {

@@ -14,6 +14,7 @@ use super::{
     answer::{self, Told},
     assess::Assessment,
     letter::{Letter, Recipient},
+    settle::Settled,
     split::Splitter,
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     config::Mode,
     identity::spf::Envelope,
     policy::{
-        reply,
+        Class, reply,
         status::{is_own_status, must_go},
     },
 };
@@ -54,6 +55,11 @@ struct InHand {
 impl InHand {
     fn exempt(&self) -> bool {
         self.login || self.network
+    }
+
+    /// Whether nothing may be refused or deferred: the site is only to be watched.
+    fn observed(&self) -> bool {
+        self.site.config.gate.mode == Mode::Observe
     }
 
     /// Whether the gate has anything to do with this message.
@@ -118,12 +124,12 @@ impl Handler for Session {
             let role = ROLES.contains(&address.without_detail().local());
             let recipient = Recipient { address, role };
             if let Some(splitter) = &mut hand.splitter
-                && splitter.differs(&recipient, &*self.gate.ledger).await
+                && splitter.differs(&hand.site, &recipient, &*self.gate.ledger).await
             {
                 return refuse_rcpt("please send this recipient's copy separately");
             }
             hand.letter.add_recipient(recipient);
-            if hand.letter.too_many_recipients && !hand.local {
+            if hand.letter.too_many_recipients && !hand.local && !hand.observed() {
                 return refuse_rcpt("too many recipients");
             }
         }
@@ -177,7 +183,11 @@ impl Handler for Session {
         let assessment = assessment.authenticate(&mut hand.letter).await;
         let settled =
             super::settle::settle(assessment, &hand.site, &mut hand.letter, &*self.gate.ledger).await;
-        answer::answer(&settled, &self.told(ctx, &hand), &*self.gate.ledger)
+        let verdict = answer::answer(&settled, &self.told(ctx, &hand), &*self.gate.ledger);
+        if matches!(verdict, Verdict::Deliver(_)) {
+            self.count_freepost(&settled).await;
+        }
+        verdict
     }
 
     fn abort(&mut self) {
@@ -186,19 +196,32 @@ impl Handler for Session {
 }
 
 impl Session {
+    /// Counts what came through freepost addresses. No money hangs on it: trouble is only logged.
+    async fn count_freepost(&self, settled: &Settled) {
+        for party in settled.parties.iter().filter(|party| party.class == Class::Freepost) {
+            if let Some(freepost) = &party.freepost {
+                let (owner, label) = (freepost.owner(), freepost.label());
+                let counted =
+                    self.gate.ledger.freepost_used(owner, label, settled.author.as_ref(), settled.now).await;
+                if let Err(error) = counted {
+                    tracing::warn!(%error, "a freepost letter was not counted");
+                }
+            }
+        }
+    }
+
     /// All that can be said once the header is there: who may have sent it, and what was offered. Refuses as early as certain.
     async fn assess(&self, ctx: &Context, hand: &mut InHand) -> Reply {
         if hand.exempt() || !hand.concerns_us() {
             return Reply::Continue;
         }
-        let observing = hand.site.config.gate.mode == Mode::Observe;
-        if hand.letter.too_many_recipients {
+        if hand.letter.too_many_recipients && !hand.observed() {
             return Reply::Refuse(reply::temporary(
                 "4.5.3",
                 "too many recipients; send it in several copies",
             ));
         }
-        if hand.letter.header_cut && !observing {
+        if hand.letter.header_cut && !hand.observed() {
             tracing::info!(
                 queue_id = shown_id(ctx),
                 from = escaped(&hand.letter.mail_from),

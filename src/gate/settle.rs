@@ -10,7 +10,7 @@ use crate::{
     config::Mode,
     ledger::{self, Ledger, Outcome},
     policy::{self, Authenticated, Class, Decision, Postage},
-    stamp::Stamp,
+    stamp::{Stamp, freepost::Freepost},
 };
 
 /// What was decided, and why.
@@ -33,6 +33,8 @@ pub struct SettledParty {
     pub address: Address,
     /// The verdict.
     pub class: Class,
+    /// The freepost address it is, if it is a valid one.
+    pub freepost: Option<Freepost>,
     /// The stamp that paid, its redemption number, and whether it had paid for this letter before.
     pub paid: Option<(Stamp, u64, bool)>,
 }
@@ -63,7 +65,12 @@ impl Settled {
             .parties
             .iter()
             .zip(classes.into_iter().zip(paid))
-            .map(|(party, (class, paid))| SettledParty { address: party.address.clone(), class, paid })
+            .map(|(party, (class, paid))| SettledParty {
+                address: party.address.clone(),
+                class,
+                freepost: party.freepost.clone(),
+                paid,
+            })
             .collect();
         Self {
             decision,
@@ -136,7 +143,8 @@ pub async fn settle(
     };
     let outcomes = ledger.redeem(request).await;
     if let Err(error) = &outcomes {
-        tracing::error!(%error, "postage cannot be redeemed");
+        // The ledger logs its trouble itself, once and not for every letter.
+        tracing::debug!(%error, "postage cannot be redeemed");
     }
     let mut classes = at_best;
     let mut paid = vec![None; classes.len()];

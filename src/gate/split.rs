@@ -5,10 +5,11 @@
 
 use std::net::IpAddr;
 
-use super::{Site, letter::Recipient};
+use super::{Site, assess::genuine_freepost, letter::Recipient};
 use crate::{
     address::Address,
-    config::{IdentityCheck, Mixed},
+    clock::unix_now,
+    config::{IdentityCheck, Mixed, Mode},
     identity::{
         Inquiry,
         spf::{Envelope, SpfResult},
@@ -23,6 +24,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Likely {
     Exempt,
+    Freepost,
     Book(Known),
 }
 
@@ -40,8 +42,10 @@ pub struct Splitter {
 impl Splitter {
     /// For a message from this envelope; `None` where recipients are not split.
     pub fn new(site: &Site, ip: Option<IpAddr>, helo: &[u8], mail_from: &[u8]) -> Option<Self> {
-        let wanted =
-            site.config.gate.mixed == Mixed::Split && site.config.identity.check == IdentityCheck::Verify;
+        let gate = &site.config.gate;
+        let wanted = gate.mixed == Mixed::Split
+            && gate.mode != Mode::Observe
+            && site.config.identity.check == IdentityCheck::Verify;
         wanted.then(|| Self {
             sender: Address::parse(mail_from).ok(),
             inquiry: Inquiry::new(site.dns.clone(), Envelope::new(ip, helo, mail_from)),
@@ -52,24 +56,27 @@ impl Splitter {
     }
 
     /// Whether this recipient is better brought separately. The first one of ours never is.
-    pub async fn differs(&mut self, recipient: &Recipient, ledger: &dyn Ledger) -> bool {
+    pub async fn differs(&mut self, site: &Site, recipient: &Recipient, ledger: &dyn Ledger) -> bool {
         let Some(first) = self.first.clone() else {
             self.first = Some(recipient.clone());
             return false;
         };
         if self.first_likely.is_none() {
-            self.first_likely = self.likely(&first, ledger).await;
+            self.first_likely = self.likely(site, &first, ledger).await;
         }
-        match (self.first_likely, self.likely(recipient, ledger).await) {
+        match (self.first_likely, self.likely(site, recipient, ledger).await) {
             (Some(first), Some(likely)) => first != likely && self.spf_passed().await,
             _ => false,
         }
     }
 
     /// `None` when the book cannot be read: then nobody is split for it.
-    async fn likely(&self, recipient: &Recipient, ledger: &dyn Ledger) -> Option<Likely> {
+    async fn likely(&self, site: &Site, recipient: &Recipient, ledger: &dyn Ledger) -> Option<Likely> {
         if recipient.role {
             return Some(Likely::Exempt);
+        }
+        if genuine_freepost(site, &recipient.address, unix_now()).is_some() {
+            return Some(Likely::Freepost);
         }
         let Some(sender) = &self.sender else { return Some(Likely::Book(Known::Unknown)) };
         let names = [Sender::Address(sender.clone()), Sender::Domain(sender.domain().clone())];

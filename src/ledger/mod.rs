@@ -20,10 +20,12 @@ use crate::{
 pub mod book;
 mod chain;
 mod check;
+pub mod freepost;
 pub mod sqlite;
 pub mod tally;
 
 use book::{BookEntry, Known, NewEntry, Sender};
+use freepost::{Label, NewLabel};
 use tally::Tally;
 
 /// A letter refused for double spending is a retry of the same letter for so long after the first, in seconds (SPEC.md §3).
@@ -396,7 +398,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// Sells an order: debits the account and enters every stamp, or does nothing.
     async fn sell(&self, order: Order) -> Result<Sale, LedgerError>;
 
-    /// The stamps of these ids that our office has sold, in order of the ids.
+    /// The stamps of these ids that our office has sold, in order of the ids, all as of one instant: of an order that
+    /// is being sold all are there or none.
     async fn sold(&self, ids: &[StampId]) -> Result<Vec<Option<SoldStamp>>, LedgerError>;
 
     /// Moves money from `funding:<source>` to an account; returns the new balance. The source `grants` is the
@@ -454,6 +457,27 @@ pub trait Ledger: Send + Sync + 'static {
     /// What was decided, paid and given back since a time (Unix seconds); decisions at most
     /// [`tally::DECISIONS_KEPT_S`] back.
     async fn tally(&self, since: u64) -> Result<Tally, LedgerError>;
+
+    /// Enters a freepost label; false when it was revoked.
+    async fn freepost_add(&self, label: NewLabel) -> Result<bool, LedgerError>;
+
+    /// Revokes a label for good; false when it was revoked before.
+    async fn freepost_revoke(&self, owner: &Address, label: &str, now: u64) -> Result<bool, LedgerError>;
+
+    /// Whether a label was revoked.
+    async fn freepost_revoked(&self, owner: &Address, label: &str) -> Result<bool, LedgerError>;
+
+    /// Counts a letter that came through a freepost address.
+    async fn freepost_used(
+        &self,
+        owner: &Address,
+        label: &str,
+        author: Option<&Address>,
+        now: u64,
+    ) -> Result<(), LedgerError>;
+
+    /// The labels of an owner, or of everybody.
+    async fn freepost_list(&self, owner: Option<&Address>) -> Result<Vec<Label>, LedgerError>;
 
     /// Whether the ledger can be read and written now, for status and health checks.
     async fn health(&self) -> Result<(), LedgerError>;

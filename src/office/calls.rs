@@ -106,7 +106,7 @@ pub async fn account(
 ) -> Result<Json<AccountAnswer>, Problem> {
     let now = unix_now();
     let account = signed_call(request, &office.site(), now).await?.account;
-    office.limits().account(account, 0)?;
+    office.counters().account(account, 0)?;
     let state = office.ledger().account(account, now).await?;
     let entries = office.ledger().entries(account, ENTRIES_SHOWN).await?;
     let movement = |entry: Entry| Movement {

@@ -1,12 +1,13 @@
-//! How often one client and one account may call: more is 429, and memory does not grow with who calls.
+//! What a client may take of the office: how often it may call (more is 429), and for how long it may keep a place.
 //!
-//! Addresses and accounts cost nothing to make up, so they are not kept: each falls by a keyed hash into one of
+//! Memory does not grow with who calls: addresses and accounts cost nothing to make up, so they are not kept: each falls by a keyed hash into one of
 //! [`BUCKETS_MAX`] buckets, and a bucket has the rate. Two that share one by chance share its rate; nobody can aim.
 
 use std::{
     hash::{BuildHasher, Hash, RandomState},
     net::{IpAddr, Ipv6Addr, SocketAddr},
     num::NonZeroU32,
+    time::Duration,
 };
 
 use axum::{
@@ -37,21 +38,36 @@ pub struct Rate {
     pub burst: NonZeroU32,
 }
 
-/// The rates of an office.
+/// The limits of an office.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rates {
+pub struct Limits {
     /// Of one client address; of IPv6 one /64, which is one customer's.
     pub address: Rate,
     /// Of one account, over all addresses; an order counts one more for every hundred stamps begun.
     pub account: Rate,
+    /// Connections at once; more wait to be accepted.
+    pub connections: usize,
+    /// From the first octet of a request, or the end of the one before, to the end of its header.
+    pub header_time: Duration,
+    /// A whole request, its body and the making of its answer.
+    pub request_time: Duration,
+    /// After this a connection is closed at the next pause.
+    pub connection_time: Duration,
 }
 
-impl Default for Rates {
-    /// A house full of senders fits behind one address; an account can buy 2,000 stamps a second.
+impl Default for Limits {
+    /// A house full of senders fits behind one address; an account can buy 2,000 stamps a second. A connection costs
+    /// about 20 kilobytes. The largest order takes a fraction of a second: the times are for slow lines, and so that a
+    /// client that does not read its answers keeps no place.
     fn default() -> Self {
+        let rate = Rate { per_s: number(20), burst: number(200) };
         Self {
-            address: Rate { per_s: number(20), burst: number(200) },
-            account: Rate { per_s: number(20), burst: number(200) },
+            address: rate,
+            account: rate,
+            connections: 512,
+            header_time: Duration::from_secs(15),
+            request_time: Duration::from_secs(20),
+            connection_time: Duration::from_secs(120),
         }
     }
 }
@@ -64,21 +80,21 @@ const fn number(n: u32) -> NonZeroU32 {
 }
 
 /// Who has called how often.
-pub struct Limits {
+pub struct Counters {
     addresses: DefaultKeyedRateLimiter<u64>,
     accounts: DefaultKeyedRateLimiter<u64>,
     hasher: RandomState,
     clock: DefaultClock,
 }
 
-impl Limits {
+impl Counters {
     /// Nobody has called yet.
     #[must_use]
-    pub fn new(rates: Rates) -> Self {
+    pub fn new(limits: Limits) -> Self {
         let limiter = |rate: Rate| RateLimiter::keyed(Quota::per_second(rate.per_s).allow_burst(rate.burst));
         Self {
-            addresses: limiter(rates.address),
-            accounts: limiter(rates.account),
+            addresses: limiter(limits.address),
+            accounts: limiter(limits.account),
             hasher: RandomState::new(),
             clock: DefaultClock::default(),
         }
@@ -133,7 +149,7 @@ pub async fn by_address(
     next: Next,
 ) -> Result<Response, Problem> {
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Unix);
-    office.limits().address(client(peer, request.headers()))?;
+    office.counters().address(client(peer, request.headers()))?;
     Ok(next.run(request).await)
 }
 
@@ -202,34 +218,34 @@ mod tests {
     #[test]
     fn one_customer_one_rate() {
         let rate = Rate { per_s: number(1), burst: number(2) };
-        let limits = Limits::new(Rates { address: rate, account: rate });
+        let counters = Counters::new(Limits { address: rate, account: rate, ..Limits::default() });
         let ip = |text: &str| Some(text.parse::<IpAddr>().unwrap());
-        limits.address(ip("2001:db8::1")).unwrap();
-        limits.address(ip("2001:db8::2")).unwrap();
-        let problem = limits.address(ip("2001:db8::3")).unwrap_err();
+        counters.address(ip("2001:db8::1")).unwrap();
+        counters.address(ip("2001:db8::2")).unwrap();
+        let problem = counters.address(ip("2001:db8::3")).unwrap_err();
         assert_eq!((problem.status.as_u16(), problem.retry_after_s), (429, Some(1)));
-        limits.address(ip("2001:db8:0:1::1")).unwrap();
-        limits.address(None).unwrap();
+        counters.address(ip("2001:db8:0:1::1")).unwrap();
+        counters.address(None).unwrap();
     }
 
     #[test]
     fn an_order_counts_by_its_stamps() {
-        let rates = Rates { account: Rate { per_s: number(1), burst: number(12) }, ..Rates::default() };
-        let limits = Limits::new(rates);
-        limits.account(AccountKey([1; 32]), 1_000).unwrap();
-        limits.account(AccountKey([1; 32]), 0).unwrap();
-        assert_eq!(limits.account(AccountKey([1; 32]), 0).unwrap_err().status.as_u16(), 429);
-        limits.account(AccountKey([2; 32]), 1).unwrap();
-        let problem = limits.account(AccountKey([3; 32]), 10_000).unwrap_err();
+        let account = Rate { per_s: number(1), burst: number(12) };
+        let counters = Counters::new(Limits { account, ..Limits::default() });
+        counters.account(AccountKey([1; 32]), 1_000).unwrap();
+        counters.account(AccountKey([1; 32]), 0).unwrap();
+        assert_eq!(counters.account(AccountKey([1; 32]), 0).unwrap_err().status.as_u16(), 429);
+        counters.account(AccountKey([2; 32]), 1).unwrap();
+        let problem = counters.account(AccountKey([3; 32]), 10_000).unwrap_err();
         assert_eq!(problem.status.as_u16(), 429, "more than the bucket ever holds");
     }
 
     #[test]
     fn a_million_callers_cost_no_more_than_the_buckets() {
-        let limits = Limits::new(Rates::default());
+        let counters = Counters::new(Limits::default());
         for n in 0..200_000_u32 {
-            let _ = limits.address(Some(IpAddr::V4(n.into())));
+            let _ = counters.address(Some(IpAddr::V4(n.into())));
         }
-        assert!(limits.addresses.len() <= usize::try_from(BUCKETS_MAX).unwrap());
+        assert!(counters.addresses.len() <= usize::try_from(BUCKETS_MAX).unwrap());
     }
 }

@@ -17,7 +17,6 @@ pub mod wire;
 use std::{
     sync::{Arc, PoisonError, RwLock},
     thread::available_parallelism,
-    time::Duration,
 };
 
 use axum::{
@@ -30,7 +29,7 @@ use axum::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::timeout::TimeoutLayer;
 
-pub use limits::{Peer, Rate, Rates};
+pub use limits::{Limits, Peer, Rate};
 pub use problem::Problem;
 pub use request::BODY_OCTETS_MAX;
 pub use serve::{Listener, serve};
@@ -43,17 +42,13 @@ use crate::{
     money::{Currency, Micros, STAMP_VALUE_MAX},
     stamp::{PublicKey, SecretKey, Selector},
 };
-use limits::Limits;
+use limits::Counters;
 
 /// The least a stamp may be worth: what can be written at all. A site's price may be as low.
 pub const STAMP_VALUE_MIN: Micros = match Micros::new(1) {
     Some(least) => least,
     None => Micros::ZERO,
 };
-/// A whole request, its body and its answer's making. The largest order takes a fraction of a second; the rest is for
-/// slow lines.
-pub const REQUEST_TIME: Duration = Duration::from_secs(20);
-
 /// What a reload replaces: what the office needs of configuration and keys.
 pub struct Site {
     domain: Domain,
@@ -128,6 +123,7 @@ pub struct Office {
     site: RwLock<Arc<Site>>,
     ledger: Arc<dyn Ledger>,
     limits: Limits,
+    counters: Counters,
     /// One for each core: signing is the only work here that takes one.
     signers: Arc<Semaphore>,
 }
@@ -138,12 +134,13 @@ pub type SharedOffice = Arc<Office>;
 impl Office {
     /// The office of this site over this ledger.
     #[must_use]
-    pub fn new(site: Site, ledger: Arc<dyn Ledger>, rates: Rates) -> SharedOffice {
+    pub fn new(site: Site, ledger: Arc<dyn Ledger>, limits: Limits) -> SharedOffice {
         let cores = available_parallelism().map_or(1, usize::from);
         Arc::new(Self {
             site: RwLock::new(Arc::new(site)),
             ledger,
-            limits: Limits::new(rates),
+            limits,
+            counters: Counters::new(limits),
             signers: Arc::new(Semaphore::new(cores)),
         })
     }
@@ -163,7 +160,7 @@ impl Office {
             .route("/v1/account", get(calls::account))
             .route("/p/{*address}", get(page::show))
             .layer(from_fn_with_state(self.clone(), limits::by_address))
-            .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIME))
+            .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, self.limits.request_time))
             .layer(map_response(problem::dress))
             .layer(map_response(plain_fields))
             .with_state(self.clone())
@@ -177,8 +174,8 @@ impl Office {
         &*self.ledger
     }
 
-    const fn limits(&self) -> &Limits {
-        &self.limits
+    const fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Leave to keep a core busy with signing.

@@ -36,10 +36,10 @@ pub async fn sell(
 ) -> Result<Json<OrderAnswer>, Problem> {
     let site = office.site();
     let call = signed_call(request, &site, unix_now()).await?;
-    let body = serde_json::from_slice(&call.body)
-        .map_err(|e| office.limits().account(call.account, 0).err().unwrap_or_else(|| e.into()))?;
-    let wanted = Wanted::of(call.account, body);
-    office.limits().account(call.account, wanted.as_ref().map_or(0, |w| w.stamps.len()))?;
+    let body = serde_json::from_slice(&call.body).map_err(Problem::from);
+    let wanted = body.and_then(|body| Wanted::of(call.account, body));
+    // What cannot be read counts as a call too.
+    office.counters().account(call.account, wanted.as_ref().map_or(0, |w| w.stamps.len()))?;
     let wanted = wanted?;
 
     let ledger = office.ledger();

@@ -108,12 +108,12 @@ li { margin: .5rem 0 }
 <body>
 <main>
 <h1>A letter to {{ quote.to }} needs a stamp of {{ price }}</h1>
-<p>Your letter was not delivered. {{ domain }} asks people it does not know yet for postage:
-<strong>{{ price }}</strong> ({{ price_in_units }} {{ quote.currency }}), once for each letter.</p>
+<p>If your letter was refused, this is why: {{ domain }} asks people it does not know yet for postage,
+<strong>{{ price }}</strong> ({{ price_in_units }} {{ quote.currency }}) once for each letter.</p>
 <h2>Why?</h2>
-<p>To you it is next to nothing. To someone who sends a million unwanted letters it is a fortune. That is the
-whole purpose: nobody here earns money with your letter. If its reader answers or says it was wanted, the stamp
-is refunded, and you are known from then on and need no more stamps.</p>
+<p>To you it is next to nothing. To someone who sends a million unwanted letters it is a fortune, and that is the
+whole purpose. If the reader of your letter answers it or says it was wanted, you get the money back, you are known
+from then on, and your letters need no more stamps.</p>
 <h2>How to send it</h2>
 <p>With the command line program <code>farthing</code>:</p>
 <ol>

@@ -1,7 +1,7 @@
 //! Connections: who may have one, how long, and how they end.
 //!
 //! Binding is apart from serving, so that a daemon can say it is ready when every listener is bound. A slow, idle or
-//! silent client costs one of [`CONNECTIONS_MAX`] places for a bounded time and nothing else.
+//! silent client costs one of [`super::Limits`]' places for a bounded time and nothing else.
 
 use std::{
     future::Future,
@@ -34,14 +34,6 @@ use tokio::{
 use super::{Office, Peer};
 use crate::config::ListenHttp;
 
-/// Connections at once; one costs about 20 kilobytes. More wait to be accepted.
-pub const CONNECTIONS_MAX: usize = 512;
-/// From the first octet of a request, or the end of the one before, to the end of its header.
-pub const HEADER_TIME: Duration = Duration::from_secs(15);
-/// After this a connection is closed at the next pause: a client that does not read its answers keeps no place.
-pub const CONNECTION_TIME: Duration = Duration::from_secs(120);
-/// For the request in hand when a connection or the office closes.
-pub const LAST_REQUEST_TIME: Duration = Duration::from_secs(25);
 /// Octets of a request's header.
 const HEADER_OCTETS_MAX: usize = 16 * 1_024;
 /// Fields of a request.
@@ -119,10 +111,10 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves until `shutdown` is done; then takes no more connections, finishes the requests in hand within
-/// [`LAST_REQUEST_TIME`], and returns.
+/// Serves until `shutdown` is done; then takes no more connections, finishes the requests in hand within twice
+/// [`super::Limits::request_time`], and returns.
 pub async fn serve(listener: Listener, office: Arc<Office>, shutdown: impl Future<Output = ()>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(office.limits.connections));
     let (closing, closed) = watch::channel(());
     let router = office.router();
     let mut connections = JoinSet::new();
@@ -176,21 +168,22 @@ async fn connection(
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
+        .header_read_timeout(office.limits.header_time)
         .max_buf_size(HEADER_OCTETS_MAX)
         .max_headers(HEADER_FIELDS_MAX)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => Some(ended),
-        () = sleep(CONNECTION_TIME) => None,
+        () = sleep(office.limits.connection_time) => None,
         _ = closing.changed() => None,
     };
     let ended = match ended {
         Some(ended) => ended,
         None => {
             serving.as_mut().graceful_shutdown();
-            timeout(LAST_REQUEST_TIME, serving).await.unwrap_or(Ok(()))
+            // As long as the request in hand may take, and as long again for its answer to be read.
+            timeout(2 * office.limits.request_time, serving).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {
@@ -214,7 +207,46 @@ fn without_prefix(uri: &Uri, office_url: &str) -> Uri {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+    use crate::{
+        clock::unix_now,
+        config::Config,
+        keys,
+        ledger::sqlite,
+        office::{Limits, Site},
+    };
+
+    fn office(directory: &Path, limits: Limits) -> Arc<Office> {
+        let text = "[gate]\ndomains = [\"b.example\"]\n[office]\ndomain = \"b.example\"\n";
+        let config = Config::parse(text, Path::new("farthing.toml")).unwrap();
+        let keys = keys::ensure(directory, true, unix_now()).unwrap();
+        let options = sqlite::Options::new(config.ledger.currency);
+        let ledger = sqlite::open(directory.join("ledger.db"), options).unwrap();
+        Office::new(Site::new(&config, &keys).unwrap(), Arc::new(ledger), limits)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_reads_its_answer_keeps_no_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let short = Duration::from_millis(100);
+        let limits = Limits { request_time: short, connection_time: short, ..Limits::default() };
+        let office = office(directory.path(), limits);
+        let router = office.router();
+        // A pipe that holds less than the answer: it cannot be written to its end.
+        let (mut client, server) = tokio::io::duplex(64);
+        let (_open, closing) = watch::channel(());
+        let serving =
+            tokio::spawn(async move { connection(server, Peer::Unix, &office, router, closing).await });
+        client.write_all(b"GET /.well-known/postage HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        timeout(Duration::from_secs(30), serving).await.expect("it ends").unwrap();
+        let mut answer = vec![];
+        client.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK") && answer.len() <= 64, "cut off");
+    }
 
     #[test]
     fn the_path_of_the_offices_url_is_taken_off_when_it_is_handed_on() {

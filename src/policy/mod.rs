@@ -49,6 +49,8 @@ pub struct Facts {
     pub exempt: bool,
     /// What the recipient's book and the site's say of the sender the letter names.
     pub book: Known,
+    /// The recipient's is a valid freepost address.
+    pub freepost: bool,
     /// The author's domain is one of ours.
     pub own_domain: bool,
     /// Whether the letter is from that sender.
@@ -109,6 +111,8 @@ pub fn verdict(facts: &Facts) -> Class {
     let asks_identity = facts.book != Known::Unknown || facts.own_domain;
     match (facts.book, facts.authenticated) {
         (Known::Blocked, Authenticated::Yes) => return Class::Blocked,
+        (Known::Blocked, Authenticated::Trouble) if facts.freepost => return Class::Trouble,
+        _ if facts.freepost => return Class::Freepost,
         (Known::Allowed, Authenticated::Yes) => return Class::Known,
         (Known::Unknown, Authenticated::Yes) if facts.own_domain => return Class::Known,
         _ => {}
@@ -128,7 +132,8 @@ pub fn verdict(facts: &Facts) -> Class {
 /// Whether the letter's identity could change this recipient's verdict: only then is DNS asked for it.
 #[must_use]
 pub fn identity_matters(facts: &Facts) -> bool {
-    !facts.exempt && (facts.book != Known::Unknown || facts.own_domain)
+    let of_the_known = facts.book == Known::Allowed || facts.own_domain;
+    !facts.exempt && (facts.book == Known::Blocked || of_the_known && !facts.freepost)
 }
 
 /// What happens to the whole message.

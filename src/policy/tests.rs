@@ -4,6 +4,7 @@ use crate::address::Address;
 const FACTS: Facts = Facts {
     exempt: false,
     book: Known::Unknown,
+    freepost: false,
     own_domain: false,
     authenticated: Authenticated::No,
     postage: Postage::None,
@@ -55,6 +56,18 @@ fn the_verdict_table() {
             Class::Blocked,
         ),
         ("forged as blocked: a stranger", Facts { book: Blocked, authenticated: No, ..FACTS }, Class::Unpaid),
+        ("freepost", Facts { freepost: true, ..FACTS }, Class::Freepost),
+        ("freepost pays nothing", Facts { freepost: true, postage: Postage::Paid, ..FACTS }, Class::Freepost),
+        (
+            "freepost, blocked",
+            Facts { freepost: true, book: Blocked, authenticated: Yes, ..FACTS },
+            Class::Blocked,
+        ),
+        (
+            "freepost, blocked, nobody can say who it is",
+            Facts { freepost: true, book: Blocked, authenticated: Trouble, ..FACTS },
+            Class::Trouble,
+        ),
         ("one of ours", Facts { own_domain: true, authenticated: Yes, ..FACTS }, Class::Known),
         (
             "one of ours, blocked by the recipient",
@@ -128,7 +141,8 @@ fn what_a_refused_sender_reads() {
     let office = Terms { price: "0.25c".parse().unwrap(), office_url: Some("https://b.example/") };
     let none = Terms { office_url: None, ..office };
     let unpaid = Class::Unpaid;
-    let table: Vec<(Vec<(&Address, Class)>, Terms<'_>, &str)> = vec![
+    type Row<'a> = (Vec<(&'a Address, Class)>, Terms<'a>, &'a str);
+    let table: Vec<Row<'_>> = vec![
         (
             vec![(&bob, unpaid)],
             office,

@@ -24,6 +24,7 @@ use crate::{
         kind::{Kind, kind},
     },
     policy::{Authenticated, Class, Facts, Postage, identity_matters, status, verdict},
+    stamp::{freepost::Freepost, tokens::TokenKey},
 };
 
 /// Local parts that are never asked for postage (RFC 5321 §4.5.1, RFC 2142).
@@ -35,6 +36,8 @@ const NO_AUTHOR: &str = "(no author)";
 pub struct Simulation<'a, L: Ledger + ?Sized> {
     /// The settings.
     pub config: &'a Config,
+    /// The keys freepost addresses are made with.
+    pub tokens: &'a [TokenKey],
     /// The book.
     pub ledger: &'a L,
     /// Whose mail it is, where the letters need not say it.
@@ -99,14 +102,12 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
             return Ok((Class::Exempt, "postmaster and abuse are never asked".into()));
         }
         let postage = self.postage(message);
-        if postage == Some("freepost") {
-            return Ok((Class::Freepost, "to an address that was handed out".into()));
-        }
         let told = author.map(|author| results::judge(fields, author.domain()));
         let names = author.map(|a| vec![Sender::Address(a.clone()), Sender::Domain(a.domain().clone())]);
         let facts = Facts {
             exempt: false,
             book: self.book(recipient, names.unwrap_or_default()).await?,
+            freepost: postage == Some("freepost") || self.is_freepost(recipient, time_of(message)).await?,
             own_domain: author.is_some_and(|author| self.config.gate.guards(author.domain())),
             authenticated: self.authenticated(told.as_ref()),
             postage: match postage {
@@ -116,7 +117,7 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
             },
         };
         let class = verdict(&facts);
-        if !matches!(class, Class::Known | Class::Blocked)
+        if !matches!(class, Class::Known | Class::Blocked | Class::Freepost)
             && let Kind::List(list) = kind
         {
             let by_list = Facts {
@@ -141,6 +142,17 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
             Some(recipient) if !senders.is_empty() => self.ledger.known(&recipient, &senders).await,
             _ => Ok(Known::Unknown),
         }
+    }
+
+    /// Whether the recipient is an address that was handed out, was good when the letter came and is not revoked now.
+    async fn is_freepost(&self, recipient: Option<&Address>, time: Option<u64>) -> Result<bool, LedgerError> {
+        let (Some(freepost), Some(time)) = (recipient.and_then(Freepost::parse), time) else {
+            return Ok(false);
+        };
+        if freepost.has_expired(time) || !freepost.is_genuine(self.tokens) {
+            return Ok(false);
+        }
+        Ok(!self.ledger.freepost_revoked(freepost.owner(), freepost.label()).await?)
     }
 
     fn authenticated(&self, told: Option<&Told>) -> Authenticated {
@@ -197,6 +209,7 @@ fn reason(class: Class, facts: &Facts, told: Option<&Told>) -> String {
         Class::Known if facts.book == Known::Allowed => format!("in the book; {proof}"),
         Class::Known => format!("of our own domain; {proof}"),
         Class::Blocked => format!("blocked in the book; {proof}"),
+        Class::Freepost => "to an address that was handed out".into(),
         Class::Paid | Class::Work => "paid when it came".into(),
         Class::Trouble if told.is_none() => {
             "the list is in the book, but nothing says whether it was really from it".into()

@@ -72,31 +72,30 @@ impl Model {
 
     /// What the ledger should answer. Numbers of new redemptions are 0, to be told with [`Model::number`].
     pub fn redeem(&mut self, letter: &Letter) -> Vec<Outcome> {
-        let before = (self.snapshot_counts(), letter.wants.len());
         let mut trial = Trial { model: self, letter, done: Vec::new() };
         let outcomes: Vec<_> = letter.wants.iter().map(|want| trial.want(want)).collect();
         let done = std::mem::take(&mut trial.done);
         let refused = outcomes.iter().any(|o| matches!(o, Outcome::Unpaid { .. } | Outcome::TooOften));
-        if !(letter.all_or_nothing && refused) {
-            self.carry_out(letter, done);
-            return outcomes;
+        if letter.all_or_nothing && refused {
+            return self.withheld(letter, outcomes);
         }
-        assert_eq!(before.0, self.snapshot_counts(), "trying changed nothing");
-        let withheld = |(want, outcome): (&Want, Outcome)| match outcome {
-            Outcome::Stamp { retry: false, .. } => self.unpaid(letter, want, false),
-            Outcome::Work { retry: false, .. } => self.unpaid(letter, want, true),
-            other => other,
-        };
-        // What an earlier recipient would have taken is said to be spent for a later one.
+        self.carry_out(letter, done);
+        outcomes
+    }
+
+    /// The answers when nobody pays because one cannot. What an earlier recipient would have taken is said to be
+    /// spent for a later one.
+    fn withheld(&self, letter: &Letter, outcomes: Vec<Outcome>) -> Vec<Outcome> {
         let mut taken = HashSet::new();
-        let firsts: Vec<_> = letter.wants.iter().zip(outcomes).collect();
         let mut answers = Vec::new();
-        for (want, outcome) in firsts {
-            let took = match &outcome {
-                Outcome::Stamp { index, retry: false, .. } => Some(want.stamps[*index].key.clone()),
-                _ => None,
+        for (want, outcome) in letter.wants.iter().zip(outcomes) {
+            let (mut answer, took) = match outcome {
+                Outcome::Stamp { index, retry: false, .. } => {
+                    (self.unpaid(want, false), Some(want.stamps[index].key.clone()))
+                }
+                Outcome::Work { retry: false, .. } => (self.unpaid(want, true), None),
+                other => (other, None),
             };
-            let mut answer = withheld((want, outcome));
             if let Outcome::Unpaid { stamps, .. } = &mut answer {
                 for (state, stamp) in stamps.iter_mut().zip(&want.stamps) {
                     if *state == Ledgered::Untouched && taken.contains(&stamp.key) {
@@ -110,12 +109,7 @@ impl Model {
         answers
     }
 
-    fn snapshot_counts(&self) -> (usize, usize, usize) {
-        (self.redeemed.len(), self.worked.len(), self.retries.len())
-    }
-
-    fn unpaid(&self, letter: &Letter, want: &Want, work_untouched: bool) -> Outcome {
-        let _ = letter;
+    fn unpaid(&self, want: &Want, work_untouched: bool) -> Outcome {
         let stamps = want.stamps.iter().map(|s| self.state(want, s)).collect();
         Outcome::Unpaid { stamps, work_used_up: false, work_untouched }
     }

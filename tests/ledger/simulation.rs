@@ -1,11 +1,11 @@
 //! A life of the books, thrown by dice: every answer and every balance must be the model's.
 
-use std::{env, sync::Arc};
+use std::{collections::BTreeSet, env, sync::Arc};
 
 use farthing::{
     address::Address,
     ledger::{
-        AccountKey, Ledger, Letter, Mark, MarkError, MarkTarget, Order, OrderedStamp, Outcome,
+        AccountKey, Ledger, Ledgered, Letter, Mark, MarkError, MarkTarget, Order, OrderedStamp, Outcome,
         StampCandidate, StampKey, Want, book::Known, book::Sender,
     },
 };
@@ -15,19 +15,65 @@ use crate::{model::Model, support::*};
 /// Lives of one run, each with books and a seed of its own.
 const LIVES: u64 = 6;
 /// Things that happen in a life.
-const EVENTS: u64 = 500;
+const EVENTS: u64 = 1_000;
 /// Set to the seed a failure names to live that life alone.
 const SEED_VARIABLE: &str = "LEDGER_SEED";
 
 pub fn run(make: impl Fn() -> Box<dyn Engine>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let seeds = match env::var(SEED_VARIABLE) {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..LIVES).collect(),
-    };
-    for seed in seeds {
+    if let Ok(seed) = env::var(SEED_VARIABLE) {
+        runtime.block_on(Life::new(make(), seed.parse().unwrap()).live());
+        return;
+    }
+    let mut seen = BTreeSet::new();
+    for seed in 0..LIVES {
         println!("{SEED_VARIABLE}={seed}");
-        runtime.block_on(Life::new(make(), seed).live());
+        seen.extend(runtime.block_on(Life::new(make(), seed).live()));
+    }
+    let unseen: Vec<_> = EVERYTHING.iter().filter(|word| !seen.contains(**word)).collect();
+    assert!(unseen.is_empty(), "the dice never brought {unseen:?}");
+}
+
+/// What must come to pass in these lives, for a life in which nothing happens proves nothing.
+const EVERYTHING: &[&str] = &[
+    "paid",
+    "retry",
+    "work",
+    "work again",
+    "too often",
+    "not good",
+    "unsold",
+    "spent",
+    "untouched",
+    "work used up",
+    "work untouched",
+    "given back",
+    "given back before",
+    "too late",
+    "known",
+];
+
+fn words(outcome: &Outcome) -> Vec<&'static str> {
+    match outcome {
+        Outcome::Stamp { retry: false, .. } => vec!["paid"],
+        Outcome::Stamp { retry: true, .. } => vec!["retry"],
+        Outcome::Work { retry: false, .. } => vec!["work"],
+        Outcome::Work { retry: true, .. } => vec!["work again"],
+        Outcome::TooOften => vec!["too often"],
+        Outcome::Unpaid { stamps, work_used_up, work_untouched } => {
+            let state = |state: &Ledgered| match state {
+                Ledgered::NotGood => "not good",
+                Ledgered::Unsold => "unsold",
+                Ledgered::Spent => "spent",
+                Ledgered::Untouched => "untouched",
+            };
+            let work = [(*work_used_up, "work used up"), (*work_untouched, "work untouched")];
+            stamps
+                .iter()
+                .map(state)
+                .chain(work.into_iter().filter_map(|(is, word)| is.then_some(word)))
+                .collect()
+        }
     }
 }
 
@@ -37,15 +83,16 @@ struct Life {
     model: Model,
     dice: Dice,
     now: u64,
+    seen: BTreeSet<&'static str>,
 }
 
 impl Life {
     fn new(engine: Box<dyn Engine>, seed: u64) -> Self {
         let ledger = engine.open();
-        Self { engine, ledger, model: Model::default(), dice: Dice(seed), now: NOW }
+        Self { engine, ledger, model: Model::default(), dice: Dice(seed), now: NOW, seen: BTreeSet::new() }
     }
 
-    async fn live(mut self) {
+    async fn live(mut self) -> BTreeSet<&'static str> {
         for event in 0..EVENTS {
             match self.dice.below(100) {
                 0..5 => self.credit().await,
@@ -58,6 +105,7 @@ impl Life {
             }
         }
         self.compare().await;
+        self.seen
     }
 
     fn account(&mut self) -> AccountKey {
@@ -140,7 +188,15 @@ impl Life {
             all_or_nothing: !self.dice.one_in(3),
             work_daily_max: 3,
         };
-        let expected = self.model.redeem(&letter);
+        // Some servers try again and again.
+        let times = if self.dice.one_in(8) { 1 + self.dice.below(14) } else { 1 };
+        for _ in 0..times {
+            self.hand_in(event, &letter).await;
+        }
+    }
+
+    async fn hand_in(&mut self, event: u64, letter: &Letter) {
+        let expected = self.model.redeem(letter);
         let found = self.ledger.redeem(letter.clone()).await.unwrap();
         let without_new_numbers = |outcome: &Outcome| match *outcome {
             Outcome::Stamp { index, retry: false, .. } => Outcome::Stamp { index, number: 0, retry: false },
@@ -148,6 +204,7 @@ impl Life {
         };
         let comparable: Vec<_> = found.iter().map(without_new_numbers).collect();
         assert_eq!(comparable, expected, "event {event}: {letter:?}");
+        self.seen.extend(found.iter().flat_map(words));
         for (outcome, want) in found.iter().zip(&letter.wants) {
             if let Outcome::Stamp { index, number, retry: false } = outcome {
                 self.model.number(&want.stamps[*index].key, *number);
@@ -173,6 +230,15 @@ impl Life {
             Err(other) => panic!("{other}"),
         };
         assert_eq!(found, expected);
+        if let Some(marked) = found {
+            let said = [
+                (marked.refunded.is_some(), "given back"),
+                (marked.already_refunded, "given back before"),
+                (marked.too_late, "too late"),
+                (marked.known, "known"),
+            ];
+            self.seen.extend(said.into_iter().filter_map(|(is, word)| is.then_some(word)));
+        }
     }
 
     async fn reopen(&mut self) {

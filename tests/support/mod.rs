@@ -31,6 +31,8 @@ use farthing_milter::{
 
 /// How long anything on loopback may take before the test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Lines of the daemon's log that a failed test shows.
+const LOG_LINES_SHOWN: usize = 40;
 /// Where Alice's mail server is, by SPF.
 pub const ALICE_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// Where nobody's is.
@@ -122,6 +124,22 @@ impl World {
         fs::write(self.config_path(), text).unwrap();
     }
 
+    /// Writes the configuration with other domains to guard, and has the daemon take it.
+    pub fn guard(&self, site: &Site, domains: &[&str]) {
+        self.configure(site);
+        let text = fs::read_to_string(self.config_path()).unwrap();
+        fs::write(self.config_path(), text.replace("[\"b.example\"]", &format!("{domains:?}"))).unwrap();
+        self.reload();
+    }
+
+    /// Has the daemon read its configuration again, and waits until it has.
+    pub fn reload(&self) {
+        let said = |log: &str| log.matches("reloaded").count();
+        let before = said(&self.log());
+        self.signal("HUP");
+        wait_until("a reload", || said(&self.log()) > before);
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -140,11 +158,20 @@ impl World {
 
     /// Starts the daemon and waits until it says that it is ready.
     pub fn start_daemon(&mut self) {
+        self.start_daemon_under(&[]);
+    }
+
+    /// Starts the daemon by way of a command that puts it under some constraint, such as `prlimit --nofile=100`.
+    pub fn start_daemon_under(&mut self, prefix: &[&str]) {
         let socket = self.path("notify");
         let _ = fs::remove_file(&socket);
         let notify = UnixDatagram::bind(&socket).unwrap();
+        // The daemon may run as another user.
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
         notify.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_farthingd"))
+        let program = [prefix, &[env!("CARGO_BIN_EXE_farthingd")]].concat();
+        let mut child = Command::new(program[0])
+            .args(&program[1..])
             .arg("-c")
             .arg(self.config_path())
             .env("NOTIFY_SOCKET", &socket)
@@ -177,6 +204,13 @@ impl World {
         self.daemon.as_ref().unwrap().child.id()
     }
 
+    /// A figure of the daemon's memory in KiB, by its name in /proc: `VmRSS`, `VmHWM` (the most there was of it).
+    pub fn memory_kib(&self, figure: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.daemon_pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':'));
+        line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// What the daemon has logged so far.
     pub fn log(&self) -> String {
         self.daemon.as_ref().map(|d| d.log.lock().unwrap().clone()).unwrap_or_default()
@@ -192,6 +226,25 @@ impl World {
     pub fn end_daemon(&mut self, signal: &str) -> std::process::ExitStatus {
         self.signal(signal);
         self.daemon.take().unwrap().child.wait().unwrap()
+    }
+
+    /// Waits until the daemon has ended by itself and gives its exit status.
+    pub fn wait_for_end(&mut self) -> std::process::ExitStatus {
+        let mut daemon = self.daemon.take().unwrap();
+        let mut status = None;
+        wait_until("the end of the daemon", || {
+            status = daemon.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Keeps everybody else from writing the ledger until it is dropped.
+    pub fn lock_ledger(&self) -> rusqlite::Connection {
+        let connection = rusqlite::Connection::open(self.path("ledger.db")).unwrap();
+        connection.busy_timeout(PATIENCE).unwrap();
+        connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        connection
     }
 
     /// Waits until the daemon's log holds this text.
@@ -325,7 +378,10 @@ impl Drop for World {
             let _ = daemon.child.kill();
             let _ = daemon.child.wait();
             if std::thread::panicking() {
-                eprintln!("the daemon's log:\n{}", daemon.log.lock().unwrap());
+                let log = daemon.log.lock().unwrap();
+                let lines: Vec<&str> = log.lines().collect();
+                let last = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+                eprintln!("the end of the daemon's log:\n{}", last.join("\n"));
             }
         }
     }

@@ -350,3 +350,129 @@ async fn write<I: AsyncWrite + Unpin>(stream: &mut I, bytes: &[u8], limits: &Lim
         None => Err(Ending::WriteTimedOut),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+
+    use super::*;
+    use crate::frame::write_frame;
+    use crate::handler::{Context, Peer};
+    use crate::negotiate::Offer;
+
+    /// Takes so long for a verdict.
+    #[derive(Clone)]
+    struct Slow(Duration);
+
+    impl Service for Slow {
+        type Handler = Slow;
+
+        fn open(&self, _: Peer) -> Slow {
+            self.clone()
+        }
+
+        fn wanted(&self) -> Wanted {
+            Wanted::nothing()
+        }
+    }
+
+    impl Handler for Slow {
+        async fn end_of_message(&mut self, _: &Context) -> Verdict {
+            tokio::time::sleep(self.0).await;
+            Verdict::deliver()
+        }
+    }
+
+    /// A conversation in simulated time; the MTA's end, the server's task, and what keeps it from stopping.
+    fn converse(work: Duration) -> (DuplexStream, tokio::task::JoinHandle<Ending>, watch::Sender<bool>) {
+        let (mta, stream) = tokio::io::duplex(64 * 1024);
+        let (stop, drain) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            let (service, limits) = (Slow(work), Limits::default());
+            let record = Record::new(Peer { session: 1, listener: 0, address: None });
+            Conversation::new(stream, &service, Arc::new(service.wanted()), &limits, &record).run(drain).await
+        });
+        (mta, task, stop)
+    }
+
+    /// An offer, and as many packets as there are codes.
+    fn packets(codes: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Offer::decode(&[0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap().encode(&mut bytes);
+        codes.iter().for_each(|code| write_frame(&mut bytes, *code, b"x\0U"));
+        bytes
+    }
+
+    async fn codes(mta: &mut DuplexStream) -> String {
+        let mut buffer = FrameBuffer::new();
+        while mta.read_buf(buffer.spare()).await.unwrap() > 0 {}
+        let mut codes = String::new();
+        while let Some(frame) = buffer.next_frame().unwrap() {
+            codes.push(char::from(frame.code));
+        }
+        codes
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pitfall_20_a_verdict_after_9_30_and_300_seconds() {
+        for (seconds, expected, took) in
+            [(9, "Occcpc", 9), (30, "Occcpppppc", 30), (300, "Occcpppppppppppppppppy", 90)]
+        {
+            let start = Instant::now();
+            let (mut mta, task, _stop) = converse(Duration::from_secs(seconds));
+            mta.write_all(&packets(b"CHME")).await.unwrap();
+            let last = expected.len();
+            let mut buffer = FrameBuffer::new();
+            let mut seen = String::new();
+            while seen.len() < last {
+                mta.read_buf(buffer.spare()).await.unwrap();
+                while let Some(frame) = buffer.next_frame().unwrap() {
+                    seen.push(char::from(frame.code));
+                }
+            }
+            assert_eq!(seen, expected, "{seconds} s");
+            assert_eq!(start.elapsed().as_secs(), took);
+            drop(mta);
+            assert!(matches!(task.await.unwrap(), Ending::HungUp));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_mta_that_sends_nothing_is_given_up_after_its_time() {
+        for (bytes, waiting, seconds) in [
+            (Vec::new(), Waiting::FirstPacket, 10),
+            (b"\0\0\0\x01D".repeat(3), Waiting::FirstPacket, 10),
+            (packets(b"CHM"), Waiting::Idle, 7_210),
+            ([packets(b"C"), b"\0\0\0\x09H".to_vec()].concat(), Waiting::MidFrame, 30),
+        ] {
+            let start = Instant::now();
+            let (mut mta, task, _stop) = converse(Duration::ZERO);
+            mta.write_all(&bytes).await.unwrap();
+            codes(&mut mta).await;
+            let ending = task.await.unwrap();
+            assert!(matches!(ending, Ending::TimedOut(found) if found == waiting), "{ending:?}");
+            assert_eq!(start.elapsed().as_secs(), seconds, "{waiting:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_mta_that_takes_no_answers_is_given_up() {
+        let (mut mta, task, _stop) = converse(Duration::ZERO);
+        let many = packets(&[b"CH".as_slice(), &b"U".repeat(100_000)].concat());
+        let written = tokio::time::timeout(Duration::from_secs(100), mta.write_all(&many)).await;
+        assert!(matches!(written, Ok(Err(_))), "the server holds no more answers than it must");
+        assert!(matches!(task.await.unwrap(), Ending::WriteTimedOut));
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_the_message_in_hand_alone() {
+        let (mut mta, task, stop) = converse(Duration::ZERO);
+        mta.write_all(&packets(b"CHM")).await.unwrap();
+        let mut answers = [0; 17 + 3 * 5];
+        mta.read_exact(&mut answers).await.unwrap();
+        stop.send(true).unwrap();
+        mta.write_all(&packets(b"RE")[17..]).await.unwrap();
+        assert_eq!(codes(&mut mta).await, "cc", "the message is finished, and then it hangs up");
+        assert!(matches!(task.await.unwrap(), Ending::Drained));
+    }
+}

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{debug, error, info};
+use tracing::{debug, error};
 
 use crate::stream::Stream;
 
@@ -16,6 +16,8 @@ use crate::stream::Stream;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Longest such pause: how late a connection may be taken once there is room again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Between two lines in the log about it.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// Where connections come from.
 pub(super) trait Accept {
@@ -37,6 +39,8 @@ pub(super) struct Incoming<L> {
     /// Which one is asked first, so that none is kept waiting by another.
     first: usize,
     pause: Option<Pause>,
+    /// When trouble was last told.
+    told: Option<Instant>,
 }
 
 struct Pause {
@@ -46,7 +50,7 @@ struct Pause {
 
 impl<L: Accept> Incoming<L> {
     pub(super) fn new(listeners: Vec<L>) -> Incoming<L> {
-        Incoming { listeners, first: 0, pause: None }
+        Incoming { listeners, first: 0, pause: None, told: None }
     }
 
     /// The next connection. May be dropped while it waits; nothing is lost.
@@ -57,9 +61,7 @@ impl<L: Accept> Incoming<L> {
             }
             match poll_fn(|cx| self.poll_accept(cx)).await {
                 Ok(arrival) => {
-                    if self.pause.take().is_some() {
-                        info!("milter connections can be taken again");
-                    }
+                    self.pause = None;
                     return arrival;
                 }
                 Err(error) if is_of_one_connection(&error) => {
@@ -83,11 +85,13 @@ impl<L: Accept> Incoming<L> {
     }
 
     fn pause_for(&mut self, error: &io::Error) {
+        let now = Instant::now();
         let length = self.pause.as_ref().map_or(FIRST_PAUSE, |pause| LONGEST_PAUSE.min(pause.length * 2));
-        if self.pause.is_none() {
+        self.pause = Some(Pause { length, until: now + length });
+        if self.told.is_none_or(|told| now - told >= TELL_AGAIN) {
+            self.told = Some(now);
             error!(%error, "cannot take milter connections (raise LimitNOFILE?); trying again");
         }
-        self.pause = Some(Pause { length, until: Instant::now() + length });
     }
 }
 

@@ -5,7 +5,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use crate::address::EnvelopeAddress;
-use crate::reply::Modification;
+use crate::modification::Modification;
 
 /// Recipients kept track of, a count; beyond it a message is taken to keep some whatever is deleted. Ten times
 /// what Postfix and Sendmail take by default.

@@ -4,22 +4,42 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)] // a fault here fails the test, as it should
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-/// The example, built now if it is not up to date.
+/// The example. It is built together with all tests; whoever builds one test alone gets it built here.
 fn program() -> PathBuf {
     let tests = std::env::current_exe().expect("this test's own path");
-    let profile = tests.parent().and_then(|deps| deps.parent()).expect("target/PROFILE/deps/this");
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--package", "farthing-milter", "--example", "refuse_by_subject"]);
-    if profile.ends_with("release") {
-        build.arg("--release");
+    let profile = tests.parent().and_then(Path::parent).expect("target/PROFILE/deps/this");
+    let program = profile.join("examples/refuse_by_subject");
+    let built = program.metadata().and_then(|metadata| metadata.modified());
+    if !built.is_ok_and(|built| built >= newest(Path::new(env!("CARGO_MANIFEST_DIR")))) {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--package", "farthing-milter", "--example", "refuse_by_subject"]);
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        build.env("CARGO_TARGET_DIR", profile.parent().expect("target"));
+        assert!(build.status().expect("cargo runs").success(), "the example does not build");
     }
-    build.env("CARGO_TARGET_DIR", profile.parent().expect("target"));
-    assert!(build.status().expect("cargo runs").success(), "the example does not build");
-    profile.join("examples/refuse_by_subject")
+    program
+}
+
+/// When the last of the sources that the example is made of was changed.
+fn newest(package: &Path) -> SystemTime {
+    let mut newest = SystemTime::UNIX_EPOCH;
+    let mut folders = vec![package.join("src"), package.join("examples")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("sources").flatten() {
+            let metadata = entry.metadata().expect("a source file");
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            }
+            newest = newest.max(metadata.modified().expect("a time"));
+        }
+    }
+    newest
 }
 
 /// A running filter that refuses subjects with the word `viagra`; killed when dropped.

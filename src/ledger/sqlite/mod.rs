@@ -12,6 +12,7 @@ use super::{
     AccountKey, AccountState, Decision, Entry, Ledger, LedgerError, Letter, Mark, MarkError, MarkTarget,
     Marked, Order, Outcome, Proof, Sale, SoldStamp, StampId,
     book::{BookEntry, Known, NewEntry, Sender},
+    freepost::{Label, NewLabel},
     tally::Tally,
 };
 use crate::{
@@ -23,6 +24,7 @@ mod backup;
 mod batch;
 mod book;
 mod fail;
+mod freepost;
 mod mark;
 mod place;
 mod prove;
@@ -308,6 +310,36 @@ impl Ledger for SqliteLedger {
 
     async fn tally(&self, since: u64) -> Result<Tally, LedgerError> {
         self.readers.read(move |conn| tally::tally(conn, since)).await
+    }
+
+    async fn freepost_add(&self, label: NewLabel) -> Result<bool, LedgerError> {
+        self.write(move |batch| freepost::add(batch.conn, &label)).await
+    }
+
+    async fn freepost_revoke(&self, owner: &Address, label: &str, now: u64) -> Result<bool, LedgerError> {
+        let (owner, label) = (owner.clone(), label.to_owned());
+        self.write(move |batch| freepost::revoke(batch.conn, &owner, &label, now)).await
+    }
+
+    async fn freepost_revoked(&self, owner: &Address, label: &str) -> Result<bool, LedgerError> {
+        let (owner, label) = (owner.clone(), label.to_owned());
+        self.readers.read(move |conn| freepost::is_revoked(conn, &owner, &label)).await
+    }
+
+    async fn freepost_used(
+        &self,
+        owner: &Address,
+        label: &str,
+        author: Option<&Address>,
+        now: u64,
+    ) -> Result<(), LedgerError> {
+        let (owner, label, author) = (owner.clone(), label.to_owned(), author.cloned());
+        self.write(move |batch| freepost::used(batch.conn, &owner, &label, author.as_ref(), now)).await
+    }
+
+    async fn freepost_list(&self, owner: Option<&Address>) -> Result<Vec<Label>, LedgerError> {
+        let owner = owner.cloned();
+        self.readers.read(move |conn| freepost::list(conn, owner.as_ref())).await
     }
 
     async fn health(&self) -> Result<(), LedgerError> {

@@ -78,6 +78,10 @@ impl Place {
             .map_err(|e| Fail::Storage(LedgerError::Unavailable(e.to_string())))?;
         let live = Live { conn, file, beside: self.beside() };
         self.require_same(&live)?;
+        if role == Role::Writer {
+            // From here on the writer waits for locks by itself.
+            live.conn.busy_timeout(Duration::ZERO)?;
+        }
         Ok(live)
     }
 
@@ -135,6 +139,7 @@ impl Place {
         if file_is_there && !others {
             tracing::error!(path = %self.path.display(), "the ledger's log was deleted while it was in use");
             // Whether it worked shows at the next connection, which reads what is there.
+            let _ = live.conn.busy_timeout(Duration::from_millis(self.busy_timeout_ms));
             let _ = live.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
         }
     }

@@ -77,6 +77,8 @@ struct Waiting {
     decisions: Vec<Decision>,
     /// When the decisions have waited long enough.
     decisions_due: Option<Instant>,
+    /// Somebody was turned away since work was last taken.
+    full: bool,
     closed: bool,
 }
 
@@ -101,6 +103,9 @@ impl Queue {
                 return Err(stopped());
             }
             if waiting.jobs.len() >= QUEUE_REQUESTS_MAX {
+                if !std::mem::replace(&mut waiting.full, true) {
+                    tracing::error!(requests = QUEUE_REQUESTS_MAX, "the ledger's queue is full");
+                }
                 return Err(LedgerError::QueueFull);
             }
             waiting.jobs.push_back(Box::new(Task { work, found: None, reply }));
@@ -138,6 +143,7 @@ impl Queue {
             if !waiting.jobs.is_empty() || (due && !waiting.decisions.is_empty()) {
                 let count = waiting.jobs.len().min(BATCH_REQUESTS_MAX);
                 waiting.decisions_due = None;
+                waiting.full = false;
                 return Some(Taken {
                     jobs: waiting.jobs.drain(..count).collect(),
                     decisions: std::mem::take(&mut waiting.decisions),

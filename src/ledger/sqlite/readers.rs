@@ -20,11 +20,14 @@ pub(super) struct Readers {
     role: Role,
     idle: Mutex<Vec<Live>>,
     permits: Arc<Semaphore>,
+    /// The trouble that was logged and is not over.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Readers {
     pub fn new(place: Place, role: Role) -> Self {
-        Self { place, role, idle: Mutex::default(), permits: Arc::new(Semaphore::new(READERS_MAX)) }
+        let permits = Arc::new(Semaphore::new(READERS_MAX));
+        Self { place, role, idle: Mutex::default(), permits, trouble: Mutex::default() }
     }
 
     /// Runs a function on a read connection that sees everything committed before the call.
@@ -37,7 +40,9 @@ impl Readers {
         let closed = || LedgerError::Unavailable("the ledger is closed".into());
         let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return Err(closed()) };
         let task = tokio::task::spawn_blocking(move || {
-            let found = readers.read_now(look).map_err(Fail::into_error);
+            let found = readers.read_now(look);
+            readers.note(found.as_ref().err());
+            let found = found.map_err(Fail::into_error);
             // Given back when the read ends, even if nobody waits for it any more.
             drop(permit);
             found
@@ -58,6 +63,24 @@ impl Readers {
             self.idle().push(live);
         }
         found
+    }
+
+    /// Logs what keeps the ledger from being read once, not for every letter that has to wait, and once that it is over.
+    fn note(&self, fail: Option<&Fail>) {
+        let error = match fail {
+            Some(Fail::Poison(error) | Fail::Storage(error) | Fail::Busy(error)) => Some(error),
+            // Refused for what was asked, by a ledger that was read.
+            Some(Fail::Refused(_)) | None => None,
+        };
+        let path = self.place.path.display();
+        let words = error.map(ToString::to_string);
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match error {
+            Some(error) if *trouble != words => tracing::error!(%error, %path, "the ledger is not read"),
+            None if trouble.is_some() => tracing::info!(%path, "the ledger is read again"),
+            _ => {}
+        }
+        *trouble = words;
     }
 
     /// Closes the idle connections; reads that run end on their own, later ones fail.

@@ -22,7 +22,8 @@ use crate::{ledger::LedgerError, money::Currency};
 /// `PRAGMA application_id` of a ledger: "FRTG".
 const APPLICATION_ID: i64 = 0x4652_5447;
 /// Every migration, in order. One that was released is never edited: refinery would refuse the ledgers it made.
-const MIGRATIONS: &[(&str, &str)] = &[("V1__books", include_str!("v1.sql"))];
+const MIGRATIONS: &[(&str, &str)] =
+    &[("V1__books", include_str!("v1.sql")), ("V2__freepost", include_str!("v2.sql"))];
 /// Permissions of a new ledger: it names who writes to whom.
 const FILE_MODE: u32 = 0o600;
 /// Pause before looking again whether another process has finished the same migration, in milliseconds.

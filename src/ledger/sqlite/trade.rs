@@ -73,7 +73,9 @@ pub(super) fn sell(batch: &mut Batch<'_>, order: &Order) -> Result<Sale, Fail> {
 
 /// The stamps of these ids, in order.
 pub(super) fn sold(conn: &Connection, ids: &[StampId]) -> Result<Vec<Option<SoldStamp>>, Fail> {
-    let mut find = conn.prepare_cached(
+    // One snapshot: a sale that commits meanwhile is seen whole or not at all.
+    let snapshot = conn.unchecked_transaction()?;
+    let mut find = snapshot.prepare_cached(
         "SELECT s.holder, s.signature, a.name, o.audience, o.value, o.expiry, o.selector
          FROM sold s JOIN orders o ON o.seq = s.order_seq JOIN account a ON a.id = o.account WHERE s.id = ?1",
     )?;

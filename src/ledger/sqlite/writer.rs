@@ -9,6 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -24,6 +25,9 @@ use super::{
     tally,
 };
 use crate::ledger::{Decision, LedgerError};
+
+/// Pause between two looks whether another process has let go of the lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
 /// The writer as the ledger holds it.
 pub(super) struct Writer {
@@ -128,12 +132,13 @@ impl Worker {
     fn write(&mut self, taken: &mut Taken) -> Result<Results, Fail> {
         self.connect()?;
         let Some(live) = &self.live else { return Err(closed()) };
-        let together = write_once(&live.conn, &self.site, &mut self.names, taken, false);
-        let results = match together {
-            Err(Fail::Poison(_)) => {
-                self.names.forget();
-                write_once(&live.conn, &self.site, &mut self.names, taken, true)?
-            }
+        let patience = Duration::from_millis(self.place.busy_timeout_ms);
+        let mut write_once = |apart| {
+            let transaction = begin(&live.conn, patience)?;
+            fill(transaction, &self.site, &mut self.names, taken, apart)
+        };
+        let results = match write_once(false) {
+            Err(Fail::Poison(_)) => write_once(true)?,
             other => other?,
         };
         // Written to a file that was moved away meanwhile is not written.
@@ -161,15 +166,29 @@ impl Worker {
     }
 }
 
-/// One transaction with all requests. With `apart`, each has a savepoint of its own and fails alone.
-fn write_once(
-    conn: &Connection,
+/// Takes the lock, waiting for other processes. SQLite's own waiting looks ever more seldom, and beside a busy
+/// daemon that leaves the lock for moments only, the command line would look at the wrong ones.
+fn begin(conn: &Connection, patience: Duration) -> Result<Transaction<'_>, Fail> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match Transaction::new_unchecked(conn, TransactionBehavior::Immediate).map_err(Fail::from) {
+            Err(Fail::Busy(_)) if Instant::now() < deadline => thread::sleep(LOCK_PAUSE),
+            begun => return begun,
+        }
+    }
+}
+
+/// Does all requests in the transaction. With `apart`, each has a savepoint of its own and fails alone.
+fn fill(
+    transaction: Transaction<'_>,
     site: &Site,
     names: &mut Names,
     taken: &mut Taken,
     apart: bool,
 ) -> Result<Results, Fail> {
-    let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    if apart {
+        names.forget();
+    }
     let mut batch = Batch::new(&transaction, site, names);
     let mut results = Results::with_capacity(taken.jobs.len());
     // Decisions first: a mark in the same batch may name one of them.

@@ -26,7 +26,7 @@ const STAMPS_VARIABLE: &str = "STAMPS_OF_CHILD";
 /// Ledgers killed, one after the other, on the same file.
 const ROUNDS: u32 = 25;
 /// Stamps sold for each round; more than a child redeems before it is killed.
-const STAMPS_A_ROUND: u32 = 3_000;
+const STAMPS_A_ROUND: u32 = 1_500;
 /// Stamps that two processes race for: enough that the second comes before the first has them all.
 const STAMPS_RACED: u32 = 20_000;
 /// Requests a child has under way.
@@ -88,6 +88,8 @@ fn a_process_redeems_and_says_what_was_answered() {
     let (round, stamps) = (part(ROUND_VARIABLE), part(STAMPS_VARIABLE));
     runtime.block_on(async {
         let ledger = Arc::new(farthing::ledger::sqlite::open(path, options()).unwrap());
+        println!("\nready");
+        std::io::stdin().read_line(&mut String::new()).unwrap();
         redeem_all(&ledger, round, stamps).await;
     });
 }
@@ -112,8 +114,9 @@ async fn redeem_all(ledger: &Arc<SqliteLedger>, round: u32, count: u32) {
     }
 }
 
-fn child(path: &Path, round: u32, stamps: u32) -> Child {
-    Command::new(env::current_exe().unwrap())
+/// A child, and what it says; it has opened the ledger and waits for a line before it begins.
+fn child(path: &Path, round: u32, stamps: u32) -> (Child, impl Iterator<Item = String> + Send + use<>) {
+    let mut child = Command::new(env::current_exe().unwrap())
         .args([
             "sqlite::crash::a_process_redeems_and_says_what_was_answered",
             "--exact",
@@ -123,10 +126,18 @@ fn child(path: &Path, round: u32, stamps: u32) -> Child {
         .env(LEDGER_VARIABLE, path)
         .env(ROUND_VARIABLE, round.to_string())
         .env(STAMPS_VARIABLE, stamps.to_string())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "ready"), "the child opened the ledger");
+    (child, lines)
+}
+
+fn begin(child: &mut Child) {
+    child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
 }
 
 fn read_redeemed(line: &str) -> Option<(u32, u64)> {
@@ -135,17 +146,21 @@ fn read_redeemed(line: &str) -> Option<(u32, u64)> {
 }
 
 /// Kills the child when it has answered so many, and returns all it has said.
-fn killed_after(mut child: Child, answers: usize, pause: Duration) -> BTreeMap<u32, u64> {
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+fn killed_after(
+    (mut child, mut lines): (Child, impl Iterator<Item = String>),
+    answers: usize,
+    pause: Duration,
+) -> BTreeMap<u32, u64> {
+    begin(&mut child);
     let mut said = BTreeMap::new();
     while said.len() < answers {
         let Some(line) = lines.next() else { break };
-        said.extend(read_redeemed(&line.unwrap()));
+        said.extend(read_redeemed(&line));
     }
     std::thread::sleep(pause);
     child.kill().unwrap();
     child.wait().unwrap();
-    said.extend(lines.map_while(Result::ok).filter_map(|line| read_redeemed(&line)));
+    said.extend(lines.filter_map(|line| read_redeemed(&line)));
     said
 }
 
@@ -162,7 +177,7 @@ async fn killed_at_any_instant_nothing_answered_is_lost_and_nothing_doubles() {
         sell_round(&ledger, round, STAMPS_A_ROUND).await;
         ledger.close().await;
         let child = child(&books.path(), round, STAMPS_A_ROUND);
-        let answers = usize::try_from(1 + dice.below(800)).unwrap();
+        let answers = usize::try_from(1 + dice.below(600)).unwrap();
         let said = killed_after(child, answers, Duration::from_micros(dice.below(8_000)));
         assert!(!said.is_empty(), "round {round}: the child redeemed");
         answered += said.len();
@@ -172,10 +187,14 @@ async fn killed_at_any_instant_nothing_answered_is_lost_and_nothing_doubles() {
 }
 
 async fn verify(books: &SqliteBooks, round: u32, said: &BTreeMap<u32, u64>) {
-    let ledger = books.opened();
-    must_balance(&ledger).await;
-    for (&n, &number) in said {
-        let again = redeem_one(&ledger, numbered_letter(round, n)).await;
+    let ledger = Arc::new(books.opened());
+    must_balance(&*ledger).await;
+    let retries = said.iter().map(|(&n, &number)| {
+        let ledger = Arc::clone(&ledger);
+        (n, number, tokio::spawn(async move { redeem_one(&*ledger, numbered_letter(round, n)).await }))
+    });
+    for (n, number, again) in retries.collect::<Vec<_>>() {
+        let again = again.await.unwrap();
         assert_eq!(again, Outcome::Stamp { index: 0, number, retry: true }, "round {round}, stamp {n}");
     }
     // Redeemed are those answered, and at most those that were under way.
@@ -198,14 +217,14 @@ async fn two_processes_win_each_id_once() {
     let ledger = books.opened();
     ledger.credit(buyer(), "credit", micros(u64::from(STAMPS_RACED)), "", NOW).await.unwrap();
     sell_round(&ledger, 0, STAMPS_RACED).await;
-    let children: Vec<_> = (0..2).map(|_| child(&books.path(), 0, STAMPS_RACED)).collect();
-    // Each runs until it has been through all; the command line looks and credits meanwhile.
+    let mut children: Vec<_> = (0..2).map(|_| child(&books.path(), 0, STAMPS_RACED)).collect();
+    children.iter_mut().for_each(|(child, _)| begin(child));
+    // Each runs until it has been through all; this process looks and credits meanwhile.
     let readers: Vec<_> = children
         .into_iter()
-        .map(|mut child| {
+        .map(|(mut child, lines)| {
             std::thread::spawn(move || {
-                let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-                let said: Vec<_> = lines.filter_map(|line| read_redeemed(&line.unwrap())).collect();
+                let said: Vec<_> = lines.filter_map(|line| read_redeemed(&line)).collect();
                 assert!(child.wait().unwrap().success());
                 said
             })

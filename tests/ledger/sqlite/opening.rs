@@ -68,11 +68,11 @@ async fn a_newer_schema_is_not_touched() {
     let books = SqliteBooks::new();
     books.opened().close().await;
     outsider(&books.path())
-        .execute_batch("INSERT INTO refinery_schema_history SELECT 99, 'later', applied_on, checksum FROM refinery_schema_history")
+        .execute_batch("INSERT INTO refinery_schema_history SELECT 99, 'later', applied_on, checksum FROM refinery_schema_history WHERE version = 1")
         .unwrap();
     for opened in [sqlite::open(books.path(), options()), sqlite::open_read_only(books.path(), options())] {
         let error = opened.err().unwrap();
-        assert!(matches!(&error, OpenError::Newer { found: 99, known: 1, .. }), "{error}");
+        assert!(matches!(&error, OpenError::Newer { found: 99, .. }), "{error}");
     }
 }
 

@@ -45,7 +45,7 @@ async fn a_lock_held_for_long_is_given_up_on_by_all_at_once() {
     }
     let waited = begun.elapsed();
     assert!(waited >= Duration::from_millis(PATIENCE_MS), "it waited for the lock: {waited:?}");
-    assert!(waited < Duration::from_millis(4 * PATIENCE_MS), "and not once for each: {waited:?}");
+    assert!(waited < Duration::from_millis(10 * PATIENCE_MS), "and not once for each: {waited:?}");
     let marked = ledger.mark(MarkTarget::Number(1), Mark::Wanted, NOW).await;
     assert!(matches!(marked, Err(MarkError::Ledger(LedgerError::Unavailable(_)))), "{marked:?}");
     assert!(ledger.health().await.is_err());
@@ -248,7 +248,7 @@ async fn dropping_a_ledger_returns_at_once_and_keeps_what_was_queued() {
     });
     let begun = Instant::now();
     drop(ledger);
-    assert!(begun.elapsed() < Duration::from_millis(200));
+    assert!(begun.elapsed() < Duration::from_secs(1), "it does not wait for the lock");
     holder.execute_batch("ROLLBACK").unwrap();
     let again = books.opened();
     let target = MarkTarget::MessageId([1; 16], address("bob@b.example"));

@@ -1,0 +1,186 @@
+//! `farthing wallet`: the sender's wallet.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{Context, Exit, Failure, table};
+use crate::{
+    address::Domain,
+    clock::unix_now,
+    money::Micros,
+    wallet::{self, ClientError, FileError, KnownOffice, OfficeClient, Teller, WalletError},
+};
+
+const EXAMPLES: &str = "Examples:
+  farthing wallet show
+  farthing --json wallet show --office https://b.example/";
+
+/// What to do with the wallet.
+#[derive(Subcommand)]
+pub enum Wallet {
+    /// Make a wallet with a new account. Nobody needs to register: the account is a key.
+    #[command(after_help = "Example:\n  farthing wallet new --wallet ~/mail/wallet.json")]
+    New(WalletFile),
+    /// Show the account, what it holds at each office, and the stamps in hand.
+    #[command(after_help = EXAMPLES)]
+    Show {
+        #[command(flatten)]
+        file: WalletFile,
+        /// An office to ask besides those where stamps were bought before.
+        #[arg(long, value_name = "URL")]
+        office: Option<String>,
+    },
+}
+
+/// Which wallet; taken by every command of a sender.
+#[derive(Args)]
+pub struct WalletFile {
+    /// The wallet's file [default: farthing/wallet.json in the XDG data directory].
+    #[arg(long, value_name = "FILE", env = "FARTHING_WALLET", hide_env_values = true)]
+    wallet: Option<PathBuf>,
+}
+
+impl WalletFile {
+    /// The file that was named, or the default one.
+    ///
+    /// # Errors
+    /// [`Exit::Config`] when there is no home directory to look in.
+    pub fn path(&self) -> Result<PathBuf, Failure> {
+        if let Some(path) = self.wallet.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            return Ok(path.clone());
+        }
+        let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let data =
+            variable("XDG_DATA_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/share")));
+        let text = "there is no home directory; name the wallet with --wallet FILE";
+        let data = data.ok_or_else(|| Failure::new(Exit::Config, text))?;
+        Ok(data.join("farthing/wallet.json"))
+    }
+
+    /// The wallet, open and locked.
+    ///
+    /// # Errors
+    /// [`Failure`] of the file.
+    pub fn open(&self) -> Result<wallet::Wallet, Failure> {
+        Ok(wallet::Wallet::open(&self.path()?)?)
+    }
+}
+
+/// Carries it out.
+///
+/// # Errors
+/// [`Failure`] of the wallet's file; an office that does not answer is only said.
+pub fn run(command: &Wallet, context: &Context) -> Result<(), Failure> {
+    match command {
+        Wallet::New(file) => {
+            let wallet = wallet::Wallet::create(&file.path()?)?;
+            let (account, path) = (wallet.account().to_string(), wallet.path().display().to_string());
+            context.print(&json!({"account": account, "file": path}), || {
+                format!("{path} made; keep a copy, it is as good as money\naccount {account}\n")
+            })
+        }
+        Wallet::Show { file, office } => show(file.open()?, office.as_deref(), context),
+    }
+}
+
+fn show(wallet: wallet::Wallet, office: Option<&str>, context: &Context) -> Result<(), Failure> {
+    let account = wallet.account().to_string();
+    let held = wallet.held(unix_now());
+    let mut offices = wallet.offices().to_vec();
+    let open: Vec<Value> = wallet
+        .open_orders()
+        .iter()
+        .map(|o| json!({"office": o.office, "audience": o.audience, "value": o.value, "count": o.ids.len()}))
+        .collect();
+    let unanswered = wallet.open_orders().len();
+    let teller = wallet.teller();
+    // Others may use the wallet while offices are asked.
+    drop(wallet);
+    if let Some(url) = office {
+        let client = OfficeClient::new(url)?;
+        let office = client.describe()?.office;
+        offices.retain(|known| known.office != office);
+        offices.push(KnownOffice { office, url: client.url().to_owned() });
+    }
+    let balances: Vec<(Domain, Option<Micros>)> =
+        offices.into_iter().map(|known| (known.office.clone(), balance(&teller, &known))).collect();
+
+    let value = json!({
+        "account": account,
+        "offices": balances.iter().map(|(office, balance)| json!({"office": office, "balance": balance})).collect::<Vec<_>>(),
+        "stamps": held,
+        "open_orders": open,
+    });
+    context.print(&value, || {
+        let mut text = format!("account {account}\n");
+        let shown = |balance: &Option<Micros>| balance.map_or("(no answer)".into(), |b| b.to_string());
+        if !balances.is_empty() {
+            let rows = balances.iter().map(|(office, balance)| vec![office.to_string(), shown(balance)]).collect();
+            text += &format!("\n{}", table(&["OFFICE", "BALANCE"], rows));
+        }
+        let row = |h: &wallet::Held| {
+            vec![h.count.to_string(), h.value.to_string(), h.audience.to_string(), h.office.to_string()]
+        };
+        text += &match held.as_slice() {
+            [] => "\nno stamps in hand; `farthing buy DOMAIN` buys some\n".to_owned(),
+            held => format!("\n{}", table(&["STAMPS", "OF", "FOR", "OFFICE"], held.iter().map(row).collect())),
+        };
+        if unanswered > 0 {
+            text += &format!(
+                "\n{unanswered} order(s) without an answer yet; the next `farthing buy` at that office finishes them\n"
+            );
+        }
+        text
+    })
+}
+
+/// What an office says of the account; `None`, and a line on stderr, when it says nothing.
+fn balance(teller: &Teller, known: &KnownOffice) -> Option<Micros> {
+    let answer = OfficeClient::new(&known.url).and_then(|client| teller.balance(&client, &known.office));
+    match answer {
+        Ok(answer) => Some(answer.balance),
+        Err(error) => {
+            eprintln!("farthing: {error}");
+            None
+        }
+    }
+}
+
+impl From<WalletError> for Failure {
+    fn from(error: WalletError) -> Self {
+        let exit = match &error {
+            WalletError::File(FileError::Missing(_)) => Exit::Config,
+            WalletError::File(FileError::Exists(_)) | WalletError::Full | WalletError::Lacking(_) => Exit::No,
+            WalletError::File(FileError::Open { .. }) => Exit::NoPermission,
+            WalletError::File(FileError::Busy(_)) => Exit::TempFail,
+            WalletError::File(FileError::Io { .. }) => Exit::Io,
+            WalletError::Damaged { .. } | WalletError::TooNew(_) | WalletError::NoAuthor => Exit::Data,
+            WalletError::Random(_) | WalletError::Cancel(_) => Exit::Software,
+            WalletError::Client(error) => exit_of(error),
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::new(exit_of(&error), error)
+    }
+}
+
+const fn exit_of(error: &ClientError) -> Exit {
+    match error {
+        ClientError::Url(_) => Exit::Data,
+        ClientError::TimeOut { .. } => Exit::TempFail,
+        ClientError::Unreachable { .. } | ClientError::Answer { .. } => Exit::Unavailable,
+        ClientError::Refused { status, .. } => match status {
+            400 => Exit::Data,
+            401 => Exit::NoPermission,
+            402 => Exit::No,
+            408 | 429 | 500..=599 => Exit::TempFail,
+            _ => Exit::Unavailable,
+        },
+    }
+}

@@ -1,0 +1,319 @@
+//! Talking to a post office (SPEC.md §10): https, or plain http on this machine; answers are bounded in time and size,
+//! and whatever is in them is held against what was asked.
+
+use std::{sync::Arc, time::Duration};
+
+use data_encoding::BASE64URL_NOPAD;
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use serde::{Deserialize, de::DeserializeOwned};
+use ureq::{
+    Agent,
+    http::{Method, Request, Response},
+    tls::{RootCerts, TlsConfig},
+};
+
+use crate::{
+    address::{Address, Domain, shown},
+    clock::unix_now,
+    money::{Currency, Micros},
+    office::{
+        signed,
+        wire::{AccountAnswer, OrderAnswer, OrderBody, Quote, WellKnown},
+    },
+    stamp::{PublicKey, SecretKey, Selector, records::is_office_url},
+};
+
+/// A whole call. The office itself gives up before.
+const CALL_TIME: Duration = Duration::from_secs(30);
+/// Reaching the office.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// Octets of an answer: the largest has the signatures of a thousand stamps, 90,000.
+const ANSWER_OCTETS_MAX: u64 = 1_024 * 1_024;
+
+/// Why a call to an office gave no answer to go by.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Not a URL an office may have.
+    #[error("`{0}` is not an office's URL: https://…, or http:// on this machine, without a query")]
+    Url(String),
+    /// Nobody there, or it cannot be trusted.
+    #[error("{url} cannot be reached: {what}")]
+    Unreachable {
+        /// The office's URL.
+        url: String,
+        /// What happened.
+        what: String,
+    },
+    /// Too slow.
+    #[error("{url} did not answer in time; try again")]
+    TimeOut {
+        /// The office's URL.
+        url: String,
+    },
+    /// It said no.
+    #[error("{url} answers {status}: {detail}")]
+    Refused {
+        /// The office's URL.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// Its words, safe to show.
+        detail: String,
+        /// What the account holds, where that is why.
+        balance: Option<Micros>,
+        /// When to come again, in seconds, where it says.
+        retry_after_s: Option<u64>,
+    },
+    /// Its answer is not what was asked for.
+    #[error("{url} answers something else than was asked: {what}")]
+    Answer {
+        /// The office's URL.
+        url: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// What an office says of itself, checked.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// Its domain.
+    pub office: Domain,
+    /// The keys of its stamps.
+    pub keys: Vec<(Selector, PublicKey)>,
+    /// What its amounts are in.
+    pub currency: Currency,
+    /// The least a stamp may be worth.
+    pub value_min: Micros,
+    /// The most a stamp may be worth.
+    pub value_max: Micros,
+}
+
+impl Description {
+    /// The key of a selector.
+    #[must_use]
+    pub fn key(&self, selector: &Selector) -> Option<&PublicKey> {
+        self.keys.iter().find(|(name, _)| name == selector).map(|(_, key)| key)
+    }
+}
+
+/// A post office as its customers reach it.
+pub struct OfficeClient {
+    agent: Agent,
+    /// Ends in `/`.
+    url: String,
+}
+
+impl OfficeClient {
+    /// The office at this URL; nothing is asked yet.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`]: plain http to anywhere but this machine would show the world what one buys.
+    pub fn new(url: &str) -> Result<Self, ClientError> {
+        if !is_office_url(url) || url.contains(['?', '#']) || url.parse::<ureq::http::Uri>().is_err() {
+            return Err(ClientError::Url(shown(url.as_bytes())));
+        }
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::PlatformVerifier)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        let mut config = Agent::config_builder()
+            .tls_config(tls)
+            .http_status_as_error(false)
+            // A signature is for one target: what is moved elsewhere is not followed.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            // A connection kept from the call before may be closing: an order would go nowhere for nothing.
+            .max_idle_connections(0)
+            .timeout_global(Some(CALL_TIME))
+            .timeout_connect(Some(CONNECT_TIME))
+            .user_agent(concat!("farthing/", env!("CARGO_PKG_VERSION")));
+        if url.starts_with("http://") {
+            // This machine is not reached by way of another.
+            config = config.proxy(None);
+        }
+        let slash = if url.ends_with('/') { "" } else { "/" };
+        Ok(Self { agent: config.build().new_agent(), url: format!("{url}{slash}") })
+    }
+
+    /// The office's URL, ending in `/`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What the office says of itself.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn describe(&self) -> Result<Description, ClientError> {
+        let said: WellKnown = self.get("/.well-known/postage")?;
+        let key = |selector: &str, public: &[u8; 32]| {
+            Some((selector.parse().ok()?, PublicKey::from_bytes(public).ok()?))
+        };
+        let mut keys: Vec<_> =
+            said.keys.iter().filter_map(|entry| key(&entry.selector, &entry.public.0)).collect();
+        let signing = key(&said.selector, &said.public.0).ok_or_else(|| self.answer("its key is none"))?;
+        keys.push(signing);
+        let currency = said.currency.parse().map_err(|e| self.answer(e))?;
+        Ok(Description { office: said.office, keys, currency, value_min: said.min, value_max: said.max })
+    }
+
+    /// What it costs to write to someone of the office's own mail domains.
+    ///
+    /// # Errors
+    /// [`ClientError`]; status 404 for other domains.
+    pub fn quote(&self, to: &Address) -> Result<Quote, ClientError> {
+        self.get(&format!("/v1/quote?to={}", percent_encode(&to.to_bytes(), NON_ALPHANUMERIC)))
+    }
+
+    /// Sends an order; the same again is charged once.
+    ///
+    /// # Errors
+    /// [`ClientError`]; after anything but a refusal the order may have been done.
+    pub fn order(
+        &self,
+        office: &Domain,
+        account: &SecretKey,
+        order: &OrderBody,
+    ) -> Result<OrderAnswer, ClientError> {
+        let body = serde_json::to_vec(order).map_err(|e| self.answer(e))?;
+        self.signed(Method::POST, "/v1/stamps", office, account, body)
+    }
+
+    /// What the account holds.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn account(&self, office: &Domain, account: &SecretKey) -> Result<AccountAnswer, ClientError> {
+        self.signed(Method::GET, "/v1/account", office, account, vec![])
+    }
+
+    fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T, ClientError> {
+        self.call(Request::get(self.at(target)), vec![])
+    }
+
+    fn signed<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        target: &str,
+        office: &Domain,
+        account: &SecretKey,
+        body: Vec<u8>,
+    ) -> Result<T, ClientError> {
+        let date = unix_now().to_string();
+        let request = signed::Request { method: method.as_str(), target, office, body: &body };
+        let signature = account.sign(&request.signed_bytes(&date));
+        let request = Request::builder()
+            .method(&method)
+            .uri(self.at(target))
+            .header(signed::ACCOUNT, account.public().to_string())
+            .header(signed::DATE, date)
+            .header(signed::SIGNATURE, BASE64URL_NOPAD.encode(&signature));
+        self.call(request, body)
+    }
+
+    fn call<T: DeserializeOwned>(
+        &self,
+        request: ureq::http::request::Builder,
+        body: Vec<u8>,
+    ) -> Result<T, ClientError> {
+        let bad_request = |e: ureq::http::Error| self.answer(e);
+        let response = if body.is_empty() {
+            self.agent.run(request.body(()).map_err(bad_request)?)
+        } else {
+            let request = request.header("Content-Type", "application/json");
+            self.agent.run(request.body(body).map_err(bad_request)?)
+        };
+        let mut response = response.map_err(|e| self.trouble(e))?;
+        let answer = response.body_mut().with_config().limit(ANSWER_OCTETS_MAX).read_to_vec();
+        let answer = answer.map_err(|e| self.trouble(e))?;
+        if response.status().as_u16() != 200 {
+            return Err(self.refused(&response, &answer));
+        }
+        serde_json::from_slice(&answer).map_err(|e| self.answer(e))
+    }
+
+    /// A target on the office's host, below the office's own path.
+    fn at(&self, target: &str) -> String {
+        format!("{}{}", self.url, target.trim_start_matches('/'))
+    }
+
+    fn refused(&self, response: &Response<ureq::Body>, answer: &[u8]) -> ClientError {
+        #[derive(Default, Deserialize)]
+        struct Document {
+            detail: Option<String>,
+            balance: Option<Micros>,
+        }
+        let document: Document = serde_json::from_slice(answer).unwrap_or_default();
+        let words = response.status().canonical_reason().unwrap_or("no reason given");
+        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+        ClientError::Refused {
+            url: self.url.clone(),
+            status: response.status().as_u16(),
+            detail: document.detail.map_or_else(|| words.to_owned(), |detail| escaped_line(&detail)),
+            balance: document.balance,
+            retry_after_s: retry_after.and_then(|seconds| seconds.parse().ok()),
+        }
+    }
+
+    pub(super) fn answer(&self, what: impl std::fmt::Display) -> ClientError {
+        ClientError::Answer { url: self.url.clone(), what: shown(what.to_string().as_bytes()) }
+    }
+
+    fn trouble(&self, error: ureq::Error) -> ClientError {
+        let url = self.url.clone();
+        match error {
+            ureq::Error::Timeout(_) => ClientError::TimeOut { url },
+            ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::TimedOut => ClientError::TimeOut { url },
+            ureq::Error::BodyExceedsLimit(_) => self.answer("the answer is too long"),
+            error => ClientError::Unreachable { url, what: shown(error.to_string().as_bytes()) },
+        }
+    }
+}
+
+/// What another machine said, as one line that cannot take a terminal over.
+fn escaped_line(text: &str) -> String {
+    const SHOWN_CHARS_MAX: usize = 300;
+    crate::address::escaped(text.chars().take(SHOWN_CHARS_MAX).collect::<String>().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_an_office_may_be_reached() {
+        for url in [
+            "https://b.example",
+            "https://b.example/post",
+            "http://127.0.0.1:8895/",
+            "http://localhost:1/x/",
+            "http://[::1]:8895",
+        ] {
+            let client = OfficeClient::new(url).unwrap();
+            assert!(client.url().ends_with('/') && client.url().starts_with(url), "{url}");
+        }
+        for url in [
+            "http://b.example/",
+            "http://127.0.0.1.b.example/",
+            "http://192.0.2.1/",
+            "ftp://b.example/",
+            "b.example",
+            "https://",
+            "https://eve@b.example/",
+            "https://b.example/?x=",
+            "https://b.example/#x",
+            "https://b.example/ x",
+        ] {
+            let error = OfficeClient::new(url).err().unwrap();
+            assert!(matches!(error, ClientError::Url(_)), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_another_machine_says_is_one_harmless_line() {
+        assert_eq!(escaped_line("no\r\n\u{1b}[2Jmoney"), "no\\r\\n\\u{1b}[2Jmoney");
+        assert!(escaped_line(&"x".repeat(10_000)).len() <= 300);
+    }
+}

@@ -1,0 +1,174 @@
+//! The sender's side: one secret, stamps in hand, buying more, putting them on letters.
+//!
+//! A wallet is a file for its owner alone. While a [`Wallet`] lives, its file is locked: other programs wait. What
+//! always holds, whatever is killed when: money spent is stamps in hand or an order that will still bring them, and a
+//! stamp that has left the wallet is never handed out again.
+
+mod attach;
+mod buy;
+mod client;
+mod contents;
+mod file;
+mod seed;
+
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+pub use attach::Postmark;
+pub use buy::{Bought, PURSE_STAMPS_MAX, Purchase};
+pub use client::{ClientError, Description, OfficeClient};
+pub use contents::{Held, KnownOffice, OpenOrder};
+pub use file::FileError;
+
+use crate::{
+    address::{Address, Domain},
+    clock::unix_now,
+    ledger::AccountKey,
+    office::wire::AccountAnswer,
+    stamp::{SecretKey, sign::CancelError},
+};
+use contents::Contents;
+use file::WalletFile;
+use seed::Seed;
+
+/// Octets of an empty wallet and of one stamp in it, at the most: what a buffer is made for.
+const EMPTY_OCTETS: usize = 64 * 1_024;
+const STAMP_OCTETS: usize = 160;
+
+/// Why a wallet did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum WalletError {
+    /// Its file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// What is in its file.
+    #[error("{path} is not a wallet, or is damaged: {what}; take it from your backup")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A newer program wrote it.
+    #[error("{0} was written by a newer farthing; use that one")]
+    TooNew(String),
+    /// The system has no randomness.
+    #[error("the system gives no random numbers: {0}")]
+    Random(getrandom::Error),
+    /// The office.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// It would hold too many stamps.
+    #[error("a wallet holds at most {PURSE_STAMPS_MAX} stamps; use some first")]
+    Full,
+    /// A letter has not exactly one author.
+    #[error("the message must have one From field with one address: a stamp is bound to it")]
+    NoAuthor,
+    /// No stamp for a recipient.
+    #[error("no stamp in hand for {}", names(.0))]
+    Lacking(Vec<Address>),
+    /// A stamp could not be written out.
+    #[error(transparent)]
+    Cancel(CancelError),
+}
+
+fn names(recipients: &[Address]) -> String {
+    recipients.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// A sender's wallet, open and locked.
+pub struct Wallet {
+    contents: Contents,
+    file: WalletFile,
+}
+
+impl Wallet {
+    /// Makes a new wallet, with a new account, in a file that does not exist yet.
+    ///
+    /// # Errors
+    /// [`WalletError`] of the file.
+    pub fn create(path: &Path) -> Result<Self, WalletError> {
+        let contents = Contents::new(Seed::random().map_err(WalletError::Random)?);
+        let file = WalletFile::create(path, &serialized(&contents)?)?;
+        Ok(Self { contents, file })
+    }
+
+    /// Opens a wallet, waiting while another process uses it.
+    ///
+    /// # Errors
+    /// [`WalletError`] of the file or its content.
+    pub fn open(path: &Path) -> Result<Self, WalletError> {
+        let (file, content) = WalletFile::open(path)?;
+        let shown = file.path().display().to_string();
+        let contents: Contents = serde_json::from_slice(&content)
+            .map_err(|e| WalletError::Damaged { path: shown.clone(), what: e.to_string() })?;
+        if contents.is_too_new() {
+            return Err(WalletError::TooNew(shown));
+        }
+        Ok(Self { contents, file })
+    }
+
+    /// The wallet's account, the same at every office.
+    #[must_use]
+    pub fn account(&self) -> AccountKey {
+        AccountKey(self.contents.seed.account().public().to_bytes())
+    }
+
+    /// The wallet's file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Stamps in hand that have not expired, by kind.
+    #[must_use]
+    pub fn held(&self, now: u64) -> Vec<Held> {
+        self.contents.held(now)
+    }
+
+    /// Offices this wallet has dealt with.
+    #[must_use]
+    pub fn offices(&self) -> &[KnownOffice] {
+        &self.contents.offices
+    }
+
+    /// Orders that were not answered: the next purchase at their office sends them again.
+    #[must_use]
+    pub fn open_orders(&self) -> &[OpenOrder] {
+        &self.contents.orders
+    }
+
+    /// Who can ask for balances when the wallet is closed again, so that nobody waits for an office meanwhile.
+    #[must_use]
+    pub fn teller(&self) -> Teller {
+        Teller(self.contents.seed.account())
+    }
+
+    fn save(&mut self) -> Result<(), WalletError> {
+        self.contents.tidy(unix_now());
+        Ok(self.file.replace(&serialized(&self.contents)?)?)
+    }
+}
+
+/// The account's key, to ask what the account holds.
+pub struct Teller(SecretKey);
+
+impl Teller {
+    /// What the account holds at an office.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn balance(&self, client: &OfficeClient, office: &Domain) -> Result<AccountAnswer, ClientError> {
+        client.account(office, &self.0)
+    }
+}
+
+/// The file's content, in a buffer that never grows: what a growing one leaves behind is not wiped.
+fn serialized(contents: &Contents) -> Result<Zeroizing<Vec<u8>>, WalletError> {
+    let mut text = Zeroizing::new(Vec::with_capacity(EMPTY_OCTETS + STAMP_OCTETS * contents.count()));
+    serde_json::to_writer(&mut *text, contents)
+        .map_err(|e| WalletError::Damaged { path: "the wallet".into(), what: e.to_string() })?;
+    text.push(b'\n');
+    Ok(text)
+}
