@@ -219,7 +219,8 @@ fn migrate(conn: &mut Connection) -> Result<(), String> {
     run_migrations(conn)
 }
 
-fn run_migrations(conn: &mut Connection) -> Result<(), String> {
+/// Makes the tables, or brings them up to date.
+pub(super) fn run_migrations(conn: &mut Connection) -> Result<(), String> {
     let migrations: Result<Vec<_>, _> =
         MIGRATIONS.iter().map(|(name, sql)| Migration::unapplied(name, sql)).collect();
     let migrations = migrations.map_err(|e| e.to_string())?;

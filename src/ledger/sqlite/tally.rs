@@ -91,8 +91,8 @@ mod tests {
     use crate::ledger::{Decision, sqlite::mark};
 
     fn ledger() -> Connection {
-        let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch(include_str!("v1.sql")).unwrap();
+        let mut conn = Connection::open_in_memory().unwrap();
+        super::super::schema::run_migrations(&mut conn).unwrap();
         conn
     }
 
