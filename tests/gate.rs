@@ -227,6 +227,41 @@ fn dns_that_fails_is_no_no() {
 }
 
 #[test]
+fn what_is_let_in_as_paid_is_redeemed_and_what_is_deferred_is_not() {
+    let gate = "accept_offices = [\"b.example\", \"post.example\"]\n".to_owned();
+    let world = World::start(&Site { mode: "tag", gate, ..Site::default() });
+    let (stamps, mut foreign) = (world.buy(2), world.buy(1).remove(0));
+    let cheap = world.buy_of(1, "0.24c".parse().unwrap());
+    let both = |carols: &str, bobs: &str, subject: &str| {
+        Letter::new(ALICE, &[BOB, CAROL], subject)
+            .header("Postage-Stamp", carols)
+            .header("Postage-Stamp", bobs)
+    };
+    world.zone.manner("a.example", farthing::demo::dns::Manner::ServFail);
+    let (carols, bobs) = (stamps[0].to(CAROL, ALICE), cheap[0].to(BOB, ALICE));
+    for subject in ["one", "two"] {
+        let outcome = world.send(&both(&carols, &bobs, subject));
+        assert_eq!(
+            added(&outcome, "Postage-Status"),
+            [if subject == "one" {
+                "mx.b.example; result=invalid; reason=underpaid"
+            } else {
+                "mx.b.example; result=invalid; reason=spent"
+            }]
+        );
+        assert_eq!(world.balance("escrow:b.example"), 2500, "once, while nobody can tell who sent it");
+    }
+
+    foreign.stamp.terms.office = "post.example".parse().unwrap();
+    let key = format!("{}._postage.post.example", foreign.stamp.terms.selector);
+    world.zone.manner(&key, farthing::demo::dns::Manner::ServFail);
+    let (carols, bobs) = (stamps[1].to(CAROL, ALICE), foreign.to(BOB, ALICE));
+    let said = refusal(&world.send(&both(&carols, &bobs, "three")));
+    assert_eq!(said, format!("451 4.7.1 <{BOB}>: postage cannot be checked now; try again"));
+    assert_eq!(world.balance("escrow:b.example"), 2500, "a deferred letter redeems nothing");
+}
+
+#[test]
 fn recipients_that_differ_are_brought_separately_but_only_by_one_who_may_ask() {
     let world = World::start(&Site::default());
     assert!(world.farthing(&["known", "add", ALICE, "--for", BOB]).status.success());
