@@ -210,6 +210,28 @@ fn blocked_mail_may_not_buy_its_way_in() {
 }
 
 #[test]
+fn a_letter_that_looks_like_an_abuse_report_does_not_turn_its_mark_round() {
+    let world = World::start(&Site::default());
+    let stamps = world.buy(1);
+    let wanted = added(&world.send(&stamped(&stamps[0].to(BOB, ALICE))), "Postage-Wanted").remove(0);
+    let report = format!(
+        "From: alice@a.example\nMessage-ID: <2@a.example>\n\
+         Content-Type: multipart/report; report-type=feedback-report; boundary=x\n\n\
+         --x\nContent-Type: message/feedback-report\n\nFeedback-Type: not-spam\nVersion: 1\n\n\
+         --x\nContent-Type: message/rfc822\n\nPostage-Wanted: {wanted}\n\nHello\n--x--\n"
+    );
+    let delivered = format!("Postage-Status: mx.b.example; result=unpaid; rcpt={BOB}\n{report}");
+    let mark = ["unwanted", "--stdin", "--for", BOB];
+    assert!(!world.farthing_with(&mark, delivered.as_bytes()).status.success(), "it is no letter we know");
+    assert_eq!(world.balance("escrow:b.example"), 2500, "Bob threw it away, and no money moved");
+    assert!(
+        world.farthing_with(&mark, report.as_bytes()).status.success(),
+        "from a program here it is a report"
+    );
+    assert_eq!(world.balance("escrow:b.example"), 0);
+}
+
+#[test]
 fn dns_that_fails_is_no_no() {
     let world = World::start(&Site::default());
     let stamps = world.buy(1);
