@@ -210,6 +210,28 @@ fn blocked_mail_may_not_buy_its_way_in() {
 }
 
 #[test]
+fn a_letter_that_looks_like_an_abuse_report_does_not_turn_its_mark_round() {
+    let world = World::start(&Site::default());
+    let stamps = world.buy(1);
+    let wanted = added(&world.send(&stamped(&stamps[0].to(BOB, ALICE))), "Postage-Wanted").remove(0);
+    let report = format!(
+        "From: alice@a.example\nMessage-ID: <2@a.example>\n\
+         Content-Type: multipart/report; report-type=feedback-report; boundary=x\n\n\
+         --x\nContent-Type: message/feedback-report\n\nFeedback-Type: not-spam\nVersion: 1\n\n\
+         --x\nContent-Type: message/rfc822\n\nPostage-Wanted: {wanted}\n\nHello\n--x--\n"
+    );
+    let delivered = format!("Postage-Status: mx.b.example; result=unpaid; rcpt={BOB}\n{report}");
+    let mark = ["unwanted", "--stdin", "--for", BOB];
+    assert!(!world.farthing_with(&mark, delivered.as_bytes()).status.success(), "it is no letter we know");
+    assert_eq!(world.balance("escrow:b.example"), 2500, "Bob threw it away, and no money moved");
+    assert!(
+        world.farthing_with(&mark, report.as_bytes()).status.success(),
+        "from a program here it is a report"
+    );
+    assert_eq!(world.balance("escrow:b.example"), 0);
+}
+
+#[test]
 fn dns_that_fails_is_no_no() {
     let world = World::start(&Site::default());
     let stamps = world.buy(1);
@@ -224,6 +246,41 @@ fn dns_that_fails_is_no_no() {
         "paid",
         "a good stamp never waits for it"
     );
+}
+
+#[test]
+fn what_is_let_in_as_paid_is_redeemed_and_what_is_deferred_is_not() {
+    let gate = "accept_offices = [\"b.example\", \"post.example\"]\n".to_owned();
+    let world = World::start(&Site { mode: "tag", gate, ..Site::default() });
+    let (stamps, mut foreign) = (world.buy(2), world.buy(1).remove(0));
+    let cheap = world.buy_of(1, "0.24c".parse().unwrap());
+    let both = |carols: &str, bobs: &str, subject: &str| {
+        Letter::new(ALICE, &[BOB, CAROL], subject)
+            .header("Postage-Stamp", carols)
+            .header("Postage-Stamp", bobs)
+    };
+    world.zone.manner("a.example", farthing::demo::dns::Manner::ServFail);
+    let (carols, bobs) = (stamps[0].to(CAROL, ALICE), cheap[0].to(BOB, ALICE));
+    for subject in ["one", "two"] {
+        let outcome = world.send(&both(&carols, &bobs, subject));
+        assert_eq!(
+            added(&outcome, "Postage-Status"),
+            [if subject == "one" {
+                "mx.b.example; result=invalid; reason=underpaid"
+            } else {
+                "mx.b.example; result=invalid; reason=spent"
+            }]
+        );
+        assert_eq!(world.balance("escrow:b.example"), 2500, "once, while nobody can tell who sent it");
+    }
+
+    foreign.stamp.terms.office = "post.example".parse().unwrap();
+    let key = format!("{}._postage.post.example", foreign.stamp.terms.selector);
+    world.zone.manner(&key, farthing::demo::dns::Manner::ServFail);
+    let (carols, bobs) = (stamps[1].to(CAROL, ALICE), foreign.to(BOB, ALICE));
+    let said = refusal(&world.send(&both(&carols, &bobs, "three")));
+    assert_eq!(said, format!("451 4.7.1 <{BOB}>: postage cannot be checked now; try again"));
+    assert_eq!(world.balance("escrow:b.example"), 2500, "a deferred letter redeems nothing");
 }
 
 #[test]

@@ -118,9 +118,11 @@ impl<L: Ledger> Marker<'_, L> {
         self.recipient.cloned().ok_or_else(|| Failure::new(Exit::Usage, text))
     }
 
-    /// Marks a delivered letter, or the letter an abuse report is about, whose type then decides the mark.
+    /// Marks a delivered letter, or the letter an abuse report is about, whose type then decides the mark. What bears a
+    /// Postage-Status came by mail and is a letter, whatever it looks like: its sender must not decide how it is marked.
     async fn letter(&self, letter: &[u8], mark: Mark) -> Result<Done, Failure> {
-        if let Some((mark, original)) = abuse_report(letter) {
+        let came_by_mail = split_message(letter).values(status::STATUS).next().is_some();
+        if !came_by_mail && let Some((mark, original)) = abuse_report(letter) {
             return self.delivered(&original, mark).await;
         }
         self.delivered(letter, mark).await

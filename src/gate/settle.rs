@@ -54,6 +54,10 @@ impl Settled {
         Self::of(assessment, site, classes, vec![])
     }
 
+    const fn lets_in(&self) -> bool {
+        matches!(self.decision, Decision::Deliver | Decision::Hold)
+    }
+
     fn of(
         assessment: &Assessment,
         site: &Site,
@@ -145,7 +149,7 @@ pub async fn settle(
         tracing::error!("a letter with postage has no digest");
         return all_in_trouble(&assessment, site);
     };
-    let request = ledger::Letter {
+    let mut request = ledger::Letter {
         now: assessment.now,
         digest,
         author: assessment.author.clone(),
@@ -156,16 +160,40 @@ pub async fn settle(
             .map(|party| want(party, &assessment))
             .collect(),
         // A letter that is refused or deferred for one of them must redeem nothing for the others.
-        all_or_nothing: gate.mode == Mode::Require
-            || gate.mode != Mode::Observe && assessment.authenticated() == Authenticated::Trouble,
+        all_or_nothing: gate.mode != Mode::Observe,
         work_daily_max: gate.work_daily,
     };
-    let outcomes = ledger.redeem(request).await;
+    let settled = redeem(&assessment, site, &at_best, &pending, &request, ledger).await;
+    if !(settled.withheld && settled.settled.lets_in()) {
+        return settled.settled;
+    }
+    // It is let in although one of them has not paid: what the others brought is redeemed all the same.
+    request.all_or_nothing = false;
+    redeem(&assessment, site, &at_best, &pending, &request, ledger).await.settled
+}
+
+/// What the ledger made of a letter.
+struct Redeemed {
+    settled: Settled,
+    /// Nothing was redeemed for anyone, since one of them could not pay.
+    withheld: bool,
+}
+
+/// Asks the ledger once for those whose verdict waits for it (`pending`, by index); the others are classed already.
+async fn redeem(
+    assessment: &Assessment,
+    site: &Site,
+    classes: &[Class],
+    pending: &[usize],
+    request: &ledger::Letter,
+    ledger: &dyn Ledger,
+) -> Redeemed {
+    let outcomes = ledger.redeem(request.clone()).await;
     if let Err(error) = &outcomes {
         // The ledger logs its trouble itself, once and not for every letter.
         tracing::debug!(%error, "postage cannot be redeemed");
     }
-    let mut classes = at_best;
+    let mut classes = classes.to_vec();
     let mut paid = vec![None; classes.len()];
     for (nth, &i) in pending.iter().enumerate() {
         let (Some(party), Some(class), Some(paid)) =
@@ -182,7 +210,11 @@ pub async fn settle(
             *paid = party.postage.stamps.get(index).map(|bound| (bound.stamp.stamp.clone(), number, retry));
         }
     }
-    Settled::of(&assessment, site, classes, paid)
+    let fails = |outcome: &Outcome| matches!(outcome, Outcome::Unpaid { .. } | Outcome::TooOften);
+    Redeemed {
+        settled: Settled::of(assessment, site, classes, paid),
+        withheld: request.all_or_nothing && outcomes.is_ok_and(|all| all.iter().any(fails)),
+    }
 }
 
 fn all_in_trouble(assessment: &Assessment, site: &Site) -> Settled {
