@@ -174,7 +174,8 @@ fn exit_codes_and_help() {
     for arguments in [&["--no-such-flag"][..], &["an-argument"], &["-c"]] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", text(&output.stderr));
-        assert!(text(&output.stderr).starts_with("error: "), "{}", text(&output.stderr));
+        let said = text(&output.stderr);
+        assert!(said.starts_with("farthingd: ") && said.lines().count() == 1, "{said}");
     }
     let output = run(&["-c", "nowhere.toml"]);
     assert_eq!(output.status.code(), Some(78));
