@@ -138,6 +138,7 @@ fn letter(n: u64, stamp: StampCandidate) -> Letter {
         authenticated: true,
         wants: vec![Want {
             recipient: format!("reader{}@b.example", n % 1000).parse().unwrap(),
+            answering: None,
             stamps: vec![stamp],
             work: vec![],
         }],

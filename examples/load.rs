@@ -69,27 +69,27 @@ async fn run(connections: usize, messages: usize) -> Result<(), Failure> {
     println!(
         "{messages} letters of each kind over {connections} connections; daemon and generator on the same cores"
     );
-    println!("{:28} {:>10} {:>9} {:>9}", "", "letters/s", "p50 ms", "p99 ms");
+    println!("{:28} {:>10} {:>9} {:>9} {:>14}", "", "letters/s", "p50 ms", "p99 ms", "server CPU us");
 
     let directory = tempfile::tempdir()?;
     let socket = directory.path().join("accept.sock");
     let accept =
         Process::start(Command::new(std::env::current_exe()?).arg("accept-server").arg(&socket), &socket)?;
     let letters = (0..messages).map(|n| letter(n).header("X-Pad", "x".repeat(600))).collect();
-    print("accept without looking", &load(&Address::Unix(socket), connections, letters, 250).await?);
+    print("accept without looking", &load(&Address::Unix(socket), &accept, connections, letters, 250).await?);
     drop(accept);
 
     let site = Site::start()?;
     let milter = Address::Unix(site.directory.path().join("milter.sock"));
     let letters = (0..messages).map(letter).collect();
-    print("refused at headers", &load(&milter, connections, letters, 550).await?);
+    print("refused at headers", &load(&milter, &site.daemon, connections, letters, 550).await?);
 
     let letters = site.stamped(messages).await?;
-    print("paid, durable", &load(&milter, connections, letters, 250).await?);
+    print("paid, durable", &load(&milter, &site.daemon, connections, letters, 250).await?);
 
     site.know_alice().await?;
     let letters = (0..messages).map(letter).collect();
-    print("known, by SPF", &load(&milter, connections, letters, 250).await?);
+    print("known, by SPF", &load(&milter, &site.daemon, connections, letters, 250).await?);
 
     println!("daemon's memory: {} MB", site.daemon.memory_kb()? / 1024);
     let proof = farthing::daemon::open_ledger(&site.config)?.check().await?;
@@ -109,6 +109,8 @@ fn letter(n: usize) -> Letter {
 
 struct Measured {
     took: Duration,
+    /// The server's processor time for one letter, in microseconds: what a busy machine does not change.
+    cpu_us: f64,
     latencies: Vec<Duration>,
 }
 
@@ -120,16 +122,18 @@ fn print(what: &str, measured: &Measured) {
         sorted.get(index).map_or(0.0, |d| d.as_secs_f64() * 1e3)
     };
     let rate = sorted.len() as f64 / measured.took.as_secs_f64();
-    println!("{what:28} {rate:10.0} {:9.2} {:9.2}", at(0.5), at(0.99));
+    println!("{what:28} {rate:10.0} {:9.2} {:9.2} {:14.0}", at(0.5), at(0.99), measured.cpu_us);
 }
 
 /// Brings all letters, each connection one after the other; every one must be answered with `code`.
 async fn load(
     address: &Address,
+    server: &Process,
     connections: usize,
     letters: Vec<Letter>,
     code: u16,
 ) -> Result<Measured, Failure> {
+    let cpu_before = server.cpu_us()?;
     let letters = Arc::new(letters);
     let next = Arc::new(AtomicUsize::new(0));
     let client = Client { host: b"mx.a.example".to_vec(), address: ClientAddress::Ip(CLIENT), port: 25_025 };
@@ -162,7 +166,9 @@ async fn load(
     while let Some(joined) = tasks.join_next().await {
         latencies.extend(joined??);
     }
-    Ok(Measured { took: began.elapsed(), latencies })
+    let took = began.elapsed();
+    let cpu_us = (server.cpu_us()? - cpu_before) / letters.len().max(1) as f64;
+    Ok(Measured { took, cpu_us, latencies })
 }
 
 /// A process that ends with its owner.
@@ -179,6 +185,17 @@ impl Process {
             std::thread::sleep(Duration::from_millis(10));
         }
         Err(format!("{} does not answer", socket.display()).into())
+    }
+
+    /// Processor time used so far, in microseconds.
+    fn cpu_us(&self) -> Result<f64, Failure> {
+        /// `sysconf(_SC_CLK_TCK)` of every Linux.
+        const TICK_US: f64 = 10_000.0;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
+        let behind_name = stat.rsplit_once(')').ok_or("no stat")?.1;
+        let ticks: f64 =
+            behind_name.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<f64>().ok()).sum();
+        Ok(ticks * TICK_US)
     }
 
     fn memory_kb(&self) -> Result<u64, Failure> {

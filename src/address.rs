@@ -137,18 +137,24 @@ impl Address {
     }
 
     /// What an MTA might deliver although it is no address to us: a local part out of form is quoted, a missing or odd
-    /// domain is taken to be `default`. `None` for the null address.
+    /// domain is taken to be the first of `domains`. So is the one it seems to name, if none of them, where a comment, an
+    /// escape or a second `@` may hide the one that counts: MTAs read `bob@b.example(@x.example` as `bob@b.example`.
+    /// `None` for the null address and without `domains`.
     #[must_use]
-    pub fn out_of_form(given: &[u8], default: &Domain) -> Option<Self> {
+    pub fn out_of_form(given: &[u8], domains: &[Domain]) -> Option<Self> {
         let given = without_source_route(given);
-        let (local, domain) = match given.iter().rposition(|&b| b == b'@') {
+        let (local, named) = match given.iter().rposition(|&b| b == b'@') {
             Some(at) => {
                 let (local, domain) = given.split_at(at);
-                let domain =
-                    std::str::from_utf8(domain.get(1..)?).ok().and_then(|d| Domain::from_any(d).ok());
-                (local, domain.unwrap_or_else(|| default.clone()))
+                let domain = std::str::from_utf8(domain.get(1..)?).ok();
+                (local, domain.and_then(|domain| Domain::from_any(domain).ok()))
             }
-            None => (given, default.clone()),
+            None => (given, None),
+        };
+        let plain = local.iter().all(|&b| is_atext(b) || b == b'.');
+        let domain = match named {
+            Some(named) if plain || domains.contains(&named) => named,
+            _ => domains.first()?.clone(),
         };
         if let Some(address) = Self::from_parts(local, domain.clone()) {
             return Some(address);
@@ -240,10 +246,14 @@ impl<'de> Deserialize<'de> for Address {
 
 /// `@a.example,@b.example:bob@c.example` is bob@c.example (RFC 5321 appendix C).
 fn without_source_route(text: &[u8]) -> &[u8] {
-    if text.first() != Some(&b'@') {
+    let Some(colon) = text.iter().position(|&b| b == b':').filter(|_| text.first() == Some(&b'@')) else {
         return text;
+    };
+    match text.split_at_checked(colon) {
+        // A colon in a comment or a quoted string ends no route.
+        Some((route, [_, rest @ ..])) if route.iter().all(|&b| is_atext(b) || b"@.,[]".contains(&b)) => rest,
+        _ => text,
     }
-    text.iter().position(|&b| b == b':').and_then(|colon| text.get(colon + 1..)).unwrap_or(text)
 }
 
 /// Whether an octet may stand in a dot-atom between dots. Octets beyond ASCII may (RFC 6532); UTF-8 is not asked for.

@@ -223,6 +223,37 @@ fn each_of_several_recipients_needs_a_stamp_and_sees_nobody_elses() {
 }
 
 #[test]
+fn no_comment_or_old_route_hides_the_recipient() {
+    let mx = Mx::with(&Site::default(), |config| {
+        config.main("mydestination = mx.b.example, localhost.b.example").main("local_transport = virtual:")
+    });
+    for recipient in [
+        "<bob@b.example(@x.example>",
+        "<bob@b.example>(@x.example",
+        "bob@b.example(@x.example",
+        "<bob@b\\.example(@x.example>",
+        "<bob@b.example(\\)@x.example>",
+        "<x:bob@b.example;(@x.example>",
+        "<<bob@b.example>(@x.example>",
+        "<(@x.example)bob@b.example>",
+        "<@x.example(:):bob@b.example(@x.example>",
+        "<bob@mx.b.example>",
+        "<bob@localhost.b.example>",
+        "<bob%b.example@mx.b.example>",
+        "<bob@b.example@mx.b.example>",
+        "<b.example!bob>",
+    ] {
+        let mut smtp = mx.alice();
+        smtp.expect(&format!("MAIL FROM:<{ALICE}>"), 250);
+        smtp.expect(&format!("RCPT TO:{recipient}"), 250);
+        let answer = smtp.send_data(letter("round").as_bytes());
+        assert_eq!(answer.code, 550, "{recipient}: {answer}");
+        assert!(answer.text().contains("postage of 0.25c required"), "{recipient}: {answer}");
+    }
+    assert!(mx.postfix.mail().is_empty());
+}
+
+#[test]
 fn forged_fields_are_gone_however_they_were_written() {
     let mx = Mx::start(&Site::mode("tag"));
     let forged = format!(

@@ -132,7 +132,7 @@ fn ten_thousand_stamps_in_a_letter_are_not_ten_thousand_checks() {
     // Forged by a holder: each would cost the office's key a check, and none of them is sold.
     let forged = stamps[0].to(BOB, ALICE).replace("n=2500", "n=9999");
     let mut many = letter("many");
-    for _ in 0..1_400 {
+    for _ in 0..900 {
         many = many.header("Postage-Stamp", &forged);
     }
     let begun = Instant::now();
@@ -140,15 +140,34 @@ fn ten_thousand_stamps_in_a_letter_are_not_ten_thousand_checks() {
     assert!(said.contains("postage refused: bad-signature;"), "the first hundred are looked at: {said}");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     let short = (0..10_000).fold(letter("short"), |letter, _| letter.header("postage-stamp", "v=1"));
-    assert!(refusal(&world.send(&short)).contains("postage refused: malformed;"));
+    let too_large = "550 5.3.4 the header of this message is too large";
+    assert_eq!(refusal(&world.send(&short)), too_large, "the MTA would look for each of them from the top");
     let long = (0..10_000).fold(letter("long"), |letter, _| letter.header("Postage-Stamp", &forged));
-    assert_eq!(refusal(&world.send(&long)), "550 5.3.4 the header of this message is too large");
+    assert_eq!(refusal(&world.send(&long)), too_large);
     is_well(&world, &stamps[1]);
 
     let world = World::start(&Site::mode("observe"));
     let outcome = world.send(&long);
     assert_eq!(result(&outcome), "invalid");
-    assert_eq!(removed(&outcome).len(), 10_000, "every one of them is taken away");
+    assert_eq!(removed(&outcome).len(), 1_000, "as many as the MTA can look for");
+}
+
+#[test]
+fn a_recipient_named_a_thousand_times_costs_no_more_than_one() {
+    let world = World::start(&Site::default());
+    let stamps = world.buy(1);
+    let forged = stamps[0].to(BOB, ALICE).replace("n=2500", "n=9999");
+    let again = vec![BOB; 1_000];
+    let many = (0..100)
+        .fold(Letter::new(ALICE, &again, "again"), |letter, _| letter.header("Postage-Stamp", &forged));
+    let begun = Instant::now();
+    let said = refusal(&world.send(&many));
+    assert!(said.starts_with(&format!("550 5.7.1 <{BOB}>: postage refused: bad-signature;")), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    let twice = Letter::new(ALICE, &[BOB, "Bob@B.example"], "twice")
+        .header("Postage-Stamp", stamps[0].to(BOB, ALICE));
+    let outcome = world.send(&twice);
+    assert_eq!(added(&outcome, "Postage-Wanted").len(), 1, "he is the only one and can mark it");
 }
 
 #[test]

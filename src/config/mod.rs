@@ -118,7 +118,8 @@ pub struct Gate {
     pub accept_offices: Option<Vec<Domain>>,
     /// Clients whose mail is not asked for postage.
     pub exempt_networks: Vec<IpNet>,
-    /// Servers in front of us whose Received field names the real client.
+    /// Servers in front of us whose Received field names the real client. Their own address exempts and authenticates
+    /// nobody, whatever `exempt_networks` says.
     pub relays: Vec<IpNet>,
     /// Recipients that differ.
     pub mixed: Mixed,
@@ -224,7 +225,8 @@ pub enum IdentityCheck {
 pub struct Identity {
     /// Who checks.
     pub check: IdentityCheck,
-    /// authserv-ids whose Authentication-Results are believed.
+    /// authserv-ids whose Authentication-Results are believed. Their servers must take away every such field in their
+    /// own name that comes with a letter (RFC 8601 §5); one on another host must stand in [`Gate::relays`] too.
     pub trusted: Vec<String>,
     /// Whom local users write to becomes known to them.
     pub learn_from_sent: bool,

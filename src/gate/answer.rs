@@ -16,6 +16,7 @@ use super::{
 use crate::{
     address::{Address, escaped},
     ledger::{self, Ledger, message_id_hash},
+    message::list,
     policy::{
         Authenticated, Class, Decision, reply,
         status::{self, PaidBy},
@@ -176,6 +177,8 @@ fn logged(party: &SettledParty) -> String {
 fn remember(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) {
     let delivered = matches!(settled.decision, Decision::Deliver | Decision::Hold);
     let message_id = told.letter.values("Message-ID").next().map(message_id_hash);
+    let unsubscribe =
+        if delivered { list::unsubscribe_addresses(told.letter.values("List-Unsubscribe")) } else { vec![] };
     for party in &settled.parties {
         ledger.decided(ledger::Decision {
             time: settled.now,
@@ -187,6 +190,8 @@ fn remember(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) {
             reason: reply::word(party.class).map_or("", crate::stamp::Word::as_str),
             delivered,
             number: party.paid.as_ref().map(|(_, number, _)| *number),
+            list: settled.list.as_ref().map(ToString::to_string),
+            unsubscribe: unsubscribe.clone(),
         });
     }
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::{
     Site,
+    client::Client,
+    learn::is_null_sender,
     letter::{Kept, Letter},
     postage::{ForRecipient, Offered},
     settle::Settled,
@@ -18,8 +20,10 @@ use crate::{
     ledger::{
         Ledger,
         book::{Known, Sender},
+        message_id_hash,
     },
-    policy::{self, Authenticated, Decision, Facts, Postage},
+    message::{self, robot::is_report, thread::first_message_id},
+    policy::{self, Answers, Authenticated, Decision, Facts, Postage},
     stamp::{Asked, CancelledStamp, PublicKey, Word, check::signed, freepost::Freepost},
 };
 
@@ -37,18 +41,29 @@ pub struct Party {
     pub freepost: Option<Freepost>,
     /// What was offered for him.
     pub postage: ForRecipient,
+    /// What he sent, by its Message-ID, and the letter answers or returns.
+    pub answering: Option<[u8; 16]>,
 }
 
-/// How far the letter's sender has been looked into.
-enum Identity {
+/// How far it has been looked into whether a domain stands behind the letter.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Behind {
     /// Nothing hangs on it, or it is not looked into here.
+    #[default]
     NotAsked,
-    /// SPF shows it.
-    Spf,
     /// Only a signature can still show it (or SPF, when it has not been asked), once the body is there.
-    Later(Box<Inquiry>),
+    AskLater,
     /// That is the answer.
     Found(Authenticated),
+}
+
+impl Behind {
+    const fn found(self) -> Authenticated {
+        match self {
+            Self::Found(found) => found,
+            Self::NotAsked | Self::AskLater => Authenticated::No,
+        }
+    }
 }
 
 /// All that is known of a letter.
@@ -57,12 +72,18 @@ pub struct Assessment {
     pub now: u64,
     /// The author, if there is exactly one.
     pub author: Option<Address>,
+    /// The list it names, if it names one.
+    pub list: Option<Domain>,
     /// One for each recipient of ours, in their order.
     pub parties: Vec<Party>,
     /// The book could not be read.
     pub ledger_trouble: bool,
     begun: Instant,
-    identity: Identity,
+    /// A bounce or another report: what it returns stands in its body.
+    awaits_return: bool,
+    inquiry: Option<Box<Inquiry>>,
+    by_author: Behind,
+    by_list: Behind,
 }
 
 impl Assessment {
@@ -70,7 +91,7 @@ impl Assessment {
     pub async fn of(site: &Site, letter: &Letter, ledger: &dyn Ledger, now: u64) -> Self {
         let gate = &site.config.gate;
         let from: Vec<&[u8]> = letter.values("From").collect();
-        let author = crate::message::author(&from);
+        let author = message::author(&from);
         let own_domain = author.as_ref().is_some_and(|author| gate.guards(author.domain()));
         let offered = Offered::read(|name| letter.values(name), gate.work_bits > 0);
         let several = letter.recipients.len() > 1;
@@ -78,13 +99,21 @@ impl Assessment {
             .iter()
             .flat_map(|author| [Sender::Address(author.clone()), Sender::Domain(author.domain().clone())])
             .collect();
+        let list = message::list::list_id(&letter.values("List-Id").collect::<Vec<_>>());
+        let list_names: Vec<Sender> = list.iter().flat_map(|id| Sender::names_of_list(id.as_str())).collect();
+        let answered: Vec<[u8; 16]> =
+            letter.values("In-Reply-To").take(1).filter_map(first_message_id).map(message_id_hash).collect();
         let mut assessment = Self {
             now,
             author,
+            list,
             parties: vec![],
             ledger_trouble: false,
             begun: Instant::now(),
-            identity: Identity::NotAsked,
+            awaits_return: is_null_sender(&letter.mail_from) || is_report(|name| letter.values(name)),
+            inquiry: None,
+            by_author: Behind::NotAsked,
+            by_list: Behind::NotAsked,
         };
         for recipient in &letter.recipients {
             let mut facts = Facts { exempt: recipient.role, own_domain, ..Facts::default() };
@@ -94,6 +123,7 @@ impl Assessment {
                 facts.book = assessment.book(ledger, &recipient.address, &senders).await;
                 freepost = assessment.freepost(site, ledger, &recipient.address).await;
                 facts.freepost = freepost.is_some();
+                facts.list = assessment.book(ledger, &recipient.address, &list_names).await;
                 let asked = Asked {
                     recipient: &recipient.address,
                     author: assessment.author.as_ref(),
@@ -103,8 +133,10 @@ impl Assessment {
                 };
                 postage = offered.for_recipient(&asked, several, gate.work_bits);
             }
-            assessment.parties.push(Party { address: recipient.address.clone(), facts, freepost, postage });
+            let address = recipient.address.clone();
+            assessment.parties.push(Party { address, facts, freepost, postage, answering: None });
         }
+        assessment.look_up_answered(ledger, &answered).await;
         assessment.check_signatures(site).await;
         assessment
     }
@@ -133,6 +165,36 @@ impl Assessment {
                 tracing::error!(%error, "freepost addresses cannot be read");
                 self.ledger_trouble = true;
                 None
+            }
+        }
+    }
+
+    /// Looks whether the recipients sent what the letter claims to answer or to return.
+    async fn look_up_answered(&mut self, ledger: &dyn Ledger, message_ids: &[[u8; 16]]) {
+        if message_ids.is_empty() {
+            return;
+        }
+        let from = self.author.as_ref().map(Address::domain);
+        for party in &mut self.parties {
+            if party.facts.exempt || party.answering.is_some() || self.ledger_trouble {
+                continue;
+            }
+            match ledger.answerable(&party.address, message_ids, self.now).await {
+                Ok(None) => {}
+                Ok(Some(sent)) => {
+                    party.facts.answers = if !sent.used_up {
+                        Answers::Yes
+                    } else if from.is_some_and(|from| sent.domains.contains(from)) {
+                        Answers::IfAuthentic
+                    } else {
+                        Answers::IfRetry
+                    };
+                    party.answering = Some(sent.message_id);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "what was sent cannot be looked up");
+                    self.ledger_trouble = true;
+                }
             }
         }
     }
@@ -169,12 +231,12 @@ impl Assessment {
     #[must_use]
     pub fn certain_refusal(&self, site: &Site) -> Option<Settled> {
         let gate = &site.config.gate;
-        if gate.mode != Mode::Require || self.ledger_trouble {
+        if gate.mode != Mode::Require || self.ledger_trouble || self.awaits_return {
             return None;
         }
         let certain = |party: &Party| {
             party.facts.exempt
-                || !policy::identity_matters(&party.facts)
+                || !policy::may_be_known(&party.facts)
                     && !party.postage.has_candidates()
                     && !party.postage.key_trouble
         };
@@ -185,64 +247,137 @@ impl Assessment {
         matches!(settled.decision, Decision::Refuse(_)).then_some(settled)
     }
 
-    /// Asks SPF, if the letter's identity matters at all, and if DNS has not been waited for long already: then SPF is
-    /// asked when the letter is complete, where the MTA can be asked for patience.
-    pub async fn ask_spf(mut self, site: &Site, envelope: Envelope) -> Self {
-        let matters = self.parties.iter().any(|party| {
-            policy::identity_matters(&party.facts) || !party.facts.exempt && party.postage.has_good()
-        });
-        if let (true, Some(author)) =
-            (matters && site.config.identity.check == IdentityCheck::Verify, &self.author)
-        {
-            let mut inquiry = Inquiry::new(site.dns.clone(), envelope);
-            let late = self.begun.elapsed() > HEADER_PATIENCE;
-            self.identity = match late {
-                false if matches!(inquiry.by_spf(author.domain()).await, Step::Aligned(_)) => Identity::Spf,
-                _ => Identity::Later(Box::new(inquiry)),
-            };
+    /// Asks SPF, if it matters at all who sent the letter, and if DNS has not been waited for long already: then it is
+    /// asked when the letter is complete, where the MTA can be asked for patience. Or reads what a trusted server says.
+    pub async fn ask_spf(mut self, site: &Site, letter: &Letter, client: &Client) -> Self {
+        let good = |party: &Party| !party.facts.exempt && party.postage.has_good();
+        let ask_author = self.parties.iter().any(|p| policy::author_matters(&p.facts) || good(p));
+        let ask_list = self.parties.iter().any(|p| policy::list_matters(&p.facts) || good(p));
+        let author = self.author.as_ref().map(Address::domain).filter(|_| ask_author);
+        let list = self.list.as_ref().filter(|_| ask_list);
+        if author.is_none() && list.is_none() {
+            return self;
+        }
+        match site.config.identity.check {
+            IdentityCheck::None => {}
+            IdentityCheck::Results => {
+                let told = super::told::told(&site.config.identity.trusted, letter, client.relays_passed);
+                self.by_author = author.map_or(Behind::NotAsked, |a| Behind::Found(told.of_author(a)));
+                self.by_list = list.map_or(Behind::NotAsked, |l| Behind::Found(told.of_list(l)));
+            }
+            IdentityCheck::Verify => {
+                let envelope = Envelope::new(client.ip, &client.helo, &letter.mail_from);
+                let mut inquiry = Inquiry::new(site.dns.clone(), envelope);
+                let late = self.begun.elapsed() > HEADER_PATIENCE;
+                let by = |step: Step| match step {
+                    Step::Aligned(_) => Behind::Found(Authenticated::Yes),
+                    Step::AskDkim => Behind::AskLater,
+                };
+                if let Some(author) = author {
+                    self.by_author = if late { Behind::AskLater } else { by(inquiry.by_spf(author).await) };
+                }
+                if let Some(list) = list {
+                    self.by_list = if late { Behind::AskLater } else { by(inquiry.list_by_spf(list).await) };
+                }
+                self.inquiry = Some(Box::new(inquiry));
+            }
         }
         self
     }
 
-    /// Whether the digest will be needed: only a letter with postage of its own can be redeemed or be a retry.
+    /// Whether the digest will be needed: only a letter that is redeemed for, or counted, can be a retry.
     #[must_use]
     pub fn needs_digest(&self) -> bool {
-        self.parties.iter().any(|party| party.postage.has_candidates())
+        self.awaits_return || self.parties.iter().any(Party::asks_ledger)
     }
 
-    /// Whether the whole message will be needed: a signature could still speak for the author.
+    /// Whether the body has to be looked through for what the letter returns.
+    #[must_use]
+    pub fn awaits_return(&self) -> bool {
+        self.awaits_return && self.parties.iter().any(|p| !p.facts.exempt && p.answering.is_none())
+    }
+
+    /// Whether the whole message will be needed: a signature could still speak for the author or the list.
     #[must_use]
     pub fn needs_body(&self, letter: &Letter) -> bool {
-        match (&self.identity, &self.author) {
-            (Identity::Later(_), Some(author)) => {
-                letter.values("DKIM-Signature").any(|value| dkim::may_speak_for(value, author.domain()))
-            }
-            _ => false,
-        }
+        let by = |behind: Behind, domain: Option<&Domain>| {
+            behind == Behind::AskLater
+                && domain.is_some_and(|domain| {
+                    letter.values("DKIM-Signature").any(|value| dkim::may_speak_for(value, domain))
+                })
+        };
+        by(self.by_author, self.author.as_ref().map(Address::domain)) || by(self.by_list, self.list.as_ref())
     }
 
-    /// Finds out the rest of who sent it, now that the body is there.
-    pub async fn authenticate(mut self, letter: &mut Letter) -> Self {
-        let found = match (self.identity, &self.author) {
-            (Identity::NotAsked, _) | (Identity::Later(_), None) => Authenticated::No,
-            (Identity::Spf, _) => Authenticated::Yes,
-            (Identity::Found(found), _) => found,
-            (Identity::Later(mut inquiry), Some(author)) => {
-                by_dkim(&mut inquiry, author.domain(), letter).await
-            }
-        };
-        self.identity = Identity::Found(found);
-        self.parties.iter_mut().for_each(|party| party.facts.authenticated = found);
+    /// Finds out the rest of who sent it, and what it returns, now that the body is there.
+    pub async fn authenticate(
+        mut self,
+        site: &Site,
+        letter: &mut Letter,
+        client: &Client,
+        ledger: &dyn Ledger,
+    ) -> Self {
+        let returned: Vec<[u8; 16]> = letter.take_returned().iter().map(|id| message_id_hash(id)).collect();
+        self.look_up_answered(ledger, &returned).await;
+        if !returned.is_empty() && self.by_author == Behind::NotAsked {
+            self = self.ask_spf(site, letter, client).await;
+        }
+        if let Some(mut inquiry) = self.inquiry.take()
+            && (self.by_author == Behind::AskLater || self.by_list == Behind::AskLater)
+        {
+            self.by_dkim(&mut inquiry, letter).await;
+        }
+        for party in &mut self.parties {
+            party.facts.authenticated = self.by_author.found();
+            party.facts.list_authenticated = self.by_list.found();
+        }
         self
+    }
+
+    async fn by_dkim(&mut self, inquiry: &mut Inquiry, letter: &mut Letter) {
+        let message = match letter.take_message() {
+            Ok(message) => Some(message),
+            // The daemon holds too much mail just now; it may be looked into later.
+            Err(Kept::NoRoom) => {
+                for behind in [&mut self.by_author, &mut self.by_list] {
+                    if *behind == Behind::AskLater {
+                        *behind = Behind::Found(Authenticated::Trouble);
+                    }
+                }
+                return;
+            }
+            Err(Kept::All | Kept::TooLong) => None,
+        };
+        let octets = message.as_ref().map_or(&b""[..], |message| &message.octets);
+        let whole = dkim::Letter::from_message(octets);
+        if let (Behind::AskLater, Some(author)) = (self.by_author, &self.author) {
+            self.by_author = Behind::Found(heard(inquiry.by_dkim(author.domain(), &whole).await));
+        }
+        if let (Behind::AskLater, Some(list)) = (self.by_list, &self.list) {
+            self.by_list = Behind::Found(heard(inquiry.list_by_dkim(list, &whole).await));
+        }
     }
 
     /// Whether the letter is from its author, as far as it was asked.
     #[must_use]
     pub const fn authenticated(&self) -> Authenticated {
-        match self.identity {
-            Identity::Found(found) => found,
-            Identity::Spf => Authenticated::Yes,
-            _ => Authenticated::No,
+        self.by_author.found()
+    }
+
+    /// The list the letter is really from.
+    #[must_use]
+    pub fn authentic_list(&self) -> Option<&Domain> {
+        self.list.as_ref().filter(|_| self.by_list.found() == Authenticated::Yes)
+    }
+}
+
+fn heard(found: Authentication) -> Authenticated {
+    match found {
+        Authentication::Aligned(_) => Authenticated::Yes,
+        Authentication::Not(_) => Authenticated::No,
+        Authentication::Trouble(why) => {
+            tracing::warn!(why, "cannot tell now who sent it");
+            Authenticated::Trouble
         }
     }
 }
@@ -257,25 +392,13 @@ fn signed_by(stamp: &CancelledStamp, key: Option<&PublicKey>) -> Option<Word> {
     key.map_or(Some(Word::UnknownIssuer), |key| signed(stamp, key).err())
 }
 
-async fn by_dkim(inquiry: &mut Inquiry, author: &Domain, letter: &mut Letter) -> Authenticated {
-    let message = match letter.take_message() {
-        Ok(message) => Some(message),
-        // The daemon holds too much mail just now; it may be looked into later.
-        Err(Kept::NoRoom) => return Authenticated::Trouble,
-        Err(Kept::All | Kept::TooLong) => None,
-    };
-    let octets = message.as_ref().map_or(&b""[..], |message| &message.octets);
-    match inquiry.by_dkim(author, &dkim::Letter::from_message(octets)).await {
-        Authentication::Aligned(_) => Authenticated::Yes,
-        Authentication::Not(_) => Authenticated::No,
-        Authentication::Trouble(why) => {
-            tracing::warn!(%author, why, "cannot tell now who sent it");
-            Authenticated::Trouble
-        }
-    }
-}
-
 impl Party {
+    /// Whether the ledger has a word to say: about postage that could pay or be a retry's, or about an answer to count.
+    #[must_use]
+    pub fn asks_ledger(&self) -> bool {
+        self.postage.has_candidates() || self.facts.answers != Answers::No
+    }
+
     /// What the offered postage is worth before the ledger was asked, for one with nothing to ask it about.
     #[must_use]
     pub fn postage_without_ledger(&self) -> Postage {

@@ -4,13 +4,13 @@
 //! signature must be checked and the daemon's budget has room for it. What is beyond a bound is not kept,
 //! and the letter says so.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::HashSet, ops::Range, sync::Arc};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     address::Address,
-    message::{DigestBuilder, is_name},
+    message::{DigestBuilder, is_name, thread::Returned},
     policy::status,
 };
 
@@ -18,6 +18,9 @@ use crate::{
 pub const HEADER_OCTETS_MAX: usize = 1024 * 1024;
 /// Header fields kept for one letter.
 pub const HEADER_FIELDS_MAX: usize = 20_000;
+/// Fields taken away from one letter. The MTA looks for each from the top of the letter on: 20,000 keep a Postfix busy for
+/// half a minute; honest letters bring one stamp for each recipient.
+pub const FORGED_FIELDS_MAX: usize = 1_000;
 /// Recipients of our domains in one letter; the MTA's own limit is lower (Postfix: 1,000 a delivery, 2,000 a session).
 pub const RECIPIENTS_MAX: usize = 5_000;
 /// Octets of a body kept for DKIM; a longer letter is authenticated by SPF or not at all.
@@ -61,12 +64,15 @@ pub enum Kept {
 pub struct Letter {
     /// The envelope sender as it came, without `<>`; empty for the null sender.
     pub mail_from: Vec<u8>,
-    /// Recipients of our domains.
+    /// Recipients of our domains, each once.
     pub recipients: Vec<Recipient>,
+    named: HashSet<Address>,
     /// More recipients of ours than [`RECIPIENTS_MAX`].
     pub too_many_recipients: bool,
     /// The header is over one of its bounds; what stands behind it was not kept.
     pub header_cut: bool,
+    /// More fields must go than [`FORGED_FIELDS_MAX`].
+    pub too_many_forged: bool,
     /// A Postage-Status of this host stands in it.
     pub passed_here: bool,
     /// Fields that must go, by name and index among the fields of that name, counted from 1.
@@ -76,6 +82,7 @@ pub struct Letter {
     own_fields_seen: [u32; OWN_FIELDS.len()],
     body: Option<KeptBody>,
     digest: Option<DigestBuilder>,
+    returned: Option<Returned>,
 }
 
 /// The fields the gate takes away, each counted for its index.
@@ -96,8 +103,10 @@ impl Letter {
         Self {
             mail_from: mail_from.to_vec(),
             recipients: vec![],
+            named: HashSet::new(),
             too_many_recipients: false,
             header_cut: false,
+            too_many_forged: false,
             passed_here: false,
             forged: vec![],
             header: vec![],
@@ -105,12 +114,17 @@ impl Letter {
             own_fields_seen: [0; OWN_FIELDS.len()],
             body: None,
             digest: None,
+            returned: None,
         }
     }
 
-    /// Adds a recipient of ours.
+    /// Adds a recipient of ours. One who is named again gets no second copy from the MTA, and his stamps are checked once.
     pub fn add_recipient(&mut self, recipient: Recipient) {
+        if self.named.contains(&recipient.address) {
+            return;
+        }
         if self.recipients.len() < RECIPIENTS_MAX {
+            self.named.insert(recipient.address.clone());
             self.recipients.push(recipient);
         } else {
             self.too_many_recipients = true;
@@ -123,10 +137,10 @@ impl Letter {
         if let Some((own, seen)) = own {
             *seen = seen.saturating_add(1);
             if must_go(name, value) {
-                if self.forged.len() < HEADER_FIELDS_MAX {
+                if self.forged.len() < FORGED_FIELDS_MAX {
                     self.forged.push((own, *seen));
                 } else {
-                    self.header_cut = true;
+                    self.too_many_forged = true;
                 }
             }
         }
@@ -176,16 +190,46 @@ impl Letter {
         });
     }
 
+    /// From now on looks for the Message-ID of a letter that this one returns.
+    pub fn expect_returned(&mut self) {
+        self.returned = Some(Returned::default());
+    }
+
+    /// The Message-IDs found in the body, once; none when they were not looked for.
+    pub fn take_returned(&mut self) -> Vec<Vec<u8>> {
+        self.returned.take().map(Returned::finish).unwrap_or_default()
+    }
+
+    /// The values of the fields of this name that stand above the Received field of that number (from 0), first to
+    /// last: those that the last servers on the way have written, if they write above what they get.
+    pub fn values_above<'a>(&'a self, name: &'a str, received: usize) -> impl Iterator<Item = &'a [u8]> {
+        let mut seen = 0;
+        let above = self.fields.iter().take_while(move |(n, _)| {
+            let is_received = self.header.get(n.clone()).is_some_and(|n| is_name(n, "Received"));
+            seen += usize::from(is_received);
+            seen <= received
+        });
+        above.filter_map(move |(n, v)| {
+            let found = self.header.get(n.clone())?;
+            is_name(found, name).then(|| self.header.get(v.clone()))?
+        })
+    }
+
     /// Whether anything is done with the body.
     #[must_use]
     pub fn wants_body(&self) -> bool {
-        self.digest.is_some() || self.body.as_ref().is_some_and(|body| body.kept == Kept::All)
+        self.returned.as_ref().is_some_and(Returned::wants_more)
+            || self.digest.is_some()
+            || self.body.as_ref().is_some_and(|body| body.kept == Kept::All)
     }
 
     /// Takes the next octets of the body.
     pub fn body(&mut self, chunk: &[u8]) {
         if let Some(digest) = &mut self.digest {
             digest.body(chunk);
+        }
+        if let Some(returned) = &mut self.returned {
+            returned.push(chunk);
         }
         if let Some(body) = &mut self.body {
             body.push(chunk);
@@ -297,6 +341,20 @@ mod tests {
             ("Postage-Stamp", " go"),
         ]);
         assert_eq!(letter.forged, [("Postage-Stamp", 2), ("Postage-Status", 1), ("Postage-Stamp", 3)]);
+    }
+
+    #[test]
+    fn a_recipient_named_twice_is_one() {
+        let mut letter = Letter::new(b"");
+        for address in ["bob@b.example", "carol@b.example", "BOB@b.example"] {
+            letter.add_recipient(Recipient { address: address.parse().unwrap(), role: false });
+        }
+        assert_eq!(letter.recipients.len(), 2);
+        for number in 0..2 * RECIPIENTS_MAX {
+            let address = format!("u{}@b.example", number % (RECIPIENTS_MAX - 2)).parse().unwrap();
+            letter.add_recipient(Recipient { address, role: false });
+        }
+        assert!(!letter.too_many_recipients);
     }
 
     #[test]

@@ -6,11 +6,14 @@
 
 mod answer;
 mod assess;
+mod client;
+mod learn;
 mod letter;
 mod postage;
 mod session;
 mod settle;
 mod split;
+mod told;
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -1,7 +1,8 @@
 //! The postage that came with a letter, sorted out for each recipient (SPEC.md §3, §4). Pure.
 
 use crate::{
-    ledger::{Ledgered, Want},
+    address::Address,
+    ledger::{Ledgered, Want, sent::Answering},
     stamp::{
         Asked, CancelledStamp, STAMP_FIELDS_MAX, Word,
         check::{bound, in_order, is_for},
@@ -106,9 +107,10 @@ impl ForRecipient {
 
     /// What the ledger is asked.
     #[must_use]
-    pub fn want(&self, recipient: &crate::address::Address) -> Want {
+    pub fn want(&self, recipient: &Address, answering: Option<Answering>) -> Want {
         Want {
             recipient: recipient.clone(),
+            answering,
             stamps: self
                 .stamps
                 .iter()

@@ -3,16 +3,20 @@
 use std::{net::IpAddr, sync::Arc};
 
 use farthing_milter::{
-    address::{Args, Client, ClientAddress, EnvelopeAddress},
+    address::{Args, Client as Connected, ClientAddress, EnvelopeAddress},
     handler::{Context, Handler},
     text::SmtpReply,
     verdict::{BodyReply, RcptReply, Reply, Verdict},
 };
 
+use ipnet::IpNet;
+
 use super::{
     Gate, Site,
     answer::{self, Told},
     assess::Assessment,
+    client::Client,
+    learn::{Submission, learn},
     letter::{Letter, Recipient},
     settle::Settled,
     split::Splitter,
@@ -20,7 +24,6 @@ use super::{
 use crate::{
     address::{Address, Domain, escaped},
     config::Mode,
-    identity::spf::Envelope,
     policy::{
         Class, reply,
         status::{is_own_status, must_go},
@@ -42,19 +45,30 @@ pub struct Session {
 struct InHand {
     site: Arc<Site>,
     /// Authenticated submission.
-    login: bool,
+    submission: Option<Submission>,
     /// From an exempt network.
     network: bool,
     /// Handed in by a program on this machine, not by SMTP: a refusal at RCPT would block the queue.
     local: bool,
     letter: Letter,
     splitter: Option<Splitter>,
+    /// Who brought it; behind a relay of ours that is known once the header is there.
+    client: Client,
     assessment: Option<Assessment>,
 }
 
 impl InHand {
+    /// Who really brought it, where a relay of ours did the last step.
+    fn look_behind_relays(&mut self) {
+        let gate = &self.site.config.gate;
+        if is_within(&gate.relays, self.client.ip) && self.submission.is_none() {
+            self.client = Client::behind(&self.client, &self.letter, |ip| is_within(&gate.relays, Some(*ip)));
+            self.network = is_within(&gate.exempt_networks, self.client.ip);
+        }
+    }
+
     fn exempt(&self) -> bool {
-        self.login || self.network
+        self.submission.is_some() || self.network
     }
 
     /// Whether nothing may be refused or deferred: the site is only to be watched.
@@ -79,7 +93,7 @@ impl Session {
 }
 
 impl Handler for Session {
-    async fn connect(&mut self, _ctx: &Context, client: &Client) -> Reply {
+    async fn connect(&mut self, _ctx: &Context, client: &Connected) -> Reply {
         self.client = match &client.address {
             ClientAddress::Ip(ip) => Some(*ip),
             // A program of this machine.
@@ -96,21 +110,22 @@ impl Handler for Session {
 
     async fn mail(&mut self, ctx: &Context, sender: EnvelopeAddress<'_>, _args: Args<'_>) -> Reply {
         let site = self.gate.site();
-        let network = self
-            .client
-            .is_some_and(|ip| site.config.gate.exempt_networks.iter().any(|net| net.contains(&ip)));
-        let login = ctx.macros().get("auth_authen").is_some();
+        let client = Client { ip: self.client, helo: self.helo.clone(), relays_passed: 0 };
+        let relay = is_within(&site.config.gate.relays, self.client);
+        let network = !relay && is_within(&site.config.gate.exempt_networks, self.client);
+        let submission = ctx.macros().get("auth_authen").map(Submission::of);
         let local = !sender.has_brackets();
-        let splitter = if login || network || local {
+        let splitter = if submission.is_some() || network || local || relay {
             None
         } else {
             Splitter::new(&site, self.client, &self.helo, sender.bytes())
         };
         self.in_hand = Some(InHand {
-            login,
+            submission,
             network,
             local,
             splitter,
+            client,
             letter: Letter::new(sender.bytes()),
             assessment: None,
             site,
@@ -120,7 +135,12 @@ impl Handler for Session {
 
     async fn rcpt(&mut self, _ctx: &Context, recipient: EnvelopeAddress<'_>, _args: Args<'_>) -> RcptReply {
         let Some(hand) = &mut self.in_hand else { return RcptReply::Continue };
-        if let Some(address) = ours(recipient.bytes(), &hand.site.config.gate.domains) {
+        if let Some(submission) = &mut hand.submission {
+            submission.add_recipient(recipient.bytes());
+        }
+        if let Some(address) =
+            ours(recipient.bytes(), &hand.site.config.gate.domains, &hand.site.config.gate.hostname)
+        {
             let role = ROLES.contains(&address.without_detail().local());
             let recipient = Recipient { address, role };
             if let Some(splitter) = &mut hand.splitter
@@ -138,11 +158,11 @@ impl Handler for Session {
 
     fn header(&mut self, _ctx: &Context, name: &[u8], value: &[u8]) -> Reply {
         let Some(hand) = &mut self.in_hand else { return Reply::Continue };
-        if hand.letter.recipients.is_empty() {
+        if hand.letter.recipients.is_empty() && hand.submission.is_none() {
             return Reply::Continue;
         }
         let gate = &hand.site.config.gate;
-        if hand.network && is_own_status(name, value, &gate.hostname) {
+        if is_own_status(name, value, &gate.hostname) {
             hand.letter.passed_here = true;
         }
         hand.letter.header(name, value, |name, value| must_go(name, value, |domain| gate.guards(domain)));
@@ -170,6 +190,11 @@ impl Handler for Session {
 
     async fn end_of_message(&mut self, ctx: &Context) -> Verdict {
         let Some(mut hand) = self.in_hand.take() else { return Verdict::deliver() };
+        if let Some(submission) = &hand.submission
+            && let Some(sent) = submission.teaches(&hand.site, &hand.letter, crate::clock::unix_now())
+        {
+            learn(sent, &*self.gate.ledger).await;
+        }
         if !hand.concerns_us() {
             return Verdict::deliver();
         }
@@ -180,7 +205,8 @@ impl Handler for Session {
             }
         }
         let Some(assessment) = hand.assessment.take() else { return answer::exempt(&self.told(ctx, &hand)) };
-        let assessment = assessment.authenticate(&mut hand.letter).await;
+        let assessment =
+            assessment.authenticate(&hand.site, &mut hand.letter, &hand.client, &*self.gate.ledger).await;
         let settled =
             super::settle::settle(assessment, &hand.site, &mut hand.letter, &*self.gate.ledger).await;
         let verdict = answer::answer(&settled, &self.told(ctx, &hand), &*self.gate.ledger);
@@ -212,7 +238,14 @@ impl Session {
 
     /// All that can be said once the header is there: who may have sent it, and what was offered. Refuses as early as certain.
     async fn assess(&self, ctx: &Context, hand: &mut InHand) -> Reply {
-        if hand.exempt() || !hand.concerns_us() {
+        hand.look_behind_relays();
+        if !hand.concerns_us() {
+            return Reply::Continue;
+        }
+        if hand.letter.too_many_forged && !hand.observed() {
+            return header_too_large(ctx, hand);
+        }
+        if hand.exempt() {
             return Reply::Continue;
         }
         if hand.letter.too_many_recipients && !hand.observed() {
@@ -222,12 +255,7 @@ impl Session {
             ));
         }
         if hand.letter.header_cut && !hand.observed() {
-            tracing::info!(
-                queue_id = shown_id(ctx),
-                from = escaped(&hand.letter.mail_from),
-                "refused: the header is too large"
-            );
-            return Reply::Refuse(reply::permanent("5.3.4", "the header of this message is too large"));
+            return header_too_large(ctx, hand);
         }
         let assessment =
             Assessment::of(&hand.site, &hand.letter, &*self.gate.ledger, crate::clock::unix_now()).await;
@@ -237,17 +265,29 @@ impl Session {
                 _ => Reply::Continue,
             };
         }
-        let envelope = Envelope::new(self.client, &self.helo, &hand.letter.mail_from);
-        let assessment = assessment.ask_spf(&hand.site, envelope).await;
+        let assessment = assessment.ask_spf(&hand.site, &hand.letter, &hand.client).await;
         let needs_body = assessment.needs_body(&hand.letter);
+        if assessment.awaits_return() {
+            hand.letter.expect_returned();
+        }
         hand.letter.expect_body(assessment.needs_digest(), needs_body.then_some(&self.gate.room));
         hand.assessment = Some(assessment);
         Reply::Continue
     }
 }
 
-fn shown_id(ctx: &Context) -> String {
-    ctx.queue_id().map(escaped).unwrap_or_default()
+fn header_too_large(ctx: &Context, hand: &InHand) -> Reply {
+    tracing::info!(
+        queue_id = ctx.queue_id().map(escaped).unwrap_or_default(),
+        from = escaped(&hand.letter.mail_from),
+        "refused: the header is too large"
+    );
+    Reply::Refuse(reply::permanent("5.3.4", "the header of this message is too large"))
+}
+
+fn is_within(networks: &[IpNet], ip: Option<IpAddr>) -> bool {
+    // A client on a dual socket has an IPv4 address written as an IPv6 one.
+    ip.is_some_and(|ip| networks.iter().any(|net| net.contains(&ip) || net.contains(&ip.to_canonical())))
 }
 
 fn refuse_rcpt(text: &str) -> RcptReply {
@@ -255,14 +295,32 @@ fn refuse_rcpt(text: &str) -> RcptReply {
 }
 
 /// The recipient's address, if it is in one of our domains. What no sender could have bought a stamp for, but the MTA
-/// would deliver all the same (a local part out of form, no domain, the machine's own address), is ours too: a way to write
-/// an address must not be a way round the gate.
-fn ours(recipient: &[u8], domains: &[Domain]) -> Option<Address> {
+/// would deliver all the same (a local part out of form, no domain, the machine's own names, a percent sign for the @),
+/// is ours too: a way to write an address must not be a way round the gate.
+fn ours(recipient: &[u8], domains: &[Domain], hostname: &str) -> Option<Address> {
     let address = match Address::parse(recipient) {
         Ok(address) => address,
-        Err(_) => Address::out_of_form(recipient, domains.first()?)?,
+        Err(_) => Address::out_of_form(recipient, domains)?,
     };
-    domains.binary_search(address.domain()).is_ok().then_some(address)
+    if domains.binary_search(address.domain()).is_ok() {
+        return Some(address);
+    }
+    let domain = address.domain().as_str();
+    let of_this_machine = domain.eq_ignore_ascii_case(hostname) || domain.starts_with("localhost.");
+    if of_this_machine || is_routed_to(address.local(), domains) {
+        return Address::from_parts(address.local(), domains.first()?.clone());
+    }
+    None
+}
+
+/// Whether a local part holds an address in one of these domains in the old notations `bob%b.example` and
+/// `b.example!bob`, which Postfix takes where it is the host they are sent to.
+fn is_routed_to(local: &[u8], domains: &[Domain]) -> bool {
+    let is_mark = |b: &u8| b"%!@".contains(b);
+    let is_one =
+        |part: &[u8]| domains.binary_search_by(|domain| domain.as_str().as_bytes().cmp(part)).is_ok();
+    let bare = local.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(local);
+    bare.iter().any(is_mark) && bare.split(is_mark).any(is_one)
 }
 
 #[cfg(test)]
@@ -283,10 +341,25 @@ mod tests {
             (b"Postmaster", Some("postmaster@b.example")),
             (b"bob@[127.0.0.1]", Some("bob@b.example")),
             (b"bob@localhost", Some("bob@b.example")),
+            (b"bob@b.example(@x.example", Some("\"bob@b.example(\"@b.example")),
+            (b"<bob@c.example>(@x.example", Some("\"<bob@c.example>(\"@b.example")),
+            (b"bob@b\\.example(@x.example", Some("\"bob@b?.example(\"@b.example")),
+            (b"bob@b.example(\\)@x.example", Some("\"bob@b.example(?)\"@b.example")),
+            (b"x:bob@b.example;(@x.example", Some("\"x:bob@b.example;(\"@b.example")),
+            (b"@b.example(:bob@x.example", Some("\"@b.example(:bob\"@b.example")),
+            (b"bob@c.example@x.example", Some("\"bob@c.example\"@b.example")),
+            (b"bob@mx.b.example", Some("bob@b.example")),
+            (b"bob@localhost.c.example", Some("bob@b.example")),
+            (b"bob%c.example@x.example", Some("bob%c.example@b.example")),
+            (b"C.example!bob@x.example", Some("c.example!bob@b.example")),
+            (b"100%@elsewhere.example", None),
+            (b"b.example@elsewhere.example", None),
+            (b"\"bob (x)\"@elsewhere.example", None),
+            (b"bob..x@elsewhere.example", None),
             (b"", None),
         ] {
             assert_eq!(
-                ours(recipient, &domains).map(|a| a.to_string()).as_deref(),
+                ours(recipient, &domains, "MX.b.example").map(|a| a.to_string()).as_deref(),
                 address,
                 "{}",
                 escaped(recipient)

@@ -6,10 +6,10 @@ use super::{
     letter::Letter,
 };
 use crate::{
-    address::Address,
+    address::{Address, Domain},
     config::Mode,
-    ledger::{self, Ledger, Outcome},
-    policy::{self, Authenticated, Class, Decision, Postage},
+    ledger::{self, Ledger, Outcome, sent::Answering},
+    policy::{self, Answers, Authenticated, Class, Decision, Postage},
     stamp::{Stamp, freepost::Freepost},
 };
 
@@ -23,6 +23,8 @@ pub struct Settled {
     pub author: Option<Address>,
     /// Whether the letter is from him, as far as it was asked.
     pub authenticated: Authenticated,
+    /// The list it is really from.
+    pub list: Option<Domain>,
     /// Unix seconds.
     pub now: u64,
 }
@@ -77,6 +79,7 @@ impl Settled {
             parties,
             author: assessment.author.clone(),
             authenticated: assessment.authenticated(),
+            list: assessment.authentic_list().cloned(),
             now: assessment.now,
         }
     }
@@ -86,11 +89,27 @@ fn class_of(party: &Party, postage: Postage) -> Class {
     policy::verdict(&policy::Facts { postage, ..party.facts })
 }
 
+/// The same, were the letter no answer to him: that it is one is the ledger's to say, which counts them.
+fn class_unless_answer(party: &Party, postage: Postage) -> Class {
+    policy::verdict(&policy::Facts { postage, answers: Answers::No, ..party.facts })
+}
+
+/// What the ledger is asked for one recipient.
+fn want(party: &Party, assessment: &Assessment) -> ledger::Want {
+    let from = assessment.author.as_ref().map(|author| author.domain().clone());
+    let authentic = assessment.authenticated() == Authenticated::Yes;
+    let answering = party
+        .answering
+        .filter(|_| party.facts.answers != Answers::No)
+        .map(|message_id| Answering { message_id, from: from.filter(|_| authentic) });
+    party.postage.want(&party.address, answering)
+}
+
 /// Whether this recipient's verdict waits for the ledger.
 fn pends(party: &Party) -> bool {
-    party.postage.has_candidates()
+    party.asks_ledger()
         && !matches!(
-            class_of(party, Postage::None),
+            class_unless_answer(party, Postage::None),
             Class::Exempt | Class::Known | Class::Freepost | Class::Blocked
         )
 }
@@ -134,7 +153,7 @@ pub async fn settle(
         wants: pending
             .iter()
             .filter_map(|&i| assessment.parties.get(i))
-            .map(|party| party.postage.want(&party.address))
+            .map(|party| want(party, &assessment))
             .collect(),
         // A letter that is refused or deferred for one of them must redeem nothing for the others.
         all_or_nothing: gate.mode == Mode::Require
@@ -155,7 +174,10 @@ pub async fn settle(
             continue;
         };
         let outcome = outcomes.as_ref().ok().and_then(|all| all.get(nth));
-        *class = class_of(party, postage_of(party, outcome));
+        *class = match outcome {
+            Some(Outcome::Answer) => Class::Known,
+            _ => class_unless_answer(party, postage_of(party, outcome)),
+        };
         if let Some(&Outcome::Stamp { index, number, retry }) = outcome {
             *paid = party.postage.stamps.get(index).map(|bound| (bound.stamp.stamp.clone(), number, retry));
         }
@@ -172,6 +194,8 @@ fn postage_of(party: &Party, outcome: Option<&Outcome>) -> Postage {
     match outcome {
         None => Postage::Trouble,
         Some(Outcome::Stamp { .. }) => Postage::Paid,
+        // It is let in as an answer, whatever postage it brings.
+        Some(Outcome::Answer) => Postage::None,
         Some(Outcome::Work { .. }) => Postage::Work,
         Some(Outcome::TooOften) => Postage::Later,
         Some(Outcome::Unpaid { stamps, work_used_up, work_untouched }) => {

@@ -7,6 +7,7 @@
 
 pub mod align;
 pub mod dkim;
+pub mod results;
 pub mod spf;
 
 use std::time::Duration;
@@ -120,6 +121,53 @@ impl Inquiry {
                 Authentication::Not(format!("{spf}; {dkim}"))
             }
             (not, _) => not,
+        }
+    }
+
+    /// Whether SPF alone shows that a list stands behind the letter: its List-Id and the envelope sender's domain belong
+    /// to one organisation. A list's envelope senders (VERP) are of the list's domain, not of the author's.
+    pub async fn list_by_spf(&mut self, list: &Domain) -> Step {
+        match self.list_spf(list).await {
+            Authentication::Aligned(proof) => Step::Aligned(proof),
+            Authentication::Not(_) | Authentication::Trouble(_) => Step::AskDkim,
+        }
+    }
+
+    async fn list_spf(&mut self, list: &Domain) -> Authentication {
+        let sender = self.envelope.domain().filter(|sender| align::same_organisation(sender, list)).cloned();
+        let Some(domain) = sender else {
+            return Authentication::Not(format!("not sent by {list}"));
+        };
+        let finding = self.spf().await;
+        match finding.result {
+            SpfResult::Pass => Authentication::Aligned(Proof { means: Means::Spf, domain }),
+            SpfResult::TempError => Authentication::Trouble(finding.why.clone()),
+            result => Authentication::Not(format!("SPF of {domain}: {result:?} {}", finding.why)),
+        }
+    }
+
+    /// Whether a list stands behind the letter, by SPF or by a signature of its organisation that covers List-Id.
+    pub async fn list_by_dkim(&mut self, list: &Domain, letter: &Letter<'_>) -> Authentication {
+        let by_spf = self.list_spf(list).await;
+        if let Authentication::Aligned(_) = by_spf {
+            return by_spf;
+        }
+        let mut trouble = None;
+        for finding in self.signatures(letter, std::slice::from_ref(list)).await {
+            if !finding.signed.iter().any(|name| name == "list-id") {
+                continue;
+            }
+            match finding.result {
+                DkimResult::Good => {
+                    return Authentication::Aligned(Proof { means: Means::Dkim, domain: finding.domain });
+                }
+                DkimResult::Trouble(why) => trouble = Some(format!("signature of {}: {why}", finding.domain)),
+                DkimResult::Bad(_) => {}
+            }
+        }
+        match (by_spf, trouble) {
+            (Authentication::Not(_), Some(why)) => Authentication::Trouble(why),
+            (by_spf, _) => by_spf,
         }
     }
 

@@ -52,6 +52,35 @@ impl FromStr for Sender {
     }
 }
 
+/// What stands before the `@` of the addresses at which people join a list, behind its name.
+const LIST_JOINS: [&str; 5] = ["", "-request", "-subscribe", "-join", "-leave"];
+
+impl Sender {
+    /// Every name by which a list may stand in a book: its List-Id, the address that goes with it (`users@lists.example`
+    /// with `users.lists.example`), and those at which people join it: who wrote to one of them wants its mail. Only
+    /// the List-Id where the domain behind the list's name belongs to others (a public suffix).
+    #[must_use]
+    pub fn names_of_list(id: &str) -> Vec<Self> {
+        let mut names = vec![Self::List(id.to_owned())];
+        if let Some((name, domain)) = id.split_once('.')
+            && let Ok(domain) = domain.parse::<Domain>()
+            && psl::domain_str(domain.as_str()).is_some()
+        {
+            let at = |end: &str| Address::from_parts(format!("{name}{end}").as_bytes(), domain.clone());
+            names.extend(LIST_JOINS.into_iter().filter_map(at).map(Self::Address));
+        }
+        names
+    }
+
+    /// The list that takes its mail at this address, if it is one.
+    #[must_use]
+    pub fn list_at(address: &Address) -> Option<Self> {
+        let bare = address.without_detail();
+        let id = format!("{}.{}", std::str::from_utf8(bare.local()).ok()?, bare.domain());
+        format!("list:{id}").parse().ok()
+    }
+}
+
 impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -164,5 +193,26 @@ mod tests {
         for bad in ["alice", "", "list:", "list:a b", "@", "alice@"] {
             assert!(bad.parse::<Sender>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_names_of_a_list() {
+        let names = |id: &str| Sender::names_of_list(id).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            names("users.lists.example"),
+            [
+                "list:users.lists.example",
+                "users@lists.example",
+                "users-request@lists.example",
+                "users-subscribe@lists.example",
+                "users-join@lists.example",
+                "users-leave@lists.example"
+            ]
+        );
+        assert_eq!(names("me.github.io"), ["list:me.github.io"], "who is me need not be me@github.io");
+        assert_eq!(names("users.example"), ["list:users.example"]);
+        let list_at = |text: &str| Sender::list_at(&text.parse().unwrap()).map(|list| list.to_string());
+        assert_eq!(list_at("users+x@lists.example").as_deref(), Some("list:users.lists.example"));
+        assert_eq!(list_at("\"a b\"@lists.example"), None);
     }
 }

@@ -21,10 +21,12 @@ pub mod book;
 mod chain;
 mod check;
 pub mod freepost;
+pub mod sent;
 pub mod sqlite;
 
 use book::{BookEntry, Known, NewEntry, Sender};
 use freepost::{Label, NewLabel};
+use sent::{Answerable, Answering, Sent};
 
 /// A letter refused for double spending is a retry of the same letter for so long after the first, in seconds (SPEC.md §3).
 pub const RETRY_WINDOW_S: u64 = 6 * 86_400;
@@ -99,6 +101,8 @@ pub struct WorkCandidate {
 pub struct Want {
     /// The envelope's recipient.
     pub recipient: Address,
+    /// What the letter claims to answer, if the recipient sent it; looked at before anything else, and free.
+    pub answering: Option<Answering>,
     /// In the order of the message's fields.
     pub stamps: Vec<StampCandidate>,
     /// In the order of the message's fields; looked at when no stamp pays.
@@ -143,6 +147,8 @@ pub enum Outcome {
         /// The same letter had been let in before.
         retry: bool,
     },
+    /// It answers, or returns, what the recipient sent ([`sent`]).
+    Answer,
     /// Nothing pays: for each stamp what the ledger says of it.
     Unpaid {
         /// One for each of `Want::stamps`.
@@ -321,6 +327,10 @@ pub struct Decision {
     pub delivered: bool,
     /// The redemption, if it paid.
     pub number: Option<u64>,
+    /// The List-Id, when the letter authenticated as the list's: what a mark may teach.
+    pub list: Option<String>,
+    /// Where it says to unsubscribe; writing there makes nobody known.
+    pub unsubscribe: Vec<Address>,
 }
 
 /// Sixteen bytes that stand for a Message-ID (without white space and angle brackets) in the ledger.
@@ -469,6 +479,18 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// The labels of an owner, or of everybody.
     async fn freepost_list(&self, owner: Option<&Address>) -> Result<Vec<Label>, LedgerError>;
+
+    /// Makes the recipients of a sent letter known to its author and remembers its Message-ID; returns how many are
+    /// newly known. Nobody whom a List-Unsubscribe of mail to the author named; a block stays.
+    async fn learn(&self, sent: Sent) -> Result<usize, LedgerError>;
+
+    /// The first of these letters, by [`message_id_hash`], that this recipient sent and that others may answer.
+    async fn answerable(
+        &self,
+        recipient: &Address,
+        message_ids: &[[u8; 16]],
+        now: u64,
+    ) -> Result<Option<Answerable>, LedgerError>;
 
     /// Whether the ledger can be read and written now, for status and health checks.
     async fn health(&self) -> Result<(), LedgerError>;

@@ -6,6 +6,9 @@
 pub mod author;
 pub mod build;
 pub mod digest;
+pub mod list;
+pub mod robot;
+pub mod thread;
 
 use crate::address::Address;
 

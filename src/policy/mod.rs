@@ -42,6 +42,20 @@ pub enum Postage {
     Later,
 }
 
+/// Whether the letter answers, or returns, what the recipient sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answers {
+    /// It does not, as far as anyone can tell.
+    #[default]
+    No,
+    /// It does.
+    Yes,
+    /// So many have answered already that it must be from a domain the recipient wrote to; it names one.
+    IfAuthentic,
+    /// So many have answered already that it does no longer count, unless the ledger finds that it is a retry.
+    IfRetry,
+}
+
 /// All that the verdict for one recipient needs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Facts {
@@ -55,6 +69,12 @@ pub struct Facts {
     pub own_domain: bool,
     /// Whether the letter is from that sender.
     pub authenticated: Authenticated,
+    /// What the books say of the list the letter names.
+    pub list: Known,
+    /// Whether the letter is from that list.
+    pub list_authenticated: Authenticated,
+    /// Whether it answers what the recipient sent.
+    pub answers: Answers,
     /// What its postage is worth.
     pub postage: Postage,
 }
@@ -108,20 +128,32 @@ pub fn verdict(facts: &Facts) -> Class {
     if facts.exempt {
         return Class::Exempt;
     }
-    let asks_identity = facts.book != Known::Unknown || facts.own_domain;
-    match (facts.book, facts.authenticated) {
-        (Known::Blocked, Authenticated::Yes) => return Class::Blocked,
-        (Known::Blocked, Authenticated::Trouble) if facts.freepost => return Class::Trouble,
-        _ if facts.freepost => return Class::Freepost,
-        (Known::Allowed, Authenticated::Yes) => return Class::Known,
-        (Known::Unknown, Authenticated::Yes) if facts.own_domain => return Class::Known,
+    let names = [(facts.book, facts.authenticated), (facts.list, facts.list_authenticated)];
+    let says = |known| names.contains(&(known, Authenticated::Yes));
+    if says(Known::Blocked) {
+        return Class::Blocked;
+    }
+    if facts.freepost {
+        // Blocked mail stays out at a freepost address too, and whether it is that nobody can say now.
+        let unsure = names.contains(&(Known::Blocked, Authenticated::Trouble));
+        return if unsure { Class::Trouble } else { Class::Freepost };
+    }
+    let authentic = facts.authenticated == Authenticated::Yes;
+    if says(Known::Allowed) || facts.own_domain && authentic {
+        return Class::Known;
+    }
+    match facts.answers {
+        Answers::Yes => return Class::Known,
+        Answers::IfAuthentic if authentic => return Class::Known,
         _ => {}
     }
+    let asks_identity = author_matters(facts) && facts.authenticated == Authenticated::Trouble
+        || list_matters(facts) && facts.list_authenticated == Authenticated::Trouble;
     match facts.postage {
         Postage::Paid => Class::Paid,
         Postage::Work => Class::Work,
         // Whether he is known would decide, and nobody could say: not a "no".
-        _ if asks_identity && facts.authenticated == Authenticated::Trouble => Class::Trouble,
+        _ if asks_identity => Class::Trouble,
         Postage::Trouble => Class::Trouble,
         Postage::Later => Class::Later,
         Postage::Bad(word) => Class::Invalid(word),
@@ -129,11 +161,24 @@ pub fn verdict(facts: &Facts) -> Class {
     }
 }
 
-/// Whether the letter's identity could change this recipient's verdict: only then is DNS asked for it.
+/// Whether it could change this recipient's verdict who the author is: only then is DNS asked for it.
 #[must_use]
-pub fn identity_matters(facts: &Facts) -> bool {
-    let of_the_known = facts.book == Known::Allowed || facts.own_domain;
-    !facts.exempt && (facts.book == Known::Blocked || of_the_known && !facts.freepost)
+pub fn author_matters(facts: &Facts) -> bool {
+    let could_be_known =
+        facts.book == Known::Allowed || facts.own_domain || facts.answers == Answers::IfAuthentic;
+    !facts.exempt && (facts.book == Known::Blocked || could_be_known && !facts.freepost)
+}
+
+/// Whether it could change this recipient's verdict which list the letter is from.
+#[must_use]
+pub fn list_matters(facts: &Facts) -> bool {
+    !facts.exempt && (facts.list == Known::Blocked || facts.list == Known::Allowed && !facts.freepost)
+}
+
+/// Whether anything but postage could still let the letter in, or shut it out.
+#[must_use]
+pub fn may_be_known(facts: &Facts) -> bool {
+    author_matters(facts) || list_matters(facts) || !facts.exempt && facts.answers != Answers::No
 }
 
 /// What happens to the whole message.

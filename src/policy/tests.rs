@@ -7,6 +7,9 @@ const FACTS: Facts = Facts {
     freepost: false,
     own_domain: false,
     authenticated: Authenticated::No,
+    list: Known::Unknown,
+    list_authenticated: Authenticated::No,
+    answers: Answers::No,
     postage: Postage::None,
 };
 
@@ -75,6 +78,59 @@ fn the_verdict_table() {
             Class::Blocked,
         ),
         ("forged as one of ours", Facts { own_domain: true, ..FACTS }, Class::Unpaid),
+        ("from a known list", Facts { list: Allowed, list_authenticated: Yes, ..FACTS }, Class::Known),
+        (
+            "forged as from a known list, by someone who is really himself",
+            Facts { list: Allowed, authenticated: Yes, ..FACTS },
+            Class::Unpaid,
+        ),
+        (
+            "a known author's name does not help where only the list is authentic",
+            Facts { book: Allowed, list_authenticated: Yes, ..FACTS },
+            Class::Unpaid,
+        ),
+        (
+            "blocked, though by a known list",
+            Facts { book: Blocked, authenticated: Yes, list: Allowed, list_authenticated: Yes, ..FACTS },
+            Class::Blocked,
+        ),
+        (
+            "a friend by a blocked list",
+            Facts { book: Allowed, authenticated: Yes, list: Blocked, list_authenticated: Yes, ..FACTS },
+            Class::Blocked,
+        ),
+        (
+            "a list, DNS is down",
+            Facts { list: Allowed, list_authenticated: Trouble, ..FACTS },
+            Class::Trouble,
+        ),
+        ("an answer", Facts { answers: Answers::Yes, ..FACTS }, Class::Known),
+        (
+            "an answer needs no stamp",
+            Facts { answers: Answers::Yes, postage: Postage::Paid, ..FACTS },
+            Class::Known,
+        ),
+        (
+            "an answer by someone blocked",
+            Facts { answers: Answers::Yes, book: Blocked, authenticated: Yes, ..FACTS },
+            Class::Blocked,
+        ),
+        ("one answer more", Facts { answers: Answers::IfAuthentic, ..FACTS }, Class::Unpaid),
+        (
+            "one answer more, from elsewhere",
+            Facts { answers: Answers::IfRetry, authenticated: Yes, ..FACTS },
+            Class::Unpaid,
+        ),
+        (
+            "one answer more, from where it went",
+            Facts { answers: Answers::IfAuthentic, authenticated: Yes, ..FACTS },
+            Class::Known,
+        ),
+        (
+            "one answer more, DNS is down",
+            Facts { answers: Answers::IfAuthentic, authenticated: Trouble, ..FACTS },
+            Class::Trouble,
+        ),
         ("paid", Facts { postage: Postage::Paid, ..FACTS }, Class::Paid),
         ("work", Facts { postage: Postage::Work, ..FACTS }, Class::Work),
         ("spent", Facts { postage: spent, ..FACTS }, Class::Invalid(Word::Spent)),

@@ -94,6 +94,15 @@ mod sqlite_conforms {
             any_sender_can_be_read_back,
             the_book_is_that_of_the_address_without_detail,
             what_another_handle_wrote_is_seen_at_once;
+        sent:
+            who_is_written_to_is_known,
+            sent_letters_can_be_answered_for_a_while,
+            wide_letters_cannot_be_answered,
+            letters_to_a_list_cannot_be_answered,
+            a_few_answers_are_free_and_then_those_from_there,
+            an_answer_redeems_no_stamp,
+            an_answer_refused_for_another_counts_nothing,
+            answers_raced_are_counted_one_by_one;
         keeping:
             what_was_answered_is_there_after_reopening,
             closed_books_answer_nothing,

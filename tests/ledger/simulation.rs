@@ -167,7 +167,7 @@ impl Life {
             one.good = !self.dice.one_in(6);
             works.push(one);
         }
-        Want { recipient, stamps, work: works }
+        Want { recipient, answering: None, stamps, work: works }
     }
 
     async fn letter(&mut self, event: u64) {

@@ -6,4 +6,5 @@ pub mod marks;
 pub mod redeeming;
 pub mod retries;
 pub mod selling;
+pub mod sent;
 pub mod work;

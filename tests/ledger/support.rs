@@ -148,11 +148,11 @@ pub fn work(n: u8) -> WorkCandidate {
 }
 
 pub fn want(recipient: &str, stamps: &[StampCandidate]) -> Want {
-    Want { recipient: address(recipient), stamps: stamps.to_vec(), work: vec![] }
+    Want { recipient: address(recipient), answering: None, stamps: stamps.to_vec(), work: vec![] }
 }
 
 pub fn want_by_work(recipient: &str, work: &[WorkCandidate]) -> Want {
-    Want { recipient: address(recipient), stamps: vec![], work: work.to_vec() }
+    Want { recipient: address(recipient), answering: None, stamps: vec![], work: work.to_vec() }
 }
 
 /// An authenticated letter from alice@a.example, told apart by a number.

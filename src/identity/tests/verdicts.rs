@@ -160,3 +160,43 @@ async fn an_inquiry_can_be_made_on_any_thread() {
     });
     assert_eq!(found.await.unwrap(), aligned(Means::Spf, "b.example"));
 }
+
+#[tokio::test]
+async fn a_list_stands_behind_its_id_by_spf_or_by_a_signature_that_covers_it() {
+    let (zone, dns) = world();
+    for domain in ["lists.example", "elsewhere.example", "a.github.io"] {
+        zone.txt(domain, "v=spf1 ip4:192.0.2.1 -all");
+    }
+    let letter = format!("List-Id: Users <users.lists.example>\r\n{LETTER}");
+    let open = signed(&signer(&zone, "lists.example"), &letter);
+    signer(&zone, "elsewhere.example");
+    let covering_by = |domain: &str| {
+        let signer = DkimSigner::from_key(ed25519().0).domain(domain).selector("s1");
+        signed(&signer.headers(["From", "List-Id"]), &letter)
+    };
+    let (covering, foreign) = (covering_by("lists.example"), covering_by("elsewhere.example"));
+    let table = [
+        ("users-bounces+bob=b.example@lists.example", "users.lists.example", &letter, Some(Means::Spf)),
+        ("users-bounces@elsewhere.example", "users.lists.example", &letter, None),
+        ("x@a.github.io", "users.b.github.io", &letter, None),
+        ("x@elsewhere.example", "users.lists.example", &covering, Some(Means::Dkim)),
+        ("x@elsewhere.example", "users.lists.example", &open, None),
+        ("x@elsewhere.example", "users.lists.example", &foreign, None),
+        ("x@elsewhere.example", "users.lists.example", &covering.replace("Users <", "Others <"), None),
+    ];
+    for (mail_from, list, message, means) in table {
+        let whole = Letter::from_message(message.as_bytes());
+        let found = inquiry(&dns, mail_from).list_by_dkim(&d(list), &whole).await;
+        let by = match &found {
+            Authentication::Aligned(proof) => Some(proof.means),
+            _ => None,
+        };
+        assert_eq!(by, means, "{mail_from} {list}: {found:?}");
+        assert!(!matches!(found, Authentication::Trouble(_)), "{mail_from} {list}: {found:?}");
+    }
+    zone.manner("lists.example", Manner::ServFail);
+    let fresh = Dns::new(&[zone.address()]).unwrap();
+    let mut inquiry = inquiry(&fresh, "users-bounces@lists.example");
+    let whole = Letter::from_message(letter.as_bytes());
+    assert_trouble(&inquiry.list_by_dkim(&d("users.lists.example"), &whole).await);
+}

@@ -6,6 +6,7 @@ use super::{
     batch::{Batch, NewEntry},
     book,
     fail::{Fail, read_time, stored_time},
+    sent,
 };
 use crate::{
     address::{Address, Domain},
@@ -29,14 +30,18 @@ struct Redeemed {
 }
 
 /// Whose letter it was.
+#[derive(Clone)]
 struct Letter {
     recipient: Address,
     author: Option<Address>,
     authenticated: bool,
+    /// The list it came from, if it authenticated as the list's.
+    list: Option<String>,
 }
 
 const REDEEMED: &str =
-    "SELECT r.seq, r.time, d.name, c.name, r.amount, b.name, r.recipient, r.author, r.authenticated
+    "SELECT r.seq, r.time, d.name, c.name, r.amount, b.name, r.recipient, r.author, r.authenticated,
+    (SELECT l.list FROM decisions l WHERE l.time = r.time AND l.number = r.number AND l.list IS NOT NULL)
     FROM redeemed r JOIN account d ON d.id = r.debit JOIN account c ON c.id = r.credit
     LEFT JOIN orders o ON o.seq = r.order_seq LEFT JOIN account b ON b.id = o.account";
 
@@ -54,9 +59,7 @@ pub(super) fn mark(
 ) -> Result<Result<Marked, MarkError>, Fail> {
     let (redeemed, letter) = match find(batch.conn, target)? {
         Found::Redeemed(found) => {
-            let Redeemed { letter, .. } = &found;
-            let letter =
-                Letter { recipient: letter.recipient.clone(), author: letter.author.clone(), ..*letter };
+            let letter = found.letter.clone();
             (Some(found), letter)
         }
         Found::Free(letter) => (None, letter),
@@ -118,6 +121,18 @@ fn give_back(batch: &mut Batch<'_>, redeemed: &Redeemed, now: u64, marked: &mut 
 /// Changes the recipient's book and says whether the author is known to him now. Only a letter that
 /// authenticated teaches: else whoever forges a friend's name could make him a stranger.
 fn teach(batch: &Batch<'_>, letter: &Letter, mark: Mark, now: u64) -> Result<bool, Fail> {
+    if let Some(id) = &letter.list {
+        match mark {
+            Mark::Wanted => {
+                book::learn(batch.conn, &letter.recipient, &Sender::List(id.clone()), How::Wanted, now)?;
+            }
+            Mark::Unwanted => {
+                for name in Sender::names_of_list(id) {
+                    book::forget(batch.conn, &letter.recipient, &name)?;
+                }
+            }
+        }
+    }
     let Some(author) = &letter.author else { return Ok(false) };
     let sender = Sender::Address(author.clone());
     if letter.authenticated {
@@ -201,7 +216,7 @@ fn by_stamp(conn: &Connection, office: Option<&Domain>, id: &StampId) -> Result<
 /// Of two letters with one Message-ID, the first (SPEC.md §7).
 fn by_message_id(conn: &Connection, hash: &[u8; 16], recipient: &Address) -> Result<Found, Fail> {
     let mut find = conn.prepare_cached(
-        "SELECT number, author, authenticated FROM decisions
+        "SELECT number, author, authenticated, list FROM decisions
          WHERE time / 86400 = ?1 AND message_id = ?2 AND delivered AND message_id IS NOT NULL AND recipient = ?3
          ORDER BY time, seq LIMIT 1",
     )?;
@@ -213,14 +228,15 @@ fn by_message_id(conn: &Connection, hash: &[u8; 16], recipient: &Address) -> Res
     while let Some(next) = later.query_row([day], |row| row.get(0)).optional()? {
         day = next;
         let row = find.query_row(params![day, hash, recipient.to_bytes()], |row| {
-            Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<Vec<u8>>>(1)?, row.get::<_, bool>(2)?))
+            let (number, author): (Option<i64>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?);
+            Ok((number, author, row.get(2)?, row.get(3)?))
         });
-        let Some((number, author, authenticated)) = row.optional()? else { continue };
+        let Some((number, author, authenticated, list)) = row.optional()? else { continue };
         if let Some(redeemed) = number.map(|n| by_number(conn, n.cast_unsigned())).transpose()?.flatten() {
             return Ok(Found::Redeemed(redeemed));
         }
         let author = author.map(|bytes| address(&bytes)).transpose()?;
-        return Ok(Found::Free(Letter { recipient: recipient.clone(), author, authenticated }));
+        return Ok(Found::Free(Letter { recipient: recipient.clone(), author, authenticated, list }));
     }
     Ok(Found::Nothing)
 }
@@ -229,7 +245,7 @@ fn read_redeemed(row: &Row<'_>) -> rusqlite::Result<Result<Redeemed, Fail>> {
     let (recipient, author): (Vec<u8>, Option<Vec<u8>>) = (row.get(6)?, row.get(7)?);
     let letter = || {
         let author = author.map(|bytes| address(&bytes)).transpose()?;
-        Ok(Letter { recipient: address(&recipient)?, author, authenticated: row.get(8)? })
+        Ok(Letter { recipient: address(&recipient)?, author, authenticated: row.get(8)?, list: row.get(9)? })
     };
     Ok(match letter() {
         Ok(letter) => Ok(Redeemed {
@@ -253,8 +269,8 @@ pub(super) fn address(bytes: &[u8]) -> Result<Address, Fail> {
 /// Writes a decision down.
 pub(super) fn note(conn: &Connection, decision: &Decision) -> Result<(), Fail> {
     let mut insert = conn.prepare_cached(
-        "INSERT INTO decisions (time, recipient, author, authenticated, message_id, result, reason, delivered, number)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO decisions (time, recipient, author, authenticated, message_id, result, reason, delivered, number, list)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     insert.execute(params![
         stored_time(decision.time),
@@ -266,6 +282,21 @@ pub(super) fn note(conn: &Connection, decision: &Decision) -> Result<(), Fail> {
         decision.reason,
         decision.delivered,
         decision.number.map(u64::cast_signed),
+        decision.list,
     ])?;
+    if decision.delivered
+        && decision.result == "known"
+        && let Some(id) = &decision.list
+    {
+        // Who wrote to a list's address gets its mail, and from now on answers to what he writes there are the list's.
+        let names = Sender::names_of_list(id);
+        if book::known(conn, &decision.recipient, &names)? == Known::Allowed {
+            let list = Sender::List(id.clone());
+            book::learn(conn, &decision.recipient, &list, How::Sent, decision.time)?;
+        }
+    }
+    if decision.delivered && !decision.unsubscribe.is_empty() {
+        sent::note_unsubscribe(conn, &decision.recipient, &decision.unsubscribe, decision.time)?;
+    }
     Ok(())
 }

@@ -10,9 +10,10 @@ use async_trait::async_trait;
 
 use super::{
     AccountKey, AccountState, Decision, Entry, Ledger, LedgerError, Letter, Mark, MarkError, MarkTarget,
-    Marked, Order, Outcome, Proof, Sale, SoldStamp, StampId,
+    Marked, Order, Outcome, Proof, Sale, SoldStamp, StampId, Want,
     book::{BookEntry, Known, NewEntry, Sender},
     freepost::{Label, NewLabel},
+    sent::{Answerable, Sent},
 };
 use crate::{
     address::{Address, Domain},
@@ -31,6 +32,7 @@ mod queue;
 mod readers;
 mod redeem;
 mod schema;
+mod sent;
 mod trade;
 mod writer;
 
@@ -186,10 +188,11 @@ impl Ledger for SqliteLedger {
     }
 
     async fn redeem(&self, letter: Letter) -> Result<Vec<Outcome>, LedgerError> {
-        let candidates = || letter.wants.iter().any(|w| !w.stamps.is_empty() || !w.work.is_empty());
-        let good =
-            letter.wants.iter().any(|w| w.stamps.iter().any(|s| s.good) || w.work.iter().any(|w| w.good));
-        if !candidates() {
+        let candidate = |w: &Want| w.answering.is_some() || !w.stamps.is_empty() || !w.work.is_empty();
+        let good = letter.wants.iter().any(|w| {
+            w.answering.is_some() || w.stamps.iter().any(|s| s.good) || w.work.iter().any(|w| w.good)
+        });
+        if !letter.wants.iter().any(candidate) {
             let nothing = Outcome::Unpaid { stamps: Vec::new(), work_used_up: false, work_untouched: false };
             return Ok(vec![nothing; letter.wants.len()]);
         }
@@ -323,6 +326,20 @@ impl Ledger for SqliteLedger {
     async fn freepost_list(&self, owner: Option<&Address>) -> Result<Vec<Label>, LedgerError> {
         let owner = owner.cloned();
         self.readers.read(move |conn| freepost::list(conn, owner.as_ref())).await
+    }
+
+    async fn learn(&self, letter: Sent) -> Result<usize, LedgerError> {
+        self.write(move |batch| sent::learn(batch, &letter)).await
+    }
+
+    async fn answerable(
+        &self,
+        recipient: &Address,
+        message_ids: &[[u8; 16]],
+        now: u64,
+    ) -> Result<Option<Answerable>, LedgerError> {
+        let (recipient, message_ids) = (recipient.clone(), message_ids.to_vec());
+        self.readers.read(move |conn| sent::answerable(conn, &recipient, &message_ids, now)).await
     }
 
     async fn health(&self) -> Result<(), LedgerError> {

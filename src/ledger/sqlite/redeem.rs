@@ -12,6 +12,7 @@ use super::{
     Site,
     batch::{Batch, NewRedeemed},
     fail::{Fail, read_time, stored_time},
+    sent::{self, Answer},
 };
 use crate::{
     address::{Address, Domain},
@@ -37,6 +38,8 @@ enum Planned {
     Stamp { index: usize, number: u64, claim: Claim, order: Option<i64>, stamps: Vec<Ledgered> },
     /// Work `index` is used up.
     Work { index: usize, claim: Claim, stamps: Vec<Ledgered> },
+    /// It answers what the recipient sent, and is counted.
+    Answer { claim: Claim },
     /// The letter had paid for this recipient; one more retry is counted.
     Retry { outcome: Outcome, claim: Claim },
     /// The same recipient stands twice in the letter.
@@ -69,9 +72,12 @@ impl Plan {
 
     /// Whether carrying it out would write.
     pub fn writes(&self) -> bool {
-        self.0
-            .iter()
-            .any(|p| matches!(p, Planned::Stamp { .. } | Planned::Work { .. } | Planned::Retry { .. }))
+        self.0.iter().any(|p| {
+            matches!(
+                p,
+                Planned::Stamp { .. } | Planned::Work { .. } | Planned::Answer { .. } | Planned::Retry { .. }
+            )
+        })
     }
 
     /// The answer, once everything is done.
@@ -93,6 +99,11 @@ impl Plan {
                         want.work.get(*index).ok_or_else(|| Fail::damaged("a plan without its work"))?;
                     use_work(batch, letter, want, work, claim)?;
                 }
+                Planned::Answer { claim } => {
+                    let answering =
+                        want.answering.as_ref().ok_or_else(|| Fail::damaged("a plan without its letter"))?;
+                    sent::count(batch, &want.recipient, answering, claim, letter.now)?;
+                }
                 Planned::Retry { claim, .. } => count_retry(batch, letter.now, claim)?,
                 Planned::Twice(_) | Planned::No(_) => {}
             }
@@ -111,6 +122,8 @@ impl Planned {
             Self::Work { stamps, .. } => {
                 Self::No(Outcome::Unpaid { stamps, work_used_up: false, work_untouched: true })
             }
+            // That it would be let in for him is so; it is counted when it is.
+            Self::Answer { .. } => Self::No(Outcome::Answer),
             Self::Retry { outcome, .. } => Self::No(outcome),
             Self::Twice(_) | Self::No(_) => self,
         }
@@ -120,6 +133,7 @@ impl Planned {
         match self {
             Self::Stamp { index, number, .. } => Outcome::Stamp { index, number, retry: false },
             Self::Work { index, .. } => Outcome::Work { index, retry: false },
+            Self::Answer { .. } => Outcome::Answer,
             Self::Retry { outcome, .. } | Self::Twice(outcome) | Self::No(outcome) => outcome,
         }
     }
@@ -145,6 +159,9 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn want(&mut self, want: &'a Want) -> Result<Planned, Fail> {
+        if let Some(planned) = self.answer(want)? {
+            return Ok(planned);
+        }
         let earlier_stamps: Result<Vec<_>, Fail> =
             want.stamps.iter().map(|s| self.redeemed(&s.key)).collect();
         let earlier_work: Result<Vec<_>, Fail> = want.work.iter().map(|w| self.used(w)).collect();
@@ -169,6 +186,23 @@ impl<'a> Planner<'a> {
             return Ok(Planned::Stamp { index, number, claim, order, stamps });
         }
         self.work(want, &earlier_work, stamps)
+    }
+
+    /// Whether the letter answers what the recipient sent.
+    fn answer(&mut self, want: &Want) -> Result<Option<Planned>, Fail> {
+        let Some(answering) = &want.answering else { return Ok(None) };
+        let claim = claim(b"answer", &answering.message_id, &want.recipient, &self.letter.digest);
+        if let Some(outcome) = self.claimed.get(&claim) {
+            return Ok(Some(Planned::Twice(outcome.clone())));
+        }
+        let answer = sent::answer(self.conn, &want.recipient, answering, &claim, self.letter.now)?;
+        let planned = match answer {
+            Answer::No => return Ok(None),
+            Answer::Again => Planned::Twice(Outcome::Answer),
+            Answer::New => Planned::Answer { claim },
+        };
+        self.claimed.insert(claim, Outcome::Answer);
+        Ok(Some(planned))
     }
 
     /// Whether the same letter was let in before for this recipient, by anything it brings.

@@ -22,8 +22,11 @@ use crate::{ledger::LedgerError, money::Currency};
 /// `PRAGMA application_id` of a ledger: "FRTG".
 const APPLICATION_ID: i64 = 0x4652_5447;
 /// Every migration, in order. One that was released is never edited: refinery would refuse the ledgers it made.
-const MIGRATIONS: &[(&str, &str)] =
-    &[("V1__books", include_str!("v1.sql")), ("V2__freepost", include_str!("v2.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("V1__books", include_str!("v1.sql")),
+    ("V2__freepost", include_str!("v2.sql")),
+    ("V3__sent", include_str!("v3.sql")),
+];
 /// Permissions of a new ledger: it names who writes to whom.
 const FILE_MODE: u32 = 0o600;
 /// Pause before looking again whether another process has finished the same migration, in milliseconds.
@@ -251,5 +254,26 @@ pub(super) fn sqlite_error(path: &Path, error: &rusqlite::Error) -> OpenError {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::NotALedger(path.to_owned()),
         _ => OpenError::Storage { path: path.to_owned(), words: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn books_of_every_older_schema_become_as_new_ones_are() {
+        for version in 1..MIGRATIONS.len() {
+            let mut conn = Connection::open_in_memory().unwrap();
+            let older: Vec<_> = MIGRATIONS
+                .iter()
+                .take(version)
+                .map(|(name, sql)| Migration::unapplied(name, sql).unwrap())
+                .collect();
+            Runner::new(&older).run(&mut conn).unwrap();
+            assert!(!deviations(&conn).unwrap().is_empty(), "{version}");
+            run_migrations(&mut conn).unwrap();
+            assert_eq!(deviations(&conn).unwrap(), Vec::<String>::new(), "{version}");
+        }
     }
 }

@@ -245,6 +245,8 @@ async fn dropping_a_ledger_returns_at_once_and_keeps_what_was_queued() {
         reason: "",
         delivered: true,
         number: None,
+        list: None,
+        unsubscribe: vec![],
     });
     let begun = Instant::now();
     drop(ledger);

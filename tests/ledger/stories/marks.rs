@@ -40,6 +40,8 @@ fn decided(recipient: &str, message_id: &str, number: Option<u64>) -> Decision {
         reason: "",
         delivered: true,
         number,
+        list: None,
+        unsubscribe: vec![],
     }
 }
 

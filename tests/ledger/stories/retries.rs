@@ -19,6 +19,7 @@ fn told(outcome: &Outcome) -> Told {
         Outcome::Stamp { retry: false, .. } | Outcome::Work { retry: false, .. } => Told::Paid,
         Outcome::Stamp { retry: true, .. } | Outcome::Work { retry: true, .. } => Told::Retry,
         Outcome::TooOften => Told::TooOften,
+        Outcome::Answer => panic!("nothing was sent that could be answered"),
         Outcome::Unpaid { .. } => Told::Spent,
     }
 }

@@ -1,0 +1,208 @@
+//! Sent letters, the answers to them, and addresses to unsubscribe at, in SQLite.
+//!
+//! What is too old goes a few rows at a time whenever a row is added, so the tables follow the rate of the mail.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    batch::Batch,
+    book,
+    fail::{Fail, read_time, stored_time},
+    mark::address,
+};
+use crate::{
+    address::{Address, Domain},
+    ledger::{
+        book::{How, Sender},
+        sent::{
+            ANSWERS_MAX, ANSWERS_WINDOW_S, Answerable, Answering, SENT_RECIPIENTS_MAX, Sent,
+            UNSUBSCRIBE_KEPT_S,
+        },
+    },
+};
+
+/// Old rows that go for each new one: more than come, so the old never pile up.
+const DROPPED_AT_ONCE: u32 = 4;
+/// Old rows that go in one request, however many it adds.
+const DROPPED_AT_ONCE_MAX: u32 = 100;
+
+/// Makes the recipients known to the author and remembers the Message-ID; returns how many are newly known.
+pub(super) fn learn(batch: &mut Batch<'_>, sent: &Sent) -> Result<usize, Fail> {
+    let conn = batch.conn;
+    let author = sent.author.without_detail();
+    let mut learned = 0;
+    let mut to_list = false;
+    for recipient in &sent.recipients {
+        to_list = to_list || is_list(conn, &author, recipient)?;
+        if !names_unsubscribe(conn, &author, recipient)? {
+            let sender = Sender::Address(recipient.clone());
+            learned += usize::from(book::learn(conn, &author, &sender, How::Sent, sent.now)?);
+        }
+    }
+    if let Some(message_id) = &sent.message_id {
+        remember(conn, sent, &author, message_id, to_list)?;
+    }
+    Ok(learned)
+}
+
+/// Whether an address is where a list takes its mail: one whose List-Id stands in the author's or the site's book.
+fn is_list(conn: &Connection, author: &Address, recipient: &Address) -> Result<bool, Fail> {
+    let Some(list) = Sender::list_at(recipient) else { return Ok(false) };
+    Ok(book::known(conn, author, &[list])? == crate::ledger::book::Known::Allowed)
+}
+
+fn names_unsubscribe(conn: &Connection, author: &Address, recipient: &Address) -> Result<bool, Fail> {
+    let mut find = conn.prepare_cached("SELECT 1 FROM unsubscribe WHERE recipient = ?1 AND address = ?2")?;
+    Ok(find.exists(params![author.to_bytes(), recipient.to_bytes()])?)
+}
+
+/// One letter may be handed in in several copies: its recipients are those of all of them.
+fn remember(
+    conn: &Connection,
+    sent: &Sent,
+    author: &Address,
+    message_id: &[u8; 16],
+    to_list: bool,
+) -> Result<(), Fail> {
+    let author = author.to_bytes();
+    let mut find =
+        conn.prepare_cached("SELECT recipients, to_list FROM sent WHERE author = ?1 AND message_id = ?2")?;
+    let before: Option<(Vec<u8>, bool)> =
+        find.query_row(params![author, message_id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let (before, was_to_list) = before.unwrap_or_default();
+    let mut recipients = lines(&before)?;
+    for recipient in &sent.recipients {
+        if recipients.len() > SENT_RECIPIENTS_MAX {
+            break;
+        }
+        if !recipients.contains(recipient) {
+            recipients.push(recipient.clone());
+        }
+    }
+    let text = recipients.iter().map(Address::to_bytes).collect::<Vec<_>>().join(&b'\n');
+    let mut write = conn.prepare_cached(
+        "INSERT OR REPLACE INTO sent (author, message_id, time, to_list, recipients) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    write.execute(params![author, message_id, stored_time(sent.now), to_list || was_to_list, text])?;
+    let old = stored_time(sent.now.saturating_sub(ANSWERS_WINDOW_S));
+    let mut drop = conn.prepare_cached(
+        "DELETE FROM sent WHERE (author, message_id) IN
+             (SELECT author, message_id FROM sent WHERE time < ?1 ORDER BY time LIMIT ?2)",
+    )?;
+    drop.execute(params![old, DROPPED_AT_ONCE])?;
+    Ok(())
+}
+
+fn lines(text: &[u8]) -> Result<Vec<Address>, Fail> {
+    text.split(|&b| b == b'\n').filter(|line| !line.is_empty()).map(address).collect()
+}
+
+/// The first of these letters that this recipient sent and that others may answer.
+pub(super) fn answerable(
+    conn: &Connection,
+    recipient: &Address,
+    message_ids: &[[u8; 16]],
+    now: u64,
+) -> Result<Option<Answerable>, Fail> {
+    let author = recipient.without_detail().to_bytes();
+    let mut find = conn.prepare_cached(
+        "SELECT time, recipients FROM sent WHERE author = ?1 AND message_id = ?2 AND NOT to_list",
+    )?;
+    let mut count =
+        conn.prepare_cached("SELECT count(*) FROM answered WHERE author = ?1 AND message_id = ?2")?;
+    for message_id in message_ids {
+        let row = find.query_row(params![author, message_id], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+        });
+        let Some((time, recipients)) = row.optional()? else { continue };
+        let recipients = lines(&recipients)?;
+        if now.saturating_sub(read_time(time)) > ANSWERS_WINDOW_S || recipients.len() > SENT_RECIPIENTS_MAX {
+            continue;
+        }
+        let mut domains: Vec<Domain> = recipients.iter().map(|r| r.domain().clone()).collect();
+        domains.sort_unstable();
+        domains.dedup();
+        let answers: u32 = count.query_row(params![author, message_id], |row| row.get(0))?;
+        return Ok(Some(Answerable { message_id: *message_id, domains, used_up: answers >= ANSWERS_MAX }));
+    }
+    Ok(None)
+}
+
+/// What the ledger says of a letter that claims to be an answer.
+pub(super) enum Answer {
+    /// It is one, and was let in before.
+    Again,
+    /// It is one; letting it in is to be counted.
+    New,
+    /// It is none, or one too many.
+    No,
+}
+
+/// Whether a letter, named by its claim, is let in as an answer.
+pub(super) fn answer(
+    conn: &Connection,
+    recipient: &Address,
+    answering: &Answering,
+    claim: &[u8; 16],
+    now: u64,
+) -> Result<Answer, Fail> {
+    let Some(sent) = answerable(conn, recipient, &[answering.message_id], now)? else {
+        return Ok(Answer::No);
+    };
+    let mut counted =
+        conn.prepare_cached("SELECT 1 FROM answered WHERE author = ?1 AND message_id = ?2 AND claim = ?3")?;
+    let author = recipient.without_detail().to_bytes();
+    if counted.exists(params![author, answering.message_id, claim])? {
+        return Ok(Answer::Again);
+    }
+    let from_there = answering.from.as_ref().is_some_and(|from| sent.domains.contains(from));
+    Ok(if from_there || !sent.used_up { Answer::New } else { Answer::No })
+}
+
+/// Counts a letter that is let in as an answer.
+pub(super) fn count(
+    batch: &Batch<'_>,
+    recipient: &Address,
+    answering: &Answering,
+    claim: &[u8; 16],
+    now: u64,
+) -> Result<(), Fail> {
+    let author = recipient.without_detail().to_bytes();
+    let mut write = batch.conn.prepare_cached(
+        "INSERT INTO answered (author, message_id, claim, time) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+    )?;
+    write.execute(params![author, answering.message_id, claim, stored_time(now)])?;
+    // A letter can be answered until its window ends, so what was counted for it is old when it is.
+    let old = stored_time(now.saturating_sub(2 * ANSWERS_WINDOW_S));
+    let mut drop = batch.conn.prepare_cached(
+        "DELETE FROM answered WHERE (author, message_id, claim) IN
+             (SELECT author, message_id, claim FROM answered WHERE time < ?1 ORDER BY time LIMIT ?2)",
+    )?;
+    drop.execute(params![old, DROPPED_AT_ONCE])?;
+    Ok(())
+}
+
+/// Remembers where mail to a recipient says to unsubscribe.
+pub(super) fn note_unsubscribe(
+    conn: &Connection,
+    recipient: &Address,
+    addresses: &[Address],
+    now: u64,
+) -> Result<(), Fail> {
+    let reader = recipient.without_detail().to_bytes();
+    let mut write = conn.prepare_cached(
+        "INSERT INTO unsubscribe (recipient, address, time) VALUES (?1, ?2, ?3)
+         ON CONFLICT (recipient, address) DO UPDATE SET time = excluded.time",
+    )?;
+    for address in addresses {
+        write.execute(params![reader, address.to_bytes(), stored_time(now)])?;
+    }
+    let old = stored_time(now.saturating_sub(UNSUBSCRIBE_KEPT_S));
+    let count = u32::try_from(addresses.len()).unwrap_or(DROPPED_AT_ONCE_MAX).saturating_mul(DROPPED_AT_ONCE);
+    let mut drop = conn.prepare_cached(
+        "DELETE FROM unsubscribe WHERE (recipient, address) IN
+             (SELECT recipient, address FROM unsubscribe WHERE time < ?1 ORDER BY time LIMIT ?2)",
+    )?;
+    drop.execute(params![old, count.min(DROPPED_AT_ONCE_MAX)])?;
+    Ok(())
+}

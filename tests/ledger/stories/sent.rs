@@ -1,0 +1,146 @@
+//! What local users sent, and what comes back to it.
+
+use farthing::ledger::{
+    Letter, Outcome, Want,
+    book::{How, Known, NewEntry, Sender},
+    message_id_hash,
+    sent::{ANSWERS_MAX, ANSWERS_WINDOW_S, Answering, SENT_RECIPIENTS_MAX, Sent},
+};
+
+use crate::support::*;
+
+const BOB: &str = "bob@b.example";
+
+fn hash(id: &str) -> [u8; 16] {
+    message_id_hash(id.as_bytes())
+}
+
+fn sent(id: &str, recipients: &[&str]) -> Sent {
+    Sent {
+        now: NOW,
+        author: address("bob+work@b.example"),
+        recipients: recipients.iter().map(|r| address(r)).collect(),
+        message_id: Some(hash(id)),
+    }
+}
+
+fn answer(number: u8, id: &str, from: Option<&str>) -> Letter {
+    let answering = Some(Answering { message_id: hash(id), from: from.map(domain) });
+    letter(number, &[Want { answering, ..want(BOB, &[]) }])
+}
+
+async fn is_known(site: &Site, sender: &str) -> Known {
+    site.ledger.known(&address(BOB), &[sender.parse::<Sender>().unwrap()]).await.unwrap()
+}
+
+async fn answerable(site: &Site, id: &str, now: u64) -> Option<(Vec<String>, bool)> {
+    let found = site.ledger.answerable(&address("bob+x@b.example"), &[hash("other"), hash(id)], now).await;
+    found.unwrap().map(|found| (found.domains.iter().map(ToString::to_string).collect(), found.used_up))
+}
+
+pub async fn who_is_written_to_is_known(site: &Site) {
+    let ledger = &site.ledger;
+    assert_eq!(ledger.learn(sent("1", &["alice@a.example", "dave@d.example"])).await.unwrap(), 2);
+    assert_eq!(ledger.learn(sent("2", &["alice@a.example"])).await.unwrap(), 0, "already");
+    assert_eq!(is_known(site, "alice@a.example").await, Known::Allowed);
+    assert_eq!(is_known(site, "a.example").await, Known::Unknown, "nobody else there");
+    let book = ledger.book_list(Some(&address(BOB))).await.unwrap();
+    assert!(book.iter().all(|entry| entry.how == How::Sent && entry.since == NOW), "{book:?}");
+    let block = NewEntry {
+        recipient: Some(address(BOB)),
+        sender: "alice@a.example".parse().unwrap(),
+        block: true,
+        how: How::Added,
+        since: NOW,
+    };
+    ledger.book_add(block).await.unwrap();
+    ledger.learn(sent("3", &["alice@a.example"])).await.unwrap();
+    assert_eq!(is_known(site, "alice@a.example").await, Known::Blocked, "a block stays");
+}
+
+pub async fn sent_letters_can_be_answered_for_a_while(site: &Site) {
+    assert_eq!(answerable(site, "1", NOW).await, None);
+    site.ledger.learn(sent("1", &["alice@a.example", "al@a.example", "dave@d.example"])).await.unwrap();
+    let there = Some((vec!["a.example".into(), "d.example".into()], false));
+    assert_eq!(answerable(site, "1", NOW).await, there);
+    assert_eq!(answerable(site, "1", NOW + ANSWERS_WINDOW_S).await, there);
+    assert_eq!(answerable(site, "1", NOW + ANSWERS_WINDOW_S + 1).await, None);
+    let carols = site.ledger.answerable(&address("carol@b.example"), &[hash("1")], NOW).await.unwrap();
+    assert_eq!(carols, None, "another did not send it");
+}
+
+pub async fn wide_letters_cannot_be_answered(site: &Site) {
+    let many: Vec<String> = (0..=SENT_RECIPIENTS_MAX).map(|n| format!("r{n}@a.example")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    site.ledger.learn(sent("few", &many[..SENT_RECIPIENTS_MAX])).await.unwrap();
+    assert!(answerable(site, "few", NOW).await.is_some());
+    site.ledger.learn(sent("few", &many[..3])).await.unwrap();
+    assert!(answerable(site, "few", NOW).await.is_some(), "the same copies again are no more recipients");
+    site.ledger.learn(sent("few", &many[SENT_RECIPIENTS_MAX..])).await.unwrap();
+    assert_eq!(answerable(site, "few", NOW).await, None, "one more, in a copy of his own");
+    site.ledger.learn(sent("many", &many)).await.unwrap();
+    assert_eq!(answerable(site, "many", NOW).await, None);
+}
+
+pub async fn letters_to_a_list_cannot_be_answered(site: &Site) {
+    let list = NewEntry {
+        recipient: Some(address(BOB)),
+        sender: "list:users.lists.example".parse().unwrap(),
+        block: false,
+        how: How::Added,
+        since: NOW,
+    };
+    site.ledger.book_add(list).await.unwrap();
+    site.ledger.learn(sent("1", &["dave@d.example", "users@lists.example"])).await.unwrap();
+    assert_eq!(answerable(site, "1", NOW).await, None);
+}
+
+pub async fn a_few_answers_are_free_and_then_those_from_there(site: &Site) {
+    let ledger = &*site.ledger;
+    ledger.learn(sent("1", &["alice@a.example"])).await.unwrap();
+    assert_eq!(redeem_one(ledger, answer(1, "never sent", None)).await, unpaid(&[]));
+    for number in 1..=u8::try_from(ANSWERS_MAX).unwrap() {
+        for _ in 0..3 {
+            let outcome = redeem_one(ledger, answer(number, "1", None)).await;
+            assert_eq!(outcome, Outcome::Answer, "{number}, and again: it counts once");
+        }
+    }
+    assert_eq!(answerable(site, "1", NOW).await, Some((vec!["a.example".into()], true)));
+    assert_eq!(redeem_one(ledger, answer(90, "1", None)).await, unpaid(&[]));
+    assert_eq!(redeem_one(ledger, answer(90, "1", Some("m.example"))).await, unpaid(&[]));
+    assert_eq!(redeem_one(ledger, answer(90, "1", Some("a.example"))).await, Outcome::Answer);
+    assert_eq!(redeem_one(ledger, answer(1, "1", None)).await, Outcome::Answer, "a retry of the first");
+}
+
+pub async fn an_answer_redeems_no_stamp(site: &Site) {
+    let ledger = site.with_stamps(1).await;
+    ledger.learn(sent("1", &["alice@a.example"])).await.unwrap();
+    let answering = Some(Answering { message_id: hash("1"), from: None });
+    let both = letter(1, &[Want { answering, ..want(BOB, &[stamp(1)]) }]);
+    assert_eq!(redeem_one(ledger, both).await, Outcome::Answer);
+    assert_eq!(site.balance("escrow:b.example").await, 0);
+}
+
+pub async fn an_answer_refused_for_another_counts_nothing(site: &Site) {
+    let ledger = &*site.ledger;
+    ledger.learn(sent("1", &["alice@a.example"])).await.unwrap();
+    let answering = Some(Answering { message_id: hash("1"), from: None });
+    for number in 0..20 {
+        let bobs = Want { answering: answering.clone(), ..want(BOB, &[]) };
+        let outcomes = ledger.redeem(letter(number, &[bobs, want("carol@b.example", &[])])).await.unwrap();
+        assert_eq!(outcomes, [Outcome::Answer, unpaid(&[])]);
+    }
+    assert_eq!(answerable(site, "1", NOW).await, Some((vec!["a.example".into()], false)));
+}
+
+pub async fn answers_raced_are_counted_one_by_one(site: &Site) {
+    site.ledger.learn(sent("1", &["alice@a.example"])).await.unwrap();
+    let mut asked = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let ledger = site.engine.open();
+        asked.spawn(async move { redeem_one(&*ledger, answer(number, "1", None)).await });
+    }
+    let outcomes = asked.join_all().await;
+    let let_in = outcomes.iter().filter(|outcome| **outcome == Outcome::Answer).count();
+    assert_eq!(let_in, ANSWERS_MAX as usize, "{outcomes:?}");
+}
