@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Context, Exit, Failure, block_on, open, shown_time, table};
+use super::{Context, Exit, Failure, block_on, import, open, shown_time, table};
 use crate::{
     address::Address,
     clock::unix_now,
@@ -27,6 +27,9 @@ pub enum Known {
     Remove(Entry),
     /// Take nothing from a sender any more, with postage or without.
     Block(Entry),
+    /// Make those known whom a user wrote to, answered or keeps letters of, from old mail and address books.
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::ImportArgs),
 }
 
 /// Whose book.
@@ -51,8 +54,10 @@ pub struct Entry {
 /// # Errors
 /// [`Failure`] of the configuration or the ledger; 1 when there was nothing to remove.
 pub fn run(command: &Known, context: &Context) -> Result<(), Failure> {
-    let ledger = open::ledger(&context.load_config()?)?;
+    let config = context.load_config()?;
+    let ledger = open::ledger(&config)?;
     match command {
+        Known::Import(args) => import::run(args, &config, &ledger, context),
         Known::List(whose) => {
             let recipient = whose.recipient.as_ref().map(Address::without_detail);
             list(block_on(ledger.book_list(recipient.as_ref()))??, context)

@@ -18,14 +18,18 @@ use crate::config::Config;
 mod account;
 mod buy;
 mod freepost;
+mod import;
 mod key;
 mod known;
 mod ledger;
 mod mark;
 mod market;
 mod open;
+mod overview;
 mod postfix;
 mod price;
+mod report;
+mod simulate;
 mod stamp;
 mod status;
 pub mod usage;
@@ -204,6 +208,12 @@ enum Command {
     /// The keys of the office, and what to publish in DNS.
     #[command(subcommand)]
     Key(key::Key),
+    /// What was let in, refused, paid and refunded in the last days.
+    #[command(after_help = report::EXAMPLES)]
+    Report(report::ReportArgs),
+    /// What today's settings would have done to old mail. Changes nothing.
+    #[command(after_help = simulate::EXAMPLES)]
+    Simulate(simulate::SimulateArgs),
     /// Is everything well? Says the line to type for each fault.
     Status,
     /// The `postconf -e` lines that plug this configuration into Postfix.
@@ -258,6 +268,8 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Account(account) => account::run(&account, context),
         Command::Ledger(ledger) => ledger::run(&ledger, context),
         Command::Key(key) => key::run(&key, context),
+        Command::Report(args) => report::run(&args, context),
+        Command::Simulate(args) => simulate::run(&args, context),
         Command::Status => status::run(context),
         Command::Postfix => postfix::run(context),
         Command::Demo { postfix } => crate::demo::run(postfix),

@@ -23,10 +23,12 @@ mod check;
 pub mod freepost;
 pub mod sent;
 pub mod sqlite;
+pub mod tally;
 
 use book::{BookEntry, Known, NewEntry, Sender};
 use freepost::{Label, NewLabel};
 use sent::{Answerable, Answering, Sent};
+use tally::Tally;
 
 /// A letter refused for double spending is a retry of the same letter for so long after the first, in seconds (SPEC.md §3).
 pub const RETRY_WINDOW_S: u64 = 6 * 86_400;
@@ -453,11 +455,18 @@ pub trait Ledger: Send + Sync + 'static {
     /// entry [`How::Added`](book::How::Added) by hand; any other is not written over it.
     async fn book_add(&self, entry: NewEntry) -> Result<bool, LedgerError>;
 
+    /// Writes many entries into the book, all or none, each as [`Ledger::book_add`] does; returns how many are new.
+    async fn book_add_all(&self, entries: Vec<NewEntry>) -> Result<u64, LedgerError>;
+
     /// Takes an entry out of the book (`None`: the site's); returns false when there was none.
     async fn book_remove(&self, recipient: Option<&Address>, sender: &Sender) -> Result<bool, LedgerError>;
 
     /// The book of a recipient, or of everybody and the site.
     async fn book_list(&self, recipient: Option<&Address>) -> Result<Vec<BookEntry>, LedgerError>;
+
+    /// What was decided, paid and given back since a time (Unix seconds); decisions at most
+    /// [`tally::DECISIONS_KEPT_S`] back.
+    async fn tally(&self, since: u64) -> Result<Tally, LedgerError>;
 
     /// Enters a freepost label; false when it was revoked.
     async fn freepost_add(&self, label: NewLabel) -> Result<bool, LedgerError>;

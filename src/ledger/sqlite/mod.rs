@@ -14,6 +14,7 @@ use super::{
     book::{BookEntry, Known, NewEntry, Sender},
     freepost::{Label, NewLabel},
     sent::{Answerable, Sent},
+    tally::Tally,
 };
 use crate::{
     address::{Address, Domain},
@@ -33,6 +34,7 @@ mod readers;
 mod redeem;
 mod schema;
 mod sent;
+mod tally;
 mod trade;
 mod writer;
 
@@ -288,6 +290,17 @@ impl Ledger for SqliteLedger {
         self.write(move |batch| book::add(batch.conn, &entry)).await
     }
 
+    async fn book_add_all(&self, entries: Vec<NewEntry>) -> Result<u64, LedgerError> {
+        self.write(move |batch| {
+            let mut new = 0;
+            for entry in &entries {
+                new += u64::from(book::add(batch.conn, entry)?);
+            }
+            Ok(new)
+        })
+        .await
+    }
+
     async fn book_remove(&self, recipient: Option<&Address>, sender: &Sender) -> Result<bool, LedgerError> {
         let (recipient, sender) = (recipient.cloned(), sender.clone());
         self.write(move |batch| book::remove(batch.conn, recipient.as_ref(), &sender)).await
@@ -296,6 +309,10 @@ impl Ledger for SqliteLedger {
     async fn book_list(&self, recipient: Option<&Address>) -> Result<Vec<BookEntry>, LedgerError> {
         let recipient = recipient.cloned();
         self.readers.read(move |conn| book::list(conn, recipient.as_ref())).await
+    }
+
+    async fn tally(&self, since: u64) -> Result<Tally, LedgerError> {
+        self.readers.read(move |conn| tally::tally(conn, since)).await
     }
 
     async fn freepost_add(&self, label: NewLabel) -> Result<bool, LedgerError> {

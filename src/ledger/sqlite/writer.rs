@@ -22,6 +22,7 @@ use super::{
     mark,
     place::{Live, Place, Role},
     queue::{Job, Queue, Taken},
+    tally,
 };
 use crate::ledger::{Decision, LedgerError};
 
@@ -193,6 +194,9 @@ fn fill(
     // Decisions first: a mark in the same batch may name one of them.
     for decision in &taken.decisions {
         note(&transaction, decision, apart)?;
+    }
+    if let Some(newest) = taken.decisions.iter().map(|decision| decision.time).max() {
+        tally::forget(&transaction, taken.decisions.len(), newest)?;
     }
     for job in &mut taken.jobs {
         let result = if job.is_abandoned() {

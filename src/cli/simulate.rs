@@ -1,0 +1,115 @@
+//! `farthing simulate`: what today's settings would have done to old mail.
+
+use std::{ops::ControlFlow, path::PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    Context, Failure, open,
+    overview::{Progress, Unread, no_messages, text, value, write_page},
+};
+use crate::{
+    address::Address,
+    cli::Exit,
+    mailbox::{Item, Purpose, purpose, read},
+    message::split_message,
+    warm::{overview::Overview, simulate::Simulation},
+};
+
+pub const EXAMPLES: &str = "Whether a letter was really from its author is taken from the Authentication-Results that this site's
+servers (gate.hostname, identity.trusted) wrote into it; where they are missing and would decide, the result is
+`unknown`. Sent mail and drafts are left out. Run `farthing known import` first to start with a full book.
+
+Examples:
+  farthing simulate ~bob/Maildir --for bob@b.example
+  farthing simulate /var/vmail/b.example --html simulation.html";
+
+/// What to look at.
+#[derive(Args)]
+pub struct SimulateArgs {
+    /// Maildirs, mboxes, single letters, or directories of them.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Whose mail it is; without it, what X-Original-To, Delivered-To, To or Cc says.
+    #[arg(long = "for", value_name = "RCPT")]
+    recipient: Option<Address>,
+    /// Write one page with plots, too.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// Carries it out.
+///
+/// # Errors
+/// [`Failure`] of the configuration or the ledger; 65 when nothing could be read at all.
+pub fn run(args: &SimulateArgs, context: &Context) -> Result<(), Failure> {
+    let config = context.load_config()?;
+    let ledger = open::ledger(&config)?;
+    let keys = open::keys(&config)?;
+    let simulation = Simulation {
+        config: &config,
+        tokens: &keys.tokens,
+        ledger: &ledger,
+        recipient: args.recipient.as_ref(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Software, e))?;
+    let (mut overview, mut unread, mut progress) =
+        (Overview::default(), Unread::default(), Progress::default());
+    let (mut not_received, mut nobodys) = (0_u64, 0_u64);
+    let flow = read(&args.paths, |item| {
+        match item {
+            Item::Message { place, .. }
+                if matches!(purpose(place.folder), Purpose::Sent | Purpose::Drafts) =>
+            {
+                not_received += 1;
+            }
+            Item::Message { place, octets } => {
+                match runtime.block_on(simulation.judge(&split_message(octets))) {
+                    Ok(judged) => {
+                        nobodys += u64::from(judged.recipient.is_none());
+                        overview.add(judged.line, judged.time);
+                    }
+                    Err(error) => return ControlFlow::Break(error),
+                }
+                progress.step(place.folder);
+            }
+            Item::Cards { place, .. } => unread.add(&place, "an address book".into()),
+            Item::Unread { place, why } => unread.add(&place, why),
+        }
+        ControlFlow::Continue(())
+    });
+    progress.end();
+    if let ControlFlow::Break(error) = flow {
+        return Err(error.into());
+    }
+    if overview.messages() == 0 && not_received == 0 {
+        return Err(no_messages(&unread));
+    }
+    let mode = config.gate.mode.as_str();
+    let summary = format!(
+        "{} letters, as today's settings (mode {mode}, price {}) would have judged them",
+        overview.messages(),
+        config.gate.price
+    );
+    write_page(args.html.as_deref(), "Simulation", &summary, &overview)?;
+    let more = json!({
+        "mode": mode, "not_received": not_received, "without_recipient": nobodys,
+        "unread": unread.count(), "broken": unread.shown(),
+    });
+    context.print(&value(&overview, more), || {
+        let mut words = format!("{summary}\n\n{}", text(&overview));
+        if nobodys > 0 {
+            words += &format!(
+                "\n{nobodys} letters name no recipient of ours: only the site's book was asked; --for RCPT says whose they are\n"
+            );
+        }
+        if not_received > 0 {
+            words += &format!("\n{not_received} letters in folders of sent mail and drafts were left out\n");
+        }
+        words + &unread.text()
+    })
+}

@@ -1,0 +1,53 @@
+//! Starting warm: what old mail and the decisions so far say about who is known and what the gate would do.
+//!
+//! Nothing here changes mail, and only `import` writes into the book, through the caller. All of it is tolerant: what cannot be
+//! read is listed, and the rest goes on.
+
+pub mod import;
+pub mod overview;
+pub mod page;
+pub mod simulate;
+pub mod vcard;
+
+use mail_parser::DateTime;
+
+use crate::{address::Address, config::Config, message::Message};
+
+/// Fields that name the recipient a letter was delivered to, the surest first. Postfix writes both; the first is what
+/// the envelope said.
+const DELIVERED: [&str; 2] = ["X-Original-To", "Delivered-To"];
+
+/// Whose letter this is: whom it was delivered to, else the first of ours it is addressed to. Only domains the gate
+/// guards count.
+#[must_use]
+pub fn recipient_of(message: &Message<'_>, config: &Config) -> Option<Address> {
+    let ours = |address: &Address| config.gate.guards(address.domain());
+    let delivered = || {
+        let values = DELIVERED.iter().flat_map(|name| message.values(name));
+        values.filter_map(|value| Address::parse(value.trim_ascii()).ok()).find(ours)
+    };
+    let addressed = || {
+        let values = ["To", "Cc"].into_iter().flat_map(|name| message.values(name));
+        values.flat_map(crate::message::kind::addresses).find(ours)
+    };
+    delivered().or_else(addressed)
+}
+
+/// When a letter came: by its topmost Received field, else its own Date; Unix seconds.
+#[must_use]
+pub fn time_of(message: &Message<'_>) -> Option<u64> {
+    let received = message.values("Received").next().and_then(|value| value.rsplit(|&b| b == b';').next());
+    [received, message.values("Date").next()].into_iter().flatten().find_map(|text| {
+        // A date is short; what is longer is none.
+        let text = std::str::from_utf8(text.get(..text.len().min(100))?).ok()?.trim();
+        let date = DateTime::parse_rfc822(text).filter(DateTime::is_valid)?;
+        u64::try_from(date.to_timestamp()).ok()
+    })
+}
+
+/// By which server's word letters are judged: the gate's own name and those the configuration trusts.
+#[must_use]
+pub fn trusts(config: &Config, server: &str) -> bool {
+    config.gate.hostname.eq_ignore_ascii_case(server)
+        || config.identity.trusted.iter().any(|trusted| trusted.eq_ignore_ascii_case(server))
+}

@@ -1,0 +1,145 @@
+//! Starting warm: `farthing known import` over old mail, through the real program.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use std::fs;
+
+use serde_json::Value;
+use support::{BOB, Site, World, text};
+
+/// A site that ran once, so that it has a ledger.
+fn world() -> World {
+    let mut world = World::start(&Site::default());
+    assert!(world.end_daemon("TERM").success());
+    world
+}
+
+fn put(world: &World, path: &str, letter: &str) -> String {
+    let file = world.path(path);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, letter).unwrap();
+    world.path(path.split('/').next().unwrap()).to_str().unwrap().to_owned()
+}
+
+/// A letter as it lies in Bob's Maildir.
+fn came(from: &str, more: &str) -> String {
+    format!(
+        "Received: from mx by mx.b.example; Mon, 2 Nov 2026 09:00:00 +0000\nX-Original-To: {BOB}\nFrom: {from}\n\
+         Message-ID: <{from}>\n{more}Subject: x\n\nHello\n"
+    )
+}
+
+fn known(world: &World) -> Vec<String> {
+    let list = world.json(&["known", "list", "--for", BOB]);
+    let word = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
+    let entries = list.as_array().unwrap().iter();
+    entries.map(|entry| format!("{} {}", word(entry, "sender"), word(entry, "how"))).collect()
+}
+
+#[test]
+fn those_bob_answered_or_keeps_are_known_and_a_second_run_changes_nothing() {
+    let world = world();
+    put(&world, "Maildir/cur/1", &came("stranger@x.example", ""));
+    put(&world, "Maildir/cur/2", &came("alice@a.example", ""));
+    put(&world, "Maildir/new/3", "\0\u{1}binary");
+    put(&world, "Maildir/cur/4", "");
+    put(&world, "Maildir/.Family/cur/1", &came("mum@home.example", ""));
+    put(&world, "Maildir/.Family/new/.keep", "");
+    put(&world, "Maildir/.Junk/cur/1", &came("spam@x.example", ""));
+    put(&world, "Maildir/.Junk/new/.keep", "");
+    put(&world, "Maildir/.Lists/cur/1", &came("poster@x.example", "List-Id: Users <users.lists.example>\n"));
+    put(&world, "Maildir/.Lists/new/.keep", "");
+    put(&world, "Maildir/.Shops/cur/1", &came("no-reply@shop.example", ""));
+    put(&world, "Maildir/.Shops/new/.keep", "");
+    put(&world, "Maildir/.Sent/new/.keep", "");
+    let maildir = put(
+        &world,
+        "Maildir/.Sent/cur/1",
+        &format!("From: {BOB}\nTo: Carol <carol@c.example>\nIn-Reply-To: <alice@a.example>\n\nYes\n"),
+    );
+    let summary = world.json(&["known", "import", &maildir]);
+    assert_eq!(
+        (&summary["messages"], &summary["senders"], &summary["new"]),
+        (&7.into(), &3.into(), &3.into())
+    );
+    assert_eq!(summary["unread"], 2, "{summary}");
+    assert_eq!(summary["lists"][0]["sender"], "list:users.lists.example");
+    let want = ["alice@a.example imported", "carol@c.example imported", "mum@home.example imported"];
+    assert_eq!(known(&world), want);
+
+    assert_eq!(world.json(&["known", "import", &maildir])["new"], 0);
+    assert_eq!(known(&world), want);
+}
+
+#[test]
+fn an_mbox_an_address_book_and_what_the_user_is_told() {
+    let world = world();
+    let message = |from: &str| format!("From {from} Mon Nov  2 09:00:00 2026\n{}\n", came(from, ""));
+    let mbox = put(&world, "friends", &(message("alice@a.example") + &message("dan@d.example")));
+    let cards = put(
+        &world,
+        "contacts.vcf",
+        "BEGIN:VCARD\r\nVERSION:3.0\r\nEMAIL;TYPE=home:eve@\r\n e.example\r\nEMAIL:nonsense\r\nEND:VCARD\r\n",
+    );
+    let output = world.farthing(&["known", "import", &mbox, &cards, "--for", BOB]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    assert!(
+        said.starts_with("2 messages read, 1 addresses in address books; 3 senders found, 3 of them new"),
+        "{said}"
+    );
+    assert!(said.contains("`nonsense` is no address"), "{said}");
+    assert_eq!(
+        known(&world),
+        ["alice@a.example imported", "dan@d.example imported", "eve@e.example imported"]
+    );
+    let nobodys = world.farthing(&["known", "import", &cards]);
+    assert_eq!(nobodys.status.code(), Some(65));
+    assert!(text(&nobodys.stderr).contains("--for RCPT"), "{}", text(&nobodys.stderr));
+    assert_eq!(world.farthing(&["known", "import", "/nonexistent"]).status.code(), Some(65));
+    assert_eq!(
+        world.farthing(&["known", "import", &mbox, "--for", "x@elsewhere.example"]).status.code(),
+        Some(64)
+    );
+}
+
+#[test]
+fn a_block_and_what_was_added_by_hand_stay_as_they_are() {
+    let world = world();
+    world.json(&["known", "block", "alice@a.example", "--for", BOB]);
+    world.json(&["known", "add", "mum@home.example", "--for", BOB]);
+    put(&world, "kept/1.eml", &came("alice@a.example", ""));
+    let kept = put(&world, "kept/2.eml", &came("mum@home.example", ""));
+    let summary = world.json(&["known", "import", &kept, "--for", BOB]);
+    assert_eq!((&summary["senders"], &summary["new"]), (&2.into(), &0.into()));
+    let list = world.json(&["known", "list", "--for", BOB]);
+    assert_eq!((&list[0]["block"], &list[1]["how"]), (&true.into(), &"added".into()));
+}
+
+#[test]
+fn letters_made_to_break_programs_are_read_in_no_time() {
+    let world = world();
+    let long =
+        |name: &str, piece: &str, octets: usize| format!("{name}: {}\n", piece.repeat(octets / piece.len()));
+    let letters = [
+        came("a@a.example", &long("List-Id", "x", 10_000)),
+        came("a@a.example", &long("References", "<1@a.example> ", 5_000 * 14)),
+        came("a@a.example", &long("In-Reply-To", "<1@a.example> ", 5_000 * 14)),
+        format!("From: {}\n\n", "a@a.example, ".repeat(5_000)),
+        format!("From: {} <a@a.example>\n\n", "=?utf-8?B?////?= ".repeat(4_000)),
+        format!("To: {}\nFrom: {BOB}\n\n", "=?utf-8?q?=41?= <".repeat(4_000)),
+        format!("To: {}\nFrom: {BOB}\n\n", "(".repeat(60_000)),
+        format!("From: {BOB}\n{}\n", "To: x@x.example\n".repeat(50_000)),
+        "X:\n ".repeat(200_000),
+    ];
+    for (number, letter) in letters.iter().enumerate() {
+        put(&world, &format!("broken/{number}.eml"), letter);
+    }
+    let broken = put(&world, "broken/random", &String::from_utf8_lossy(&support::random::<4096>()));
+    let summary = world.json(&["known", "import", &broken, "--for", BOB]);
+    assert_eq!(summary["messages"], letters.len());
+    let simulated = world.json(&["simulate", &broken, "--for", BOB]);
+    assert_eq!(simulated["messages"], letters.len());
+}
