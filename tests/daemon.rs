@@ -174,7 +174,8 @@ fn exit_codes_and_help() {
     for arguments in [&["--no-such-flag"][..], &["an-argument"], &["-c"]] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {}", text(&output.stderr));
-        assert!(text(&output.stderr).starts_with("error: "), "{}", text(&output.stderr));
+        let said = text(&output.stderr);
+        assert!(said.starts_with("farthingd: ") && said.lines().count() == 1, "{said}");
     }
     let output = run(&["-c", "nowhere.toml"]);
     assert_eq!(output.status.code(), Some(78));
@@ -476,4 +477,38 @@ fn a_site_without_an_office_takes_another_offices_stamps() {
             .unwrap()
             .all(|entry| { entry.unwrap().path().extension().is_some_and(|extension| extension == "token") })
     );
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_said_in_one_line() {
+    let world = World::without_daemon(&Site::default());
+    fs::write(world.path("notes"), "no ledger, and no directory either").unwrap();
+    let mut euros = World::start(&Site::default());
+    assert!(euros.end_daemon("TERM").success());
+    fs::copy(euros.path("ledger.db"), world.path("euros.db")).unwrap();
+    let config = fs::read_to_string(world.config_path()).unwrap();
+    let office = world.office.to_string();
+    for (good, bad, said) in [
+        ("unix:milter.sock", "unix:nowhere/milter.sock", "cannot listen on unix:nowhere/milter.sock: "),
+        ("unix:milter.sock", "inet:192.0.2.1:8894", "cannot listen on inet:192.0.2.1:8894: "),
+        ("sqlite:ledger.db", "sqlite:nowhere/ledger.db", "the directory nowhere does not exist; create it"),
+        ("sqlite:ledger.db", "sqlite:notes", "notes: this file is not a ledger of farthing"),
+        (
+            "sqlite:ledger.db\"",
+            "sqlite:euros.db\"\ncurrency = \"EUR\"",
+            "its books are in USD, but ledger.currency is EUR",
+        ),
+        ("keys = \"keys\"", "keys = \"notes\"", "notes: Not a directory"),
+        (office.as_str(), "192.0.2.1:80", "[office] listen: 192.0.2.1:80: "),
+    ] {
+        assert!(config.contains(good), "{good}: {config}");
+        fs::write(world.config_path(), config.replacen(good, bad, 1)).unwrap();
+        let output = farthingd(&["-c", "farthing.toml"], world.directory.path());
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(69), "{bad}: {stderr}");
+        let lines: Vec<&str> = stderr.lines().filter(|line| line.starts_with("farthingd: ")).collect();
+        assert_eq!(lines.len(), 1, "{bad}: {stderr}");
+        assert!(lines[0].contains(said), "{bad}: {stderr}");
+        assert!(!world.path("milter.sock").exists(), "{bad}: nothing is left behind");
+    }
 }

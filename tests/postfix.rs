@@ -316,7 +316,8 @@ fn letters_beyond_ascii_find_their_way_and_are_paid() {
     let (author, bob) = ("j\u{fc}rg@\u{fc}ber.example", "b\u{f8}b@b.example");
     let text = |to: &str, subject: &str| {
         format!(
-            "From: J\u{fc}rg <{author}>\nTo: {to}\nSubject: {subject}\nMessage-ID: <{subject}@a>\n\nGr\u{fc}\u{df}e\n"
+            "From: J\u{fc}rg <{author}>\nTo: {to}\nSubject: {subject}\nDate: Mon, 02 Nov 2026 09:00:00 +0000\n\
+             Message-ID: <{subject}@a>\n\nGr\u{fc}\u{df}e\n"
         )
     };
     let send = |to: &str, letter: &str| {
@@ -550,6 +551,51 @@ fn mail_of_this_machines_programs_is_free_and_strangers_programs_are_told_the_pr
     strict
         .postfix
         .wait_until("an empty maildrop queue", LIMIT, || strict.postfix.queue("maildrop").is_empty());
+}
+
+#[test]
+fn a_login_is_never_asked_whatever_it_writes() {
+    // Postfix says who has logged in by a macro; here for everybody who comes to this port.
+    let mx = Mx::with(&Site::default(), |config| PostfixConfig {
+        smtpd_options: vec!["milter_macro_defaults=auth_authen=bob".into()],
+        ..config
+    });
+    accepted(&mx.send(&letter("first")));
+    assert_eq!(result(&mx.delivered(1, "first")), "exempt");
+    let mut smtp = mx.alice();
+    accepted(&smtp.send_mail("bob@b.example", &["carol@b.example"], letter("second").as_bytes()));
+    assert_eq!(result(&mx.delivered(2, "second")), "exempt", "and the next letter of the session");
+    assert_eq!(mx.world.zone.asked_in_all(), 0);
+}
+
+#[test]
+fn clients_on_ipv6_are_who_they_are() {
+    let site = Site::gate("exempt_networks = [\"2001:db8:ffff::/48\"]");
+    let mx = Mx::start(&site);
+    mx.world.zone.txt("six.example", "v=spf1 ip6:2001:db8:1::/64 -all");
+    assert!(mx.world.farthing(&["known", "add", "ann@six.example", "--for", BOB]).status.success());
+    let send = |ip: &str, subject: &str| {
+        let letter = letter(subject).replace(ALICE, "ann@six.example");
+        mx.session(&format!("IPV6:{ip}")).send_mail("ann@six.example", &[BOB], letter.as_bytes())
+    };
+    accepted(&send("2001:db8:1::25", "known"));
+    assert_eq!(result(&mx.delivered(1, "known")), "known");
+    assert_eq!(send("2001:db8:2::25", "forged").to_string(), mx.refusal(BOB));
+    accepted(&send("2001:db8:ffff:1::1", "exempt"));
+    assert_eq!(result(&mx.delivered(2, "exempt")), "exempt");
+}
+
+#[test]
+fn a_bounce_needs_a_stamp_as_well() {
+    let mx = Mx::start(&Site::default());
+    let stamp = mx.world.buy(1).remove(0);
+    let mut smtp = mx.alice();
+    let answer = smtp.send_mail("", &[BOB], letter("bounce").as_bytes());
+    assert_eq!(answer.to_string(), mx.refusal(BOB));
+    accepted(&smtp.send_mail("", &[BOB], stamped(&stamp, &letter("bounce")).as_bytes()));
+    assert_eq!(result(&mx.delivered(1, "bounce")), "paid");
+    accepted(&smtp.send_mail("", &["postmaster@b.example"], letter("help").as_bytes()));
+    assert_eq!(result(&mx.delivered(2, "help")), "exempt");
 }
 
 #[test]

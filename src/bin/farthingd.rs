@@ -19,10 +19,7 @@ struct Args {
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(e) => {
-            let _ = e.print();
-            return ExitCode::from(if e.use_stderr() { 64 } else { 0 });
-        }
+        Err(e) => return ExitCode::from(farthing::cli::usage::answer("farthingd", &e)),
     };
     farthing::service::main(args.config.as_deref(), args.check)
 }

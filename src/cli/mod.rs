@@ -32,6 +32,7 @@ mod report;
 mod simulate;
 mod stamp;
 mod status;
+pub mod usage;
 mod verify;
 mod wallet;
 
@@ -237,11 +238,7 @@ struct Completions {
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(ids::protected(arguments)) {
         Ok(cli) => cli,
-        Err(e) => {
-            let code = if e.use_stderr() { Exit::Usage as u8 } else { 0 };
-            let _ = e.print();
-            return ExitCode::from(code);
-        }
+        Err(e) => return ExitCode::from(usage::answer("farthing", &e)),
     };
     let context = Context { json: cli.json, config: cli.config };
     match run(cli.command, &context) {
@@ -324,7 +321,9 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_header(header.to_vec());
     table.add_rows(rows);
-    let mut text: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    // Columns are padded on both sides; the first need not be.
+    let bare = |line: &str| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned() + "\n";
+    let mut text: String = table.lines().map(|line| bare(&line)).collect();
     if text.is_empty() {
         text.push('\n');
     }

@@ -42,6 +42,9 @@ pub const ALICE: &str = "alice@a.example";
 pub const BOB: &str = "bob@b.example";
 pub const CAROL: &str = "carol@b.example";
 
+/// Whose stamps those of [`World::buy`] are.
+pub const BUYER: AccountKey = AccountKey([9; 32]);
+
 /// What a site is to be like; `Site::default()` requires postage and exempts no network.
 #[derive(Clone)]
 pub struct Site {
@@ -273,6 +276,13 @@ impl World {
         child.wait_with_output().unwrap()
     }
 
+    /// Waits until the daemon has written down what became of a letter, as other programs find it by its Message-ID.
+    pub fn wait_for_decision(&self, message_id: &str, recipient: &str) {
+        // Marking as unwanted moves no money and makes nobody known.
+        let mark = ["unwanted", message_id, "--for", recipient];
+        wait_until("a decision in the ledger", || self.farthing(&mark).status.success());
+    }
+
     /// What the office answers to a GET, head and body.
     pub fn get(&self, target: &str) -> String {
         use std::io::Write as _;
@@ -314,20 +324,25 @@ impl World {
     }
 
     pub fn buy_of(&self, count: usize, value: Micros) -> Vec<Bought> {
+        self.buy_ids((0..count).map(|_| random()), value)
+    }
+
+    /// Stamps with these ids, for account [`BUYER`].
+    pub fn buy_ids(&self, ids: impl Iterator<Item = [u8; 16]>, value: Micros) -> Vec<Bought> {
         block_on(async {
             let ledger = self.ledger();
             let keys = Keys::load(&self.config().keys_directory()).unwrap();
             let key = keys.signing().unwrap();
             let now = unix_now();
             let expiry = (now / 86_400 + 91) * 86_400 - 1;
-            let account = AccountKey([9; 32]);
-            let bought: Vec<Bought> = (0..count)
-                .map(|_| {
+            let account = BUYER;
+            let bought: Vec<Bought> = ids
+                .map(|id| {
                     let holder = SecretKey::from_seed(&random());
                     let terms = Terms {
                         office: "b.example".parse().unwrap(),
                         selector: key.selector.clone(),
-                        id: random(),
+                        id,
                         value,
                         currency: "USD".parse().unwrap(),
                         audience: "b.example".parse().unwrap(),
