@@ -291,7 +291,13 @@ mod a_machine_without_certificates {
 mod the_scripts {
     use super::*;
 
-    const SCRIPTS: [&str; 4] = ["tests/run", ".ci/run", "packaging/install.sh", "examples/send-stamped.sh"];
+    const SCRIPTS: [&str; 5] = [
+        "tests/run",
+        ".ci/run",
+        "packaging/install.sh",
+        "packaging/dovecot/farthing-mark",
+        "examples/send-stamped.sh",
+    ];
 
     #[test]
     fn can_be_run_and_are_well_formed() {
