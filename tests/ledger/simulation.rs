@@ -61,7 +61,6 @@ fn words(outcome: &Outcome) -> Vec<&'static str> {
         Outcome::Work { retry: true, .. } => vec!["work again"],
         Outcome::TooOften => vec!["too often"],
         Outcome::Answer => vec!["answer"],
-        Outcome::Answer => vec!["answer"],
         Outcome::Unpaid { stamps, work_used_up, work_untouched } => {
             let state = |state: &Ledgered| match state {
                 Ledgered::NotGood => "not good",
