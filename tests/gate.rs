@@ -340,3 +340,16 @@ fn a_freepost_address_takes_mail_free_until_it_is_revoked() {
     let again = world.farthing(&["freepost", "new", "shop", "--for", BOB]);
     assert_eq!(again.status.code(), Some(1), "{}", text(&again.stderr));
 }
+
+#[test]
+fn a_letter_can_be_marked_by_its_message_id_the_moment_it_was_delivered() {
+    let world = World::start(&Site::default());
+    for (n, stamp) in world.buy(4).iter().enumerate() {
+        let id = format!("<quick{n}@m.example>");
+        let quick = Letter::new("mallory@m.example", &[BOB], "Now")
+            .header("Message-ID", &id)
+            .header("Postage-Stamp", stamp.to(BOB, "mallory@m.example"));
+        assert!(world.send(&quick).is_delivered());
+        assert_eq!(world.json(&["wanted", &id, "--for", BOB])[0]["refunded"], 2500);
+    }
+}

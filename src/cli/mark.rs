@@ -1,5 +1,7 @@
 //! `farthing wanted` and `farthing unwanted`: by hand, or piped from the IMAP server's Sieve (SPEC.md §7).
 
+use std::time::Duration;
+
 use clap::Args;
 use mail_parser::{MessageParser, MimeHeaders as _, PartType};
 use serde::Serialize;
@@ -9,7 +11,9 @@ use crate::{
     address::{Address, Domain, shown},
     clock::unix_now,
     keys::Keys,
-    ledger::{Ledger, LedgerError, Mark, MarkTarget, Marked, StampId, message_id_hash},
+    ledger::{
+        DECISION_DELAY_MS, Ledger, LedgerError, Mark, MarkError, MarkTarget, Marked, StampId, message_id_hash,
+    },
     message::split_message,
     policy::status,
     stamp::tokens::{Token, Verb},
@@ -157,9 +161,20 @@ impl<L: Ledger> Marker<'_, L> {
         Ok(genuine.then_some(MarkTarget::Number(token.number())))
     }
 
+    /// Marks it. A letter that was let in this moment is written down a little later: it is looked for once more.
+    async fn found(&self, target: MarkTarget, mark: Mark) -> Result<Marked, MarkError> {
+        match self.ledger.mark(target.clone(), mark, unix_now()).await {
+            Err(MarkError::NoSuchLetter) if matches!(target, MarkTarget::MessageId(..)) => {
+                tokio::time::sleep(Duration::from_millis(2 * DECISION_DELAY_MS)).await;
+                self.ledger.mark(target, mark, unix_now()).await
+            }
+            marked => marked,
+        }
+    }
+
     async fn mark(&self, id: &str, target: MarkTarget, mark: Mark) -> Result<Done, Failure> {
         let Marked { recipient, author, refunded, already_refunded, too_late, known } =
-            self.ledger.mark(target, mark, unix_now()).await?;
+            self.found(target, mark).await?;
         Ok(Done {
             id: shown(id.as_bytes()),
             mark: if mark == Mark::Wanted { "wanted" } else { "unwanted" },
