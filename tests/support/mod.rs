@@ -190,17 +190,18 @@ impl World {
                 copy.lock().unwrap().push_str(&String::from_utf8_lossy(&chunk[..read]));
             }
         });
+        // From here on it is ended with the world, even if it never gets ready.
+        let daemon = self.daemon.insert(Running { child, log });
         let end = std::time::Instant::now() + PATIENCE;
         let mut buffer = [0; 1024];
         loop {
             if notify.recv(&mut buffer).is_ok_and(|n| buffer[..n].starts_with(b"READY=1")) {
                 break;
             }
-            let ended = child.try_wait().unwrap();
-            assert!(ended.is_none(), "the daemon ended with {ended:?}: {}", log.lock().unwrap());
-            assert!(std::time::Instant::now() < end, "the daemon is not ready: {}", log.lock().unwrap());
+            let ended = daemon.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the daemon ended with {ended:?}");
+            assert!(std::time::Instant::now() < end, "the daemon is not ready");
         }
-        self.daemon = Some(Running { child, log });
     }
 
     pub fn daemon_pid(&self) -> u32 {
