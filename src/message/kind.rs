@@ -5,7 +5,7 @@
 
 use mail_parser::MessageParser;
 
-use super::Message;
+use super::{Message, robot::first_word};
 use crate::{address::Address, ledger::book::Sender};
 
 /// Addresses read from one To or Cc field. Who writes to more at once has not written to each.
@@ -44,7 +44,8 @@ pub fn kind(message: &Message<'_>) -> Kind {
     if let Some(list) = message.values("List-Id").find_map(list_id) {
         return Kind::List(list);
     }
-    let word_of = |name: &str| message.values(name).next().map(first_word);
+    let word_of =
+        |name: &str| message.values(name).next().map(|value| first_word(value).to_ascii_lowercase());
     if word_of("Auto-Submitted").is_some_and(|word| word != b"no") {
         return Kind::Robot("Auto-Submitted");
     }
@@ -93,13 +94,6 @@ pub fn addresses(value: &[u8]) -> Vec<Address> {
     let Some(list) = message.as_ref().and_then(|message| message.to()) else { return Vec::new() };
     let texts = list.iter().take(ADDRESSES_MAX).filter_map(|one| one.address.as_deref());
     texts.filter_map(|text| Address::parse(text.trim().as_bytes()).ok()).collect()
-}
-
-/// The first word of a field, lower-cased, parameters and comments cut off.
-fn first_word(value: &[u8]) -> Vec<u8> {
-    let value = value.trim_ascii();
-    let end = value.iter().position(|b| b" \t\r\n;(".contains(b)).unwrap_or(value.len());
-    value.get(..end).unwrap_or_default().to_ascii_lowercase()
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub fn is_report<'a, I: Iterator<Item = &'a [u8]>>(values: impl Fn(&'static str)
 }
 
 /// The first word of a value, past comments and white space.
-fn first_word(value: &[u8]) -> &[u8] {
+pub(super) fn first_word(value: &[u8]) -> &[u8] {
     let mut rest = value.get(..WORDS_OCTETS_MAX).unwrap_or(value).trim_ascii_start();
     while let Some(comment) = rest.strip_prefix(b"(") {
         let end = comment.iter().position(|&b| b == b')').map_or(comment.len(), |at| at + 1);
