@@ -3,6 +3,7 @@
 //! The book is read first; DNS is asked only where its answer could change the verdict, or on a letter that a
 //! stamp would pay for (what a later `wanted` may teach). Trouble is kept as trouble: it is no "no".
 
+mod forwarded;
 mod sender;
 
 use std::time::Instant;
@@ -26,7 +27,7 @@ use crate::{
         message_id_hash,
     },
     message::{self, robot::is_report, thread::first_message_id},
-    policy::{self, Answers, Decision, Facts, Postage},
+    policy::{self, Answers, Authenticated, Decision, Facts, Postage},
     stamp::{Asked, CancelledStamp, PublicKey, Word, check::signed, freepost::Freepost},
 };
 
@@ -42,6 +43,8 @@ pub struct Party {
     pub postage: ForRecipient,
     /// What he sent, by its Message-ID, and the letter answers or returns.
     pub answering: Option<[u8; 16]>,
+    /// Sealers of the letter's ARC chain, from the last, whose word he takes.
+    sealers: usize,
 }
 
 /// All that is known of a letter.
@@ -70,7 +73,7 @@ impl Assessment {
         let gate = &site.config.gate;
         let from: Vec<&[u8]> = letter.values("From").collect();
         let author = message::author(&from);
-        let own_domain = author.as_ref().is_some_and(|author| gate.guards(author.domain()));
+        let own_domain = author.as_ref().is_some_and(|author| site.config.welcomes_as_own(author.domain()));
         let offered = Offered::read(|name| letter.values(name), gate.work_bits > 0);
         let several = letter.recipients.len() > 1;
         let senders: Vec<Sender> = author
@@ -112,7 +115,7 @@ impl Assessment {
                 postage = offered.for_recipient(&asked, several, gate.work_bits);
             }
             let address = recipient.address.clone();
-            assessment.parties.push(Party { address, facts, freepost, postage, answering: None });
+            assessment.parties.push(Party { address, facts, freepost, postage, answering: None, sealers: 0 });
         }
         assessment.look_up_answered(ledger, &answered).await;
         assessment.check_signatures(site).await;
@@ -253,6 +256,12 @@ impl Party {
     #[must_use]
     pub fn asks_ledger(&self) -> bool {
         self.postage.has_candidates() || self.facts.answers != Answers::No
+    }
+
+    /// Whether the letter is from its author, as far as it was asked and by whose word he takes.
+    #[must_use]
+    pub fn is_authentic(&self) -> bool {
+        self.facts.authenticated == Authenticated::Yes
     }
 
     /// What the offered postage is worth before the ledger was asked, for one with nothing to ask it about.

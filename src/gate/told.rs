@@ -8,10 +8,7 @@
 use super::letter::Letter;
 use crate::{
     address::Domain,
-    identity::{
-        align::same_organisation,
-        results::{FIELD, Results, Told, judge, of_trusted},
-    },
+    identity::results::{FIELD, Results, Told, judge, list_passes, of_trusted},
     policy::Authenticated,
 };
 
@@ -39,15 +36,9 @@ impl Heard {
         }
     }
 
-    /// Whether a list stands behind it: by SPF only, for what a signature covers is not said in these fields.
+    /// Whether a list stands behind it.
     #[must_use]
     pub fn of_list(&self, list: &Domain) -> Authenticated {
-        let passes = |domain: Option<Domain>| domain.is_some_and(|domain| same_organisation(&domain, list));
-        let mut results = self.0.iter().flat_map(|field| &field.results);
-        if results.any(|r| r.method == "spf" && r.result == "pass" && passes(r.domain())) {
-            Authenticated::Yes
-        } else {
-            Authenticated::No
-        }
+        if list_passes(&self.0, list) { Authenticated::Yes } else { Authenticated::No }
     }
 }

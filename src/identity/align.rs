@@ -5,6 +5,9 @@
 
 use crate::address::Domain;
 
+/// Names looked up for one: hosts have two or three labels before their owner's.
+pub const NAMES_MAX: usize = 6;
+
 /// How closely an authenticated domain must match the author's (RFC 7489 §3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -29,6 +32,17 @@ pub struct Modes {
 #[must_use]
 pub fn organisation(domain: &Domain) -> Option<&str> {
     psl::domain_str(domain.as_str())
+}
+
+/// A name and those above it, up to the one under which its owner registers; at most [`NAMES_MAX`]. A public suffix
+/// stands alone.
+pub fn up_to_organisation(name: &Domain) -> impl Iterator<Item = Domain> {
+    let top = organisation(name).unwrap_or(name.as_str()).len();
+    let above = move |name: &Domain| {
+        let (_, rest) = name.as_str().split_once('.')?;
+        if rest.len() < top { None } else { rest.parse().ok() }
+    };
+    std::iter::successors(Some(name.clone()), above).take(NAMES_MAX)
 }
 
 /// Whether two domains belong to one organisation; a domain always belongs to itself.
@@ -110,6 +124,21 @@ mod tests {
             assert_eq!(same_organisation(&d(b), &d(a)), same, "{b} {a}");
             assert_eq!(aligned(&d(a), &d(b), Mode::Relaxed), same, "{a} {b}");
             assert_eq!(aligned(&d(a), &d(b), Mode::Strict), a == b, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn the_names_above_one() {
+        for (name, names) in [
+            ("mx.old.example", "mx.old.example old.example"),
+            ("old.example", "old.example"),
+            ("1.mx.old.co.uk", "1.mx.old.co.uk mx.old.co.uk old.co.uk"),
+            ("me.github.io", "me.github.io"),
+            ("github.io", "github.io"),
+            ("9.8.7.6.5.4.3.2.1.old.example", "9.8.7.6.5.4.3.2.1.old.example 8.7.6.5.4.3.2.1.old.example 7.6.5.4.3.2.1.old.example 6.5.4.3.2.1.old.example 5.4.3.2.1.old.example 4.3.2.1.old.example"),
+        ] {
+            let found: Vec<String> = up_to_organisation(&d(name)).map(|name| name.to_string()).collect();
+            assert_eq!(found.join(" "), names);
         }
     }
 

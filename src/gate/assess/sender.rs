@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Assessment, Party};
+use super::{Assessment, Party, forwarded::Through};
 use crate::{
     address::{Address, Domain},
     config::IdentityCheck,
@@ -45,12 +45,16 @@ impl Behind {
 impl Assessment {
     /// Asks SPF, if it matters at all who sent the letter, and if DNS has not been waited for long already: then it is
     /// asked when the letter is complete, where the MTA can be asked for patience. Or reads what a trusted server says.
-    pub async fn ask_spf(mut self, site: &Site, letter: &Letter, client: &Client) -> Self {
-        let good = |party: &Party| !party.facts.exempt && party.postage.has_good();
-        let ask_author = self.parties.iter().any(|p| policy::author_matters(&p.facts) || good(p));
-        let ask_list = self.parties.iter().any(|p| policy::list_matters(&p.facts) || good(p));
-        let author = self.author.as_ref().map(Address::domain).filter(|_| ask_author);
-        let list = self.list.as_ref().filter(|_| ask_list);
+    pub async fn ask_spf(
+        mut self,
+        site: &Site,
+        letter: &Letter,
+        client: &Client,
+        ledger: &dyn Ledger,
+    ) -> Self {
+        let author = self.author.as_ref().map(Address::domain);
+        let author = author.filter(|_| self.parties.iter().any(Party::asks_author));
+        let list = self.list.as_ref().filter(|_| self.parties.iter().any(Party::asks_list));
         if author.is_none() && list.is_none() {
             return self;
         }
@@ -76,12 +80,15 @@ impl Assessment {
                     self.by_list = if late { Behind::AskLater } else { by(inquiry.list_by_spf(list).await) };
                 }
                 self.inquiry = Some(Box::new(inquiry));
+                if self.asks_later() {
+                    self.allow_sealers(site, letter, ledger).await;
+                }
             }
         }
         self
     }
 
-    /// Whether the whole message will be needed: a signature could still speak for the author or the list.
+    /// Whether the whole message will be needed: a signature could still speak for the author or the list, or a seal.
     #[must_use]
     pub fn needs_body(&self, letter: &Letter) -> bool {
         let by = |behind: Behind, domain: Option<&Domain>| {
@@ -90,7 +97,9 @@ impl Assessment {
                     letter.values("DKIM-Signature").any(|value| dkim::may_speak_for(value, domain))
                 })
         };
-        by(self.by_author, self.author.as_ref().map(Address::domain)) || by(self.by_list, self.list.as_ref())
+        by(self.by_author, self.author.as_ref().map(Address::domain))
+            || by(self.by_list, self.list.as_ref())
+            || self.parties.iter().any(|party| party.sealers > 0)
     }
 
     /// Finds out the rest of who sent it, and what it returns, now that the body is there.
@@ -104,58 +113,71 @@ impl Assessment {
         let returned: Vec<[u8; 16]> = letter.take_returned().iter().map(|id| message_id_hash(id)).collect();
         self.look_up_answered(ledger, &returned).await;
         if !returned.is_empty() && self.by_author == Behind::NotAsked {
-            self = self.ask_spf(site, letter, client).await;
+            self = self.ask_spf(site, letter, client, ledger).await;
         }
-        if let Some(mut inquiry) = self.inquiry.take()
-            && (self.by_author == Behind::AskLater || self.by_list == Behind::AskLater)
-        {
-            self.by_dkim(&mut inquiry, letter).await;
+        let inquiry = self.inquiry.take().filter(|_| self.asks_later());
+        let message = inquiry.as_ref().map(|_| letter.take_message());
+        let whole = match &message {
+            Some(Ok(message)) => Some(dkim::Letter::from_message(&message.octets)),
+            // The daemon holds too much mail just now; it may be looked into later.
+            Some(Err(Kept::NoRoom)) => None,
+            _ => Some(dkim::Letter::from_message(b"")),
+        };
+        let mut inquiry = inquiry;
+        if let Some(inquiry) = &mut inquiry {
+            self.by_dkim(inquiry, whole.as_ref()).await;
         }
         for party in &mut self.parties {
             party.facts.authenticated = self.by_author.found();
             party.facts.list_authenticated = self.by_list.found();
         }
+        if let Some(inquiry) = inquiry {
+            let through = Through { site, letter, client, whole };
+            self.by_forwarder(*inquiry, through, ledger).await;
+        }
         self
     }
 
-    async fn by_dkim(&mut self, inquiry: &mut Inquiry, letter: &mut Letter) {
-        let message = match letter.take_message() {
-            Ok(message) => Some(message),
-            // The daemon holds too much mail just now; it may be looked into later.
-            Err(Kept::NoRoom) => {
-                for behind in [&mut self.by_author, &mut self.by_list] {
-                    if *behind == Behind::AskLater {
-                        *behind = Behind::Found(Authenticated::Trouble);
-                    }
+    fn asks_later(&self) -> bool {
+        self.by_author == Behind::AskLater || self.by_list == Behind::AskLater
+    }
+
+    async fn by_dkim(&mut self, inquiry: &mut Inquiry, whole: Option<&dkim::Letter<'_>>) {
+        let Some(whole) = whole else {
+            for behind in [&mut self.by_author, &mut self.by_list] {
+                if *behind == Behind::AskLater {
+                    *behind = Behind::Found(Authenticated::Trouble);
                 }
-                return;
             }
-            Err(Kept::All | Kept::TooLong) => None,
+            return;
         };
-        let octets = message.as_ref().map_or(&b""[..], |message| &message.octets);
-        let whole = dkim::Letter::from_message(octets);
         if let (Behind::AskLater, Some(author)) = (self.by_author, &self.author) {
-            self.by_author = Behind::Found(heard(inquiry.by_dkim(author.domain(), &whole).await));
+            self.by_author = Behind::Found(heard(inquiry.by_dkim(author.domain(), whole).await));
         }
         if let (Behind::AskLater, Some(list)) = (self.by_list, &self.list) {
-            self.by_list = Behind::Found(heard(inquiry.list_by_dkim(list, &whole).await));
+            self.by_list = Behind::Found(heard(inquiry.list_by_dkim(list, whole).await));
         }
-    }
-
-    /// Whether the letter is from its author, as far as it was asked.
-    #[must_use]
-    pub const fn authenticated(&self) -> Authenticated {
-        self.by_author.found()
-    }
-
-    /// The list the letter is really from.
-    #[must_use]
-    pub fn authentic_list(&self) -> Option<&Domain> {
-        self.list.as_ref().filter(|_| self.by_list.found() == Authenticated::Yes)
     }
 }
 
-fn heard(found: Authentication) -> Authenticated {
+impl Party {
+    /// Whether it matters for him who the author is.
+    pub(super) fn asks_author(&self) -> bool {
+        policy::author_matters(&self.facts) || self.has_good_postage()
+    }
+
+    /// Whether it matters for him which list the letter is from.
+    pub(super) fn asks_list(&self) -> bool {
+        policy::list_matters(&self.facts) || self.has_good_postage()
+    }
+
+    /// A letter that is paid for may teach, when it is wanted, who its sender is.
+    fn has_good_postage(&self) -> bool {
+        !self.facts.exempt && self.postage.has_good()
+    }
+}
+
+pub(super) fn heard(found: Authentication) -> Authenticated {
     match found {
         Authentication::Aligned(_) => Authenticated::Yes,
         Authentication::Not(_) => Authenticated::No,
