@@ -410,7 +410,11 @@ mod tests {
             ("prvs=2150abcdef=bob+x@b.example", "bob+x@b.example", "bob@b.example"),
             ("prvs=2150abcdef=bob=x@b.example", "bob=x@b.example", "bob=x@b.example"),
             ("prvs=2150abcde=bob@b.example", "prvs=2150abcde=bob@b.example", "prvs=2150abcde=bob@b.example"),
-            ("prvs=2150abcdxy=bob@b.example", "prvs=2150abcdxy=bob@b.example", "prvs=2150abcdxy=bob@b.example"),
+            (
+                "prvs=2150abcdxy=bob@b.example",
+                "prvs=2150abcdxy=bob@b.example",
+                "prvs=2150abcdxy=bob@b.example",
+            ),
             ("prvs=2150abcdef=@b.example", "prvs=2150abcdef=@b.example", "prvs=2150abcdef=@b.example"),
             ("bob@b.example", "bob@b.example", "bob@b.example"),
         ] {

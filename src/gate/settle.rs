@@ -83,12 +83,7 @@ impl Settled {
                 paid,
             })
             .collect();
-        Self {
-            decision,
-            parties,
-            author: assessment.author.clone(),
-            now: assessment.now,
-        }
+        Self { decision, parties, author: assessment.author.clone(), now: assessment.now }
     }
 }
 

@@ -135,7 +135,10 @@ mod tests {
             ("1.mx.old.co.uk", "1.mx.old.co.uk mx.old.co.uk old.co.uk"),
             ("me.github.io", "me.github.io"),
             ("github.io", "github.io"),
-            ("9.8.7.6.5.4.3.2.1.old.example", "9.8.7.6.5.4.3.2.1.old.example 8.7.6.5.4.3.2.1.old.example 7.6.5.4.3.2.1.old.example 6.5.4.3.2.1.old.example 5.4.3.2.1.old.example 4.3.2.1.old.example"),
+            (
+                "9.8.7.6.5.4.3.2.1.old.example",
+                "9.8.7.6.5.4.3.2.1.old.example 8.7.6.5.4.3.2.1.old.example 7.6.5.4.3.2.1.old.example 6.5.4.3.2.1.old.example 5.4.3.2.1.old.example 4.3.2.1.old.example",
+            ),
         ] {
             let found: Vec<String> = up_to_organisation(&d(name)).map(|name| name.to_string()).collect();
             assert_eq!(found.join(" "), names);

@@ -208,7 +208,10 @@ mod tests {
     fn results_of_a_set() {
         for (value, read) in [
             (" i=1; mx.old.example; spf=pass smtp.mailfrom=a.example", Some((1, "mx.old.example", 1))),
-            ("i = 12 ;\r\n\tmx.old.example 1;\r\n\tdmarc=pass header.from=a.example; arc=none", Some((12, "mx.old.example", 2))),
+            (
+                "i = 12 ;\r\n\tmx.old.example 1;\r\n\tdmarc=pass header.from=a.example; arc=none",
+                Some((12, "mx.old.example", 2)),
+            ),
             ("i=1; mx.old.example; none", Some((1, "mx.old.example", 0))),
             ("i=1", None),
             ("i=; mx.old.example", None),

@@ -283,7 +283,12 @@ fn hash_body(message: &mut AuthenticatedMessage<'_>, signature: &Signature, body
 }
 
 /// The hash of a body's first `length` octets; 0: of all of it.
-pub(super) fn body_hash(algorithm: HashAlgorithm, form: Canonicalization, length: u64, body: &[u8]) -> Vec<u8> {
+pub(super) fn body_hash(
+    algorithm: HashAlgorithm,
+    form: Canonicalization,
+    length: u64,
+    body: &[u8],
+) -> Vec<u8> {
     let hash = || algorithm.hash(form.canonical_body(body, length)).as_ref().to_vec();
     if body.len() > LONG_BODY_OCTETS { off_the_reactor(hash) } else { hash() }
 }

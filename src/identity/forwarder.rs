@@ -49,6 +49,9 @@ pub enum ForwarderError {
     /// Not a domain.
     #[error(transparent)]
     Name(#[from] AddressError),
+    /// An address where a name is wanted.
+    #[error("`{0}` is an address, not a name; write it without host: into [identity] forwarders")]
+    Address(IpAddr),
     /// A public suffix: names below it belong to anybody.
     #[error("`{0}` is no one's own domain: anybody can have a name below it")]
     Public(Domain),
@@ -57,8 +60,11 @@ pub enum ForwarderError {
 /// The domain of a sealer or the name of a host, as it stands behind the prefix.
 ///
 /// # Errors
-/// [`ForwarderError`] when it is no domain, or a public suffix.
+/// [`ForwarderError`] when it is no domain, an address, or a public suffix.
 pub fn own_name(text: &str) -> Result<Domain, ForwarderError> {
+    if let Ok(address) = text.parse() {
+        return Err(ForwarderError::Address(address));
+    }
     let name = Domain::from_any(text)?;
     if organisation(&name).is_some() { Ok(name) } else { Err(ForwarderError::Public(name)) }
 }

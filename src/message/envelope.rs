@@ -105,7 +105,11 @@ mod tests {
         let table: &[(&str, Option<&str>, Option<&str>)] = &[
             ("SRS0=abCD=5Z=a.example=alice@old.example", Some("alice@a.example"), Some("alice@a.example")),
             ("srs0+abcd=5z=A.example=alice@old.example", Some("alice@a.example"), Some("alice@a.example")),
-            ("SRS0-x=y=a.example=al=ice+x@old.example", Some("al=ice+x@a.example"), Some("al=ice+x@a.example")),
+            (
+                "SRS0-x=y=a.example=al=ice+x@old.example",
+                Some("al=ice+x@a.example"),
+                Some("al=ice+x@a.example"),
+            ),
             (
                 "SRS1=ef=first.example==abcd=5z=a.example=alice@second.example",
                 Some("srs0=abcd=5z=a.example=alice@first.example"),

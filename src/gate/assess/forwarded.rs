@@ -170,9 +170,8 @@ impl Assessment {
     async fn by_host(&self, inquiry: &mut Inquiry, through: &Through<'_>) -> Seen {
         let forwarders = &through.site.config.identity.forwarders;
         let host = through.client;
-        let before = Client::behind(host, through.letter, |ip| {
-            Some(*ip) == host.ip || forwarders.has_address(ip)
-        });
+        let before =
+            Client::behind(host, through.letter, |ip| Some(*ip) == host.ip || forwarders.has_address(ip));
         let mut sender = through.letter.mail_from.clone();
         for _ in host.relays_passed..before.relays_passed {
             // Each forwarder may have put an address of its own in the author's place.

@@ -70,7 +70,11 @@ pub async fn addresses_for_bounces_alone_are_nobodys(site: &Site) {
     let senders: Vec<String> = book.iter().map(|entry| entry.sender.to_string()).collect();
     assert_eq!(senders, ["alice@a.example"]);
     let (domains, _) = answerable(site, "1", NOW).await.unwrap();
-    assert_eq!(domains, ["a.example", "lists.example", "old.example"], "what is there may answer all the same");
+    assert_eq!(
+        domains,
+        ["a.example", "lists.example", "old.example"],
+        "what is there may answer all the same"
+    );
     let tagged = ledger.answerable(&address("prvs=2150abcdef=bob@b.example"), &[hash("1")], NOW).await;
     assert!(tagged.unwrap().is_some(), "a bounce comes back to Bob's own tagged address");
 }
