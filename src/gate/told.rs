@@ -2,8 +2,8 @@
 //!
 //! Only Authentication-Results of servers named in `trusted` count, and only those above the first Received field that no
 //! relay of ours has written. That alone does not keep forged ones out, for a letter need not have any Received field:
-//! the trusted server must take away every Authentication-Results field in its own name that comes with a letter (RFC
-//! 8601 §5), as OpenDKIM, OpenDMARC and rspamd do when they are told their authserv-id.
+//! every Authentication-Results field in the trusted server's own name that comes with a letter must be taken away before
+//! (RFC 8601 §5), as the README has Postfix do it; milters that do so by themselves are known to miss some.
 
 use super::letter::Letter;
 use crate::{

@@ -124,12 +124,19 @@ pub fn parse(value: &[u8]) -> Option<Results> {
     Some(Results { server, results })
 }
 
-/// Reads those of the fields that are of trusted servers.
+/// Reads those of the fields that are of trusted servers. The server's name must stand at the beginning as it is, neither
+/// behind a comment nor in quotes: no honest server writes it so, and what takes forged fields away may not see it.
 pub fn of_trusted<'a>(
     values: impl IntoIterator<Item = &'a [u8]>,
     trusted: impl Fn(&str) -> bool,
 ) -> Vec<Results> {
-    values.into_iter().filter_map(parse).filter(|results| trusted(&results.server)).collect()
+    let plain = |value: &[u8], server: &str| {
+        let begins = value.trim_ascii_start().get(..server.len());
+        begins.is_some_and(|text| text.eq_ignore_ascii_case(server.as_bytes()))
+    };
+    let read =
+        |value| parse(value).filter(|results| plain(value, &results.server) && trusted(&results.server));
+    values.into_iter().filter_map(read).collect()
 }
 
 /// Every domain that SPF or DKIM authenticated, by these fields.
@@ -438,6 +445,8 @@ mod tests {
             (&["mx.evil.example; dmarc=pass header.from=a.example"], Told::Silent),
             (&["mx.evil.example mx.b.example; dmarc=pass header.from=a.example"], Told::Silent),
             (&["mx.b.example.evil.example; dmarc=pass header.from=a.example"], Told::Silent),
+            (&["(x) mx.b.example; dmarc=pass header.from=a.example"], Told::Silent),
+            (&["\"mx.b.example\"; dmarc=pass header.from=a.example"], Told::Silent),
             (&["mx.b.example; x \"y); dmarc=pass header.from=a.example"], Told::Silent),
             (&["mx.b.example; x=\"y; dmarc=pass header.from=a.example"], Told::Silent),
             (&["mx.b.example; spf=none (; dmarc=pass header.from=a.example"], Told::Silent),
