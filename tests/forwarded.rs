@@ -114,7 +114,9 @@ fn the_seal_of_a_forwarder_that_bob_allows_speaks_for_alice() {
     let world = world("");
     let letter = sealed(&world, "old.example", ALICE_PASSED, &Letter::new(ALICE, &[BOB], "Lunch?"));
     is_asked(&through_old(&world, &letter));
-    knows(&world, "arc:old.example");
+    let added = world.farthing(&["known", "add", "arc:old.example", "--for", BOB]);
+    let said = support::text(&added.stdout);
+    assert_eq!(said, format!("arc:old.example is believed, for {BOB}, about whose letters it sends on\n"));
     assert_eq!(result(&through_old(&world, &letter)), "known");
     assert_eq!(
         result(&world.send_from(MALLORY_IP, &letter)),

@@ -89,7 +89,15 @@ fn write(
     let word = if block { "blocked" } else { "known" };
     context.print(&json!({"sender": entry.sender, "block": block, "new": added}), || {
         let already = if added { "" } else { " already" };
-        format!("{} is{already} {word} to {whom}\n", entry.sender)
+        match (&entry.sender, block) {
+            (Sender::Sealer(_) | Sender::Host(_), false) => {
+                format!(
+                    "{} is{already} believed, for {whom}, about whose letters it sends on\n",
+                    entry.sender
+                )
+            }
+            _ => format!("{} is{already} {word} to {whom}\n", entry.sender),
+        }
     })
 }
 

@@ -60,7 +60,8 @@ pub fn aligned(authenticated: &Domain, author: &Domain, mode: Mode) -> bool {
     }
 }
 
-/// The modes in the TXT records at `_dmarc.<domain>`; `None` when there is no DMARC record, or more than one.
+/// The modes in the TXT records at `_dmarc.<domain>`; `None` when there is no DMARC record. Several are as good as one that
+/// asks for nothing: no other domain's record is looked for then (RFC 7489 §6.6.3).
 ///
 /// A tag that cannot be read counts as not there (RFC 7489 §6.3), so a broken record is a relaxed one.
 #[must_use]
@@ -68,7 +69,8 @@ pub fn modes<R: AsRef<[u8]>>(records: &[R]) -> Option<Modes> {
     let mut found = records.iter().map(AsRef::as_ref).filter(|record| is_dmarc(record));
     let record = match (found.next(), found.next()) {
         (Some(record), None) => record,
-        _ => return None,
+        (Some(_), Some(_)) => return Some(Modes::default()),
+        (None, _) => return None,
     };
     let mut modes = Modes::default();
     for (name, value) in tags(record) {
@@ -160,7 +162,7 @@ mod tests {
             (&["v=DMARC2; adkim=s"], None),
             (&["p=none; v=DMARC1; adkim=s"], None),
             (&["v=spf1 -all", "v=DMARC1; adkim=s"], Some((s, r))),
-            (&["v=DMARC1; adkim=s", "v=DMARC1; aspf=s"], None),
+            (&["v=DMARC1; adkim=s", "v=DMARC1; aspf=s"], Some((r, r))),
             (&[""], None),
         ];
         for &(records, modes_of) in table {

@@ -61,11 +61,13 @@ async fn a_domain_that_wants_its_own_spf_gets_it() {
     zone.txt("_dmarc.b.example", "v=DMARC1; p=reject; aspf=s")
         .txt("_dmarc.c.example", "v=DMARC1; p=reject; adkim=s");
     zone.txt("_dmarc.own.b.example", "v=DMARC1; p=none");
+    zone.txt("_dmarc.two.b.example", "v=DMARC1; aspf=s").txt("_dmarc.two.b.example", "v=DMARC1; p=none");
     for (mail_from, author, passes) in [
         ("x@b.example", "b.example", true),
         ("x@mail.b.example", "b.example", false),
         ("x@b.example", "mail.b.example", false),
         ("x@b.example", "own.b.example", true),
+        ("x@b.example", "two.b.example", true),
         ("x@mail.c.example", "c.example", true),
     ] {
         let step = inquiry(&dns, mail_from).by_spf(&d(author)).await;
