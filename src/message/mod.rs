@@ -6,6 +6,7 @@
 pub mod author;
 pub mod build;
 pub mod digest;
+pub mod envelope;
 pub mod kind;
 pub mod list;
 pub mod robot;
