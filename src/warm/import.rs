@@ -18,7 +18,8 @@ use crate::{
     mailbox::{Purpose, purpose},
     message::{
         Message,
-        kind::{Kind, addresses, is_robot, kind},
+        addresses::addresses,
+        kind::{Kind, is_robot, kind},
     },
 };
 
