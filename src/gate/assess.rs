@@ -22,7 +22,7 @@ use crate::{
         book::{Known, Sender},
         message_id_hash,
     },
-    message::{self, robot::is_report, thread::first_message_id},
+    message::{self, kind::kind, thread::first_message_id},
     policy::{self, Answers, Authenticated, Decision, Facts, Postage},
     stamp::{Asked, CancelledStamp, PublicKey, Word, check::signed, freepost::Freepost},
 };
@@ -110,7 +110,7 @@ impl Assessment {
             parties: vec![],
             ledger_trouble: false,
             begun: Instant::now(),
-            awaits_return: is_null_sender(&letter.mail_from) || is_report(|name| letter.values(name)),
+            awaits_return: is_null_sender(&letter.mail_from) || kind(|name| letter.values(name)).is_report(),
             inquiry: None,
             by_author: Behind::NotAsked,
             by_list: Behind::NotAsked,

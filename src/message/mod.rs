@@ -9,7 +9,6 @@ pub mod build;
 pub mod digest;
 pub mod kind;
 pub mod list;
-pub mod robot;
 pub mod thread;
 
 use crate::address::Address;

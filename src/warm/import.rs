@@ -19,7 +19,7 @@ use crate::{
     message::{
         Message,
         addresses::addresses,
-        kind::{Kind, is_robot, kind},
+        kind::{Kind, is_robot, kind, kind_of_message},
     },
 };
 
@@ -120,7 +120,7 @@ impl<'a> Import<'a> {
     }
 
     fn sent(&mut self, message: &Message<'_>, owner: &Address) {
-        if matches!(kind(message), Kind::Robot("Auto-Submitted" | "Precedence")) {
+        if !kind(|name| message.values(name)).means_recipients() {
             return;
         }
         for id in message.values("In-Reply-To").flat_map(message_ids).take(ANSWERED_MAX) {
@@ -152,13 +152,13 @@ impl<'a> Import<'a> {
         };
         let owner = owner.without_detail();
         let Some(author) = message.author() else { return };
-        match kind(message) {
+        match kind_of_message(message) {
             Kind::List(list) => {
                 *self.lists.entry((owner, list)).or_default() += 1;
                 return;
             }
-            Kind::Robot(_) => return,
-            Kind::Person => {}
+            kind if !kind.means_recipients() => return,
+            _ => {}
         }
         // An mbox of the user's own name is what the system delivers to.
         let is_spool = folder.as_bytes() == owner.local();
