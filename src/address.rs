@@ -23,6 +23,9 @@ pub enum AddressError {
     /// The part before the `@` is empty, too long, or not a dot-atom or quoted string.
     #[error("`{0}` is not an address: the part before the @ is not well-formed")]
     Local(String),
+    /// What should be a domain with its subdomains is none.
+    #[error("`{0}` is not a domain with its subdomains, like .a.example")]
+    Zone(String),
     /// What should be a domain is none.
     #[error("`{0}` is not a domain of two or more labels")]
     Domain(String),

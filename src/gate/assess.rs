@@ -95,10 +95,7 @@ impl Assessment {
         let own_domain = author.as_ref().is_some_and(|author| gate.guards(author.domain()));
         let offered = Offered::read(|name| letter.values(name), gate.work_bits > 0);
         let several = letter.recipients.len() > 1;
-        let senders: Vec<Sender> = author
-            .iter()
-            .flat_map(|author| [Sender::Address(author.clone()), Sender::Domain(author.domain().clone())])
-            .collect();
+        let senders: Vec<Sender> = author.iter().flat_map(Sender::names_of_author).collect();
         let list = message::list::list_id(&letter.values("List-Id").collect::<Vec<_>>());
         let list_names: Vec<Sender> = list.iter().flat_map(|id| Sender::names_of_list(id.as_str())).collect();
         let answered: Vec<[u8; 16]> =

@@ -24,6 +24,7 @@ pub mod freepost;
 pub mod sent;
 pub mod sqlite;
 pub mod tally;
+pub mod zone;
 
 use book::{BookEntry, Known, NewEntry, Sender};
 use freepost::{Label, NewLabel};
@@ -448,11 +449,12 @@ pub trait Ledger: Send + Sync + 'static {
     /// Recomputes everything from the entries.
     async fn check(&self) -> Result<Proof, LedgerError>;
 
-    /// What the recipient's book and the site's say of a sender: the strongest entry among these names of one sender.
+    /// What the recipient's book and the site's say of a sender, by all these names of his ([`book::strongest`]).
     async fn known(&self, recipient: &Address, senders: &[Sender]) -> Result<Known, LedgerError>;
 
     /// Writes an entry into the book; returns false when it stood there already. A block gives way only to an
-    /// entry [`How::Added`](book::How::Added) by hand; any other is not written over it.
+    /// entry [`How::Added`](book::How::Added) by hand; any other is not written over it. Nobody is made known who could
+    /// be anybody ([`Sender::check_welcome`]).
     async fn book_add(&self, entry: NewEntry) -> Result<bool, LedgerError>;
 
     /// Writes many entries into the book, all or none, each as [`Ledger::book_add`] does; returns how many are new.

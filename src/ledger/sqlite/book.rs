@@ -11,26 +11,34 @@ use super::{
 };
 use crate::{
     address::{Address, Domain},
-    ledger::book::{BookEntry, How, Known, NewEntry, Sender},
+    ledger::{
+        LedgerError,
+        book::{BookEntry, How, Known, NewEntry, Sender, Standing, strongest},
+        zone::Zone,
+    },
 };
 
 /// Before a List-Id in a sender's key; no address or domain begins so.
 const LIST_PREFIX: &[u8] = b"list:";
+/// Before a zone in a sender's key; no address or domain begins so.
+const ZONE_PREFIX: u8 = b'.';
 
-/// The strongest entry for any of these names: a block, then a welcome, the recipient's or the site's.
+/// What follows from all entries under these names of one sender, the recipient's and the site's.
 pub(super) fn known(conn: &Connection, recipient: &Address, senders: &[Sender]) -> Result<Known, Fail> {
-    let mut find =
-        conn.prepare_cached("SELECT max(block) FROM book WHERE recipient IN (?1, x'') AND sender = ?2")?;
+    let mut find = conn.prepare_cached(
+        "SELECT recipient <> x'', block, how FROM book WHERE recipient IN (?1, x'') AND sender = ?2",
+    )?;
     let reader = recipient.without_detail().to_bytes();
-    let mut found = Known::Unknown;
+    let mut standing = Vec::new();
     for sender in senders {
-        match find.query_row(params![reader, key(sender)], |row| row.get::<_, Option<bool>>(0))? {
-            Some(true) => return Ok(Known::Blocked),
-            Some(false) => found = Known::Allowed,
-            None => {}
+        let mut rows = find.query(params![reader, key(sender)])?;
+        while let Some(row) = rows.next()? {
+            let by_hand = row.get_ref(2)?.as_str().is_ok_and(|how| how == How::Added.as_str());
+            let exactness = sender.exactness();
+            standing.push(Standing { exactness, own: row.get(0)?, block: row.get(1)?, by_hand });
         }
     }
-    Ok(found)
+    Ok(strongest(&standing))
 }
 
 /// Makes a sender known unless an entry stands there already, be it a block.
@@ -56,6 +64,16 @@ pub(super) fn forget(conn: &Connection, recipient: &Address, sender: &Sender) ->
     let mut delete =
         conn.prepare_cached("DELETE FROM book WHERE recipient = ?1 AND sender = ?2 AND NOT block")?;
     Ok(delete.execute(params![reader(Some(recipient)), key(sender)])? > 0)
+}
+
+/// Fails for entries that may not be written at all, before any is.
+pub(super) fn check<'a>(mut entries: impl Iterator<Item = &'a NewEntry>) -> Result<(), LedgerError> {
+    match entries.find(|entry| !entry.block && entry.sender.check_welcome().is_err()) {
+        Some(_) => {
+            Err(LedgerError::Invalid("anybody can have a name there: it may be blocked, not made known"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Writes an entry; false when it stands there already or may not be written over a block.
@@ -121,6 +139,7 @@ fn key(sender: &Sender) -> Vec<u8> {
     match sender {
         Sender::Address(address) => address.to_bytes(),
         Sender::Domain(domain) => domain.as_str().into(),
+        Sender::Zone(zone) => [&[ZONE_PREFIX], zone.as_str().as_bytes()].concat(),
         Sender::List(id) => [LIST_PREFIX, id.as_bytes()].concat(),
     }
 }
@@ -131,6 +150,10 @@ fn sender(key: &[u8]) -> Result<Sender, Fail> {
     }
     if key.contains(&b'@') {
         return Ok(Sender::Address(address(key)?));
+    }
+    if key.first() == Some(&ZONE_PREFIX) {
+        let zone: Result<Zone, _> = String::from_utf8_lossy(key).parse();
+        return Ok(Sender::Zone(zone.map_err(|e| Fail::damaged(e.to_string()))?));
     }
     let domain: Result<Domain, _> = String::from_utf8_lossy(key).parse();
     Ok(Sender::Domain(domain.map_err(|e| Fail::damaged(e.to_string()))?))

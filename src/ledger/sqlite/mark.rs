@@ -145,8 +145,7 @@ fn teach(batch: &Batch<'_>, letter: &Letter, mark: Mark, now: u64) -> Result<boo
             }
         }
     }
-    let names = [sender, Sender::Domain(author.domain().clone())];
-    Ok(book::known(batch.conn, &letter.recipient, &names)? == Known::Allowed)
+    Ok(book::known(batch.conn, &letter.recipient, &Sender::names_of_author(author))? == Known::Allowed)
 }
 
 enum Found {

@@ -287,10 +287,12 @@ impl Ledger for SqliteLedger {
     }
 
     async fn book_add(&self, entry: NewEntry) -> Result<bool, LedgerError> {
+        book::check(std::iter::once(&entry))?;
         self.write(move |batch| book::add(batch.conn, &entry)).await
     }
 
     async fn book_add_all(&self, entries: Vec<NewEntry>) -> Result<u64, LedgerError> {
+        book::check(entries.iter())?;
         self.write(move |batch| {
             let mut new = 0;
             for entry in &entries {
