@@ -60,6 +60,19 @@ impl Domain {
         &self.0
     }
 
+    /// The domain under which one owner registers everything: one label more than the public suffix, private ones
+    /// (github.io) included. `None` for a public suffix itself, whose names below belong to many.
+    #[must_use]
+    pub fn organisation(&self) -> Option<&str> {
+        psl::domain_str(&self.0)
+    }
+
+    /// Whether two domains belong to one organisation; a domain always belongs to itself.
+    #[must_use]
+    pub fn is_of_organisation(&self, other: &Self) -> bool {
+        self == other || self.organisation().is_some_and(|own| other.organisation() == Some(own))
+    }
+
     /// Whether this is `other` or a name below it.
     #[must_use]
     pub fn is_within(&self, other: &Self) -> bool {

@@ -102,14 +102,23 @@ impl Sender {
     #[must_use]
     pub fn names_of_list(id: &str) -> Vec<Self> {
         let mut names = vec![Self::List(id.to_owned())];
-        if let Some((name, domain)) = id.split_once('.')
-            && let Ok(domain) = domain.parse::<Domain>()
-            && psl::domain_str(domain.as_str()).is_some()
-        {
-            let at = |end: &str| Address::from_parts(format!("{name}{end}").as_bytes(), domain.clone());
-            names.extend(LIST_JOINS.into_iter().filter_map(at).map(Self::Address));
+        if let Some(address) = Self::address_of_list(id) {
+            let at = |end: &&str| {
+                Address::from_parts(&[address.local(), end.as_bytes()].concat(), address.domain().clone())
+            };
+            names.extend(LIST_JOINS.iter().filter_map(at).map(Self::Address));
         }
         names
+    }
+
+    /// The address that goes with a List-Id, at which the list takes its mail, where the domain behind the list's name is
+    /// one owner's.
+    #[must_use]
+    pub fn address_of_list(id: &str) -> Option<Address> {
+        let (name, domain) = id.split_once('.')?;
+        let domain: Domain = domain.parse().ok()?;
+        domain.organisation()?;
+        Address::from_parts(name.as_bytes(), domain)
     }
 
     /// The list that takes its mail at this address, if it is one.
