@@ -64,8 +64,11 @@ fn a_domain_is_let_in_or_shut_out_with_its_subdomains() {
     done(&world, &["known", "add", "friend@x.a.example", "--for", BOB]);
     assert_eq!(result(&world.send(&from_below("friend@x.a.example"))), "known", "by hand, and more exact");
     assert_eq!(refusal(&world.send(&from_below("foe@x.a.example"))), blocked);
+    done(&world, &["known", "block", ".a.example", "--memo", "floods us since May"]);
     let book = world.json(&["known", "list"]);
-    assert_eq!(book[0]["sender"], ".a.example", "{book}");
+    assert_eq!((&book[0]["sender"], &book[0]["memo"]), (&".a.example".into(), &"floods us since May".into()));
+    let two_lines = world.farthing(&["known", "block", ".a.example", "--memo", "two\nlines"]);
+    assert_eq!(two_lines.status.code(), Some(64), "{}", text(&two_lines.stderr));
 }
 
 #[test]
