@@ -44,7 +44,7 @@ pub async fn entries_are_written_once_and_taken_out_once(site: &Site) {
         since: NOW,
         memo: String::new(),
     };
-    assert_eq!(book, [stands.clone()]);
+    assert_eq!(book, std::slice::from_ref(&stands));
     let why = "met at the fair";
     assert!(site.ledger.book_memo(Some(&bob), &sender, why).await.unwrap());
     assert!(!site.ledger.book_memo(None, &sender, why).await.unwrap(), "the site's book is another");
