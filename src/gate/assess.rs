@@ -26,7 +26,7 @@ use crate::{
         book::{Known, Sender},
         message_id_hash,
     },
-    message::{self, robot::is_report, thread::first_message_id},
+    message::{self, kind::kind, thread::first_message_id},
     policy::{self, Answers, Authenticated, Decision, Facts, Postage},
     stamp::{Asked, CancelledStamp, PublicKey, Word, check::signed, freepost::Freepost},
 };
@@ -76,14 +76,13 @@ impl Assessment {
         let own_domain = author.as_ref().is_some_and(|author| site.config.welcomes_as_own(author.domain()));
         let offered = Offered::read(|name| letter.values(name), gate.work_bits > 0);
         let several = letter.recipients.len() > 1;
-        let senders: Vec<Sender> = author
-            .iter()
-            .flat_map(|author| [Sender::Address(author.clone()), Sender::Domain(author.domain().clone())])
-            .collect();
+        let senders: Vec<Sender> = author.iter().flat_map(Sender::names_of_author).collect();
         let list = message::list::list_id(&letter.values("List-Id").collect::<Vec<_>>());
         let list_names: Vec<Sender> = list.iter().flat_map(|id| Sender::names_of_list(id.as_str())).collect();
-        let answered: Vec<[u8; 16]> =
-            letter.values("In-Reply-To").take(1).filter_map(first_message_id).map(message_id_hash).collect();
+        // What comes by a list is the list's, whatever it answers: its subscribers read every Message-ID.
+        let by_list = ["List-Id", "List-Post"].into_iter().any(|name| letter.values(name).next().is_some());
+        let in_reply_to = letter.values("In-Reply-To").take(usize::from(!by_list));
+        let answered: Vec<[u8; 16]> = in_reply_to.filter_map(first_message_id).map(message_id_hash).collect();
         let mut assessment = Self {
             now,
             author,
@@ -91,7 +90,7 @@ impl Assessment {
             parties: vec![],
             ledger_trouble: false,
             begun: Instant::now(),
-            awaits_return: is_null_sender(&letter.mail_from) || is_report(|name| letter.values(name)),
+            awaits_return: is_null_sender(&letter.mail_from) || kind(|name| letter.values(name)).is_report(),
             inquiry: None,
             by_author: Behind::NotAsked,
             by_list: Behind::NotAsked,
@@ -165,7 +164,7 @@ impl Assessment {
                 Ok(Some(sent)) => {
                     party.facts.answers = if !sent.used_up {
                         Answers::Yes
-                    } else if from.is_some_and(|from| sent.domains.contains(from)) {
+                    } else if from.is_some_and(|from| sent.went_to(from)) {
                         Answers::IfAuthentic
                     } else {
                         Answers::IfRetry

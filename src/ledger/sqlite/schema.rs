@@ -26,6 +26,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__books", include_str!("v1.sql")),
     ("V2__freepost", include_str!("v2.sql")),
     ("V3__sent", include_str!("v3.sql")),
+    ("V4__book", include_str!("v4.sql")),
 ];
 /// Permissions of a new ledger: it names who writes to whom.
 const FILE_MODE: u32 = 0o600;
