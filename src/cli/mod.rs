@@ -28,6 +28,7 @@ mod open;
 mod overview;
 mod postfix;
 mod price;
+mod progress;
 mod report;
 mod simulate;
 mod stamp;

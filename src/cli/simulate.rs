@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::{
     Context, Failure, open,
-    overview::{Progress, Unread, no_messages, text, value, write_page},
+    overview::{Unread, no_messages, text, value, write_page},
+    progress::Progress,
 };
 use crate::{
     address::Address,
@@ -58,7 +59,7 @@ pub fn run(args: &SimulateArgs, context: &Context) -> Result<(), Failure> {
         .build()
         .map_err(|e| Failure::new(Exit::Software, e))?;
     let (mut overview, mut unread, mut progress) =
-        (Overview::default(), Unread::default(), Progress::default());
+        (Overview::default(), Unread::default(), Progress::over(&args.paths));
     let (mut not_received, mut nobodys) = (0_u64, 0_u64);
     let flow = read(&args.paths, |item| {
         match item {
@@ -75,7 +76,7 @@ pub fn run(args: &SimulateArgs, context: &Context) -> Result<(), Failure> {
                     }
                     Err(error) => return ControlFlow::Break(error),
                 }
-                progress.step(place.folder);
+                progress.step(octets.len() as u64, place.folder);
             }
             Item::Cards { place, .. } => unread.add(&place, "an address book".into()),
             Item::Unread { place, why } => unread.add(&place, why),
