@@ -1,14 +1,23 @@
 //! Seeing before doing: `farthing simulate` over old mail, and `farthing report` of what happened.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod support;
 
-use std::fs;
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
+use farthing::{
+    ledger::{Ledger as _, message_id_hash, sent::Sent},
+    message::split_message,
+};
 use farthing_milter::client::Letter;
 use serde_json::Value;
-use support::{ALICE, BOB, MALLORY_IP, Site, World, result, text, wait_until};
+use support::{ALICE, ALICE_IP, BOB, MALLORY_IP, Site, World, block_on, refusal, result, text, wait_until};
 
 fn put(world: &World, path: &str, letter: &str) -> String {
     let file = world.path(path);
@@ -167,4 +176,150 @@ fn the_report_tells_what_really_happened() {
         "{said}"
     );
     assert_eq!(world.farthing(&["report", "--days", "61"]).status.code(), Some(64));
+}
+
+/// When the example letters are judged: the stamp and the work on them are in their time then.
+const AT: u64 = 1_795_340_000;
+
+/// Every example letter with what the gate would do and why, in the order of `names`.
+fn explained(world: &World, names: &[PathBuf]) -> BTreeMap<String, String> {
+    let explain = |path: &PathBuf| {
+        let letter = fs::read(path).unwrap();
+        let parts = split_message(&letter);
+        let author = parts.author().map_or("mallory@m.example".into(), |author| author.to_string());
+        let from = if parts.values("Return-Path").next().is_some() { "" } else { &author };
+        let (at, ip) = (AT.to_string(), ALICE_IP.to_string());
+        let arguments =
+            ["explain", "--at", &at, "--ip", &ip, "--helo", "mx.a.example", "--from", from, "--rcpt", BOB];
+        let output = world.farthing_with(&arguments, &letter);
+        assert!(output.status.success(), "{path:?}: {}", text(&output.stderr));
+        let said = text(&output.stdout).replace(&world.office.to_string(), "office.b.example");
+        (path.file_name().unwrap().to_str().unwrap().to_owned(), said)
+    };
+    names.iter().map(explain).collect()
+}
+
+/// What is decided about each kind of letter, and in which words, stands in `decisions/letters.txt`. When it changes for a
+/// reason, `FARTHING_WRITE_DECISIONS=1 cargo nextest run --test simulate` writes the file anew: read the difference.
+#[test]
+fn every_example_letter_is_judged_for_the_same_reasons_again() {
+    let mut world = World::start(&Site::gate("work_bits = 20"));
+    assert!(world.end_daemon("TERM").success());
+    for domain in ["lists.example", "m.example"] {
+        world.zone.txt(domain, format!("v=spf1 ip4:{ALICE_IP} -all"));
+    }
+    world.json(&["known", "add", "list:letter-box.lists.example", "--for", BOB]);
+    world.json(&["known", "add", "zoe@a.example", "--for", BOB]);
+    world.json(&["known", "block", "offers@m.example", "--for", BOB]);
+    block_on(async {
+        let ledger = world.ledger();
+        for id in ["20261120080000.77", "20261122115900.78", "20261122122900.79"] {
+            let sent = Sent {
+                now: AT - 86_400,
+                author: BOB.parse().unwrap(),
+                recipients: vec!["carol@c.example".parse().unwrap()],
+                message_id: Some(message_id_hash(format!("{id}@b.example").as_bytes())),
+            };
+            ledger.learn(sent).await.unwrap();
+        }
+        ledger.close().await;
+    });
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/letters");
+    let mut names: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.retain(|name| name.extension().is_some_and(|extension| extension == "eml"));
+    names.sort();
+    let before = fs::read(world.path("ledger.db")).unwrap();
+    let first = explained(&world, &names);
+    names.reverse();
+    assert_eq!(explained(&world, &names), first, "the order makes no difference");
+    assert_eq!(fs::read(world.path("ledger.db")).unwrap(), before, "and nothing has changed");
+
+    let told: String = first.iter().map(|(name, said)| format!("== {name}\n{said}\n")).collect();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/decisions/letters.txt");
+    if std::env::var_os("FARTHING_WRITE_DECISIONS").is_some() {
+        fs::write(&file, &told).unwrap();
+    }
+    let want = fs::read_to_string(&file).unwrap();
+    for (line, (told, want)) in told.lines().zip(want.lines()).enumerate() {
+        assert_eq!(told, want, "{}, line {}", file.display(), line + 1);
+    }
+    assert_eq!(told.lines().count(), want.lines().count());
+}
+
+#[test]
+fn an_explanation_is_what_the_gate_then_does() {
+    let world = World::start(&Site::default());
+    let stamps = world.buy(3);
+    world.json(&["known", "add", ALICE, "--for", BOB]);
+    let letter = |from: &str, more: &str| {
+        format!("From: {from}\r\nTo: {BOB}\r\nSubject: x\r\nMessage-ID: <1@x.example>\r\n{more}\r\nHello\r\n")
+    };
+    let explain = |ip: IpAddr, from: &str, letter: &str| -> Value {
+        let ip = ip.to_string();
+        let arguments = ["--json", "explain", "--ip", &ip, "--from", from, "--rcpt", BOB];
+        let output = world.farthing_with(&arguments, letter.as_bytes());
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)))
+    };
+    let decided = |told: &Value| -> (String, u64, String) {
+        let recipient = &told["recipients"][0];
+        let row = recipient["rows"].as_array().unwrap().last().unwrap();
+        assert_eq!(row["decides"], true, "{told}");
+        let word = recipient["result"].as_str().unwrap().to_owned();
+        (word, row["row"].as_u64().unwrap(), row["found"].as_str().unwrap().to_owned())
+    };
+    let dan = "dan@d.example";
+    let stamped = |n: usize| {
+        letter(dan, &format!("Postage-Stamp: {}\r\n", stamps[n].to(BOB, dan).replace('\n', "\r\n")))
+    };
+    let sent = |ip: IpAddr, from: &str, field: Option<String>| {
+        let letter = Letter::new(from, &[BOB], "x").header("Message-ID", "<1@x.example>");
+        world.send_from(
+            ip,
+            &field.into_iter().fold(letter, |letter, field| letter.header("Postage-Stamp", field)),
+        )
+    };
+
+    let told = explain(ALICE_IP, ALICE, &letter(ALICE, ""));
+    assert_eq!((decided(&told).0.as_str(), decided(&told).1), ("known", 5), "{told}");
+    assert!(decided(&told).2.ends_with("(proven: SPF of a.example)"), "{told}");
+    assert_eq!(result(&sent(ALICE_IP, ALICE, None)), "known");
+
+    let told = explain(MALLORY_IP, ALICE, &letter(ALICE, ""));
+    assert_eq!((decided(&told).0.as_str(), decided(&told).1), ("unpaid", 9), "{told}");
+    assert!(told["recipients"][0]["rows"][4]["found"].as_str().unwrap().contains("not proven"), "{told}");
+    assert_eq!(told["reply"], refusal(&sent(MALLORY_IP, ALICE, None)), "the same words");
+
+    for _ in 0..2 {
+        let told = explain(MALLORY_IP, dan, &stamped(0));
+        assert_eq!((decided(&told).0.as_str(), decided(&told).1), ("paid", 7), "{told}");
+        assert!(decided(&told).2.ends_with("0.25c: ok"), "{told}");
+    }
+    assert_eq!(world.balance("escrow:b.example"), 0, "no stamp is spent by asking");
+    assert_eq!(result(&sent(MALLORY_IP, dan, Some(stamps[0].to(BOB, dan)))), "paid");
+    let told = explain(MALLORY_IP, dan, &stamped(0).replace("Subject: x", "Subject: y"));
+    assert_eq!(decided(&told).0, "invalid");
+    assert!(told["recipients"][0]["rows"][6]["found"].as_str().unwrap().ends_with(": spent"), "{told}");
+
+    let two = [
+        "--json",
+        "explain",
+        "--from",
+        dan,
+        "--rcpt",
+        "x@elsewhere.example",
+        "--rcpt",
+        "postmaster@b.example",
+    ];
+    let told: Value =
+        serde_json::from_slice(&world.farthing_with(&two, letter(dan, "").as_bytes()).stdout).unwrap();
+    let words = |n: usize| told["recipients"][n]["result"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (words(0).as_str(), words(1).as_str(), &told["decision"]),
+        ("none", "exempt", &"deliver".into())
+    );
+    let login = ["explain", "--login", "bob", "--rcpt", BOB];
+    let said = text(&world.farthing_with(&login, letter(BOB, "").as_bytes()).stdout);
+    assert!(said.starts_with("let in\n") && said.contains("handed in by the login bob"), "{said}");
+    assert_eq!(world.farthing_with(&["explain"], b"From: x@x.example\n\n").status.code(), Some(64));
+    assert_eq!(world.farthing_with(&["explain", "--rcpt", BOB], b"").status.code(), Some(65));
 }

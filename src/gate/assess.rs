@@ -9,7 +9,7 @@ use super::{
     Site,
     client::Client,
     learn::is_null_sender,
-    letter::{Kept, Letter},
+    letter::{BodyRoom, Kept, Letter},
     postage::{ForRecipient, Offered},
     settle::Settled,
 };
@@ -84,11 +84,45 @@ pub struct Assessment {
     inquiry: Option<Box<Inquiry>>,
     by_author: Behind,
     by_list: Behind,
+    /// What was found out about the author and the list, in words.
+    words: Words,
+}
+
+/// What was found out about who stands behind a letter, for people; `None`: it was not asked, nothing hung on it.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    /// About the author.
+    pub author: Option<String>,
+    /// About the list.
+    pub list: Option<String>,
 }
 
 impl Assessment {
+    /// All that can be found out once the header is there; and the refusal, if that is certain already. What the
+    /// letter needs of its body is noted in it.
+    pub async fn at_end_of_header(
+        site: &Site,
+        letter: &mut Letter,
+        client: &Client,
+        ledger: &dyn Ledger,
+        room: &BodyRoom,
+        now: u64,
+    ) -> (Self, Option<Settled>) {
+        let assessment = Self::of(site, letter, ledger, now).await;
+        if let Some(settled) = assessment.certain_refusal(site) {
+            return (assessment, Some(settled));
+        }
+        let assessment = assessment.ask_spf(site, letter, client).await;
+        let needs_body = assessment.needs_body(letter);
+        if assessment.awaits_return() {
+            letter.expect_returned();
+        }
+        letter.expect_body(assessment.needs_digest(), needs_body.then_some(room));
+        (assessment, None)
+    }
+
     /// Reads the header, the book, and checks the stamps' signatures.
-    pub async fn of(site: &Site, letter: &Letter, ledger: &dyn Ledger, now: u64) -> Self {
+    async fn of(site: &Site, letter: &Letter, ledger: &dyn Ledger, now: u64) -> Self {
         let gate = &site.config.gate;
         let from: Vec<&[u8]> = letter.values("From").collect();
         let author = message::author(&from);
@@ -114,6 +148,7 @@ impl Assessment {
             inquiry: None,
             by_author: Behind::NotAsked,
             by_list: Behind::NotAsked,
+            words: Words::default(),
         };
         for recipient in &letter.recipients {
             let mut facts = Facts { exempt: recipient.role, own_domain, ..Facts::default() };
@@ -228,8 +263,7 @@ impl Assessment {
     }
 
     /// The refusal, if nothing that could still be found out would change it: no body, no DNS, no ledger needed.
-    #[must_use]
-    pub fn certain_refusal(&self, site: &Site) -> Option<Settled> {
+    fn certain_refusal(&self, site: &Site) -> Option<Settled> {
         let gate = &site.config.gate;
         if gate.mode != Mode::Require || self.ledger_trouble || self.awaits_return {
             return None;
@@ -249,7 +283,7 @@ impl Assessment {
 
     /// Asks SPF, if it matters at all who sent the letter, and if DNS has not been waited for long already: then it is
     /// asked when the letter is complete, where the MTA can be asked for patience. Or reads what a trusted server says.
-    pub async fn ask_spf(mut self, site: &Site, letter: &Letter, client: &Client) -> Self {
+    async fn ask_spf(mut self, site: &Site, letter: &Letter, client: &Client) -> Self {
         let good = |party: &Party| !party.facts.exempt && party.postage.has_good();
         let ask_author = self.parties.iter().any(|p| policy::author_matters(&p.facts) || good(p));
         let ask_list = self.parties.iter().any(|p| policy::list_matters(&p.facts) || good(p));
@@ -264,20 +298,25 @@ impl Assessment {
                 let told = super::told::told(&site.config.identity.trusted, letter, client.relays_passed);
                 self.by_author = author.map_or(Behind::NotAsked, |a| Behind::Found(told.of_author(a)));
                 self.by_list = list.map_or(Behind::NotAsked, |l| Behind::Found(told.of_list(l)));
+                self.words.author = author.map(|author| told.words(author));
+                self.words.list = list.map(|list| told.words(list));
             }
             IdentityCheck::Verify => {
                 let envelope = Envelope::new(client.ip, &client.helo, &letter.mail_from);
                 let mut inquiry = Inquiry::new(site.dns.clone(), envelope);
                 let late = self.begun.elapsed() > HEADER_PATIENCE;
                 let by = |step: Step| match step {
-                    Step::Aligned(_) => Behind::Found(Authenticated::Yes),
-                    Step::AskDkim => Behind::AskLater,
+                    Step::Aligned(proof) => (Behind::Found(Authenticated::Yes), Some(proof.to_string())),
+                    Step::AskDkim => (Behind::AskLater, None),
                 };
+                let later = (Behind::AskLater, None);
                 if let Some(author) = author {
-                    self.by_author = if late { Behind::AskLater } else { by(inquiry.by_spf(author).await) };
+                    let found = if late { later.clone() } else { by(inquiry.by_spf(author).await) };
+                    (self.by_author, self.words.author) = found;
                 }
                 if let Some(list) = list {
-                    self.by_list = if late { Behind::AskLater } else { by(inquiry.list_by_spf(list).await) };
+                    let found = if late { later } else { by(inquiry.list_by_spf(list).await) };
+                    (self.by_list, self.words.list) = found;
                 }
                 self.inquiry = Some(Box::new(inquiry));
             }
@@ -286,20 +325,17 @@ impl Assessment {
     }
 
     /// Whether the digest will be needed: only a letter that is redeemed for, or counted, can be a retry.
-    #[must_use]
-    pub fn needs_digest(&self) -> bool {
+    fn needs_digest(&self) -> bool {
         self.awaits_return || self.parties.iter().any(Party::asks_ledger)
     }
 
     /// Whether the body has to be looked through for what the letter returns.
-    #[must_use]
-    pub fn awaits_return(&self) -> bool {
+    fn awaits_return(&self) -> bool {
         self.awaits_return && self.parties.iter().any(|p| !p.facts.exempt && p.answering.is_none())
     }
 
     /// Whether the whole message will be needed: a signature could still speak for the author or the list.
-    #[must_use]
-    pub fn needs_body(&self, letter: &Letter) -> bool {
+    fn needs_body(&self, letter: &Letter) -> bool {
         let by = |behind: Behind, domain: Option<&Domain>| {
             behind == Behind::AskLater
                 && domain.is_some_and(|domain| {
@@ -339,9 +375,11 @@ impl Assessment {
             Ok(message) => Some(message),
             // The daemon holds too much mail just now; it may be looked into later.
             Err(Kept::NoRoom) => {
-                for behind in [&mut self.by_author, &mut self.by_list] {
+                let words = [&mut self.words.author, &mut self.words.list];
+                for (behind, words) in [&mut self.by_author, &mut self.by_list].into_iter().zip(words) {
                     if *behind == Behind::AskLater {
                         *behind = Behind::Found(Authenticated::Trouble);
+                        *words = Some("too much mail is held just now to check its signatures".into());
                     }
                 }
                 return;
@@ -351,10 +389,14 @@ impl Assessment {
         let octets = message.as_ref().map_or(&b""[..], |message| &message.octets);
         let whole = dkim::Letter::from_message(octets);
         if let (Behind::AskLater, Some(author)) = (self.by_author, &self.author) {
-            self.by_author = Behind::Found(heard(inquiry.by_dkim(author.domain(), &whole).await));
+            let found = inquiry.by_dkim(author.domain(), &whole).await;
+            self.words.author = Some(found.to_string());
+            self.by_author = Behind::Found(heard(found));
         }
         if let (Behind::AskLater, Some(list)) = (self.by_list, &self.list) {
-            self.by_list = Behind::Found(heard(inquiry.list_by_dkim(list, &whole).await));
+            let found = inquiry.list_by_dkim(list, &whole).await;
+            self.words.list = Some(found.to_string());
+            self.by_list = Behind::Found(heard(found));
         }
     }
 
@@ -362,6 +404,12 @@ impl Assessment {
     #[must_use]
     pub const fn authenticated(&self) -> Authenticated {
         self.by_author.found()
+    }
+
+    /// The same, and about the list, in words.
+    #[must_use]
+    pub const fn words(&self) -> &Words {
+        &self.words
     }
 
     /// The list the letter is really from.

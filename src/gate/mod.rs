@@ -7,6 +7,7 @@
 mod answer;
 mod assess;
 mod client;
+pub mod explain;
 mod learn;
 mod letter;
 mod postage;

@@ -20,6 +20,7 @@ use crate::{
 pub mod book;
 mod chain;
 mod check;
+pub mod foresee;
 pub mod freepost;
 pub mod sent;
 pub mod sqlite;
@@ -384,7 +385,7 @@ pub enum LedgerError {
 ///
 /// Book and daily count of work are those of the recipient without `+detail`, whichever form is given.
 #[async_trait]
-pub trait Ledger: Send + Sync + 'static {
+pub trait Ledger: foresee::Foresee + Send + Sync + 'static {
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;
 

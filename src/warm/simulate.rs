@@ -23,12 +23,10 @@ use crate::{
         Message,
         kind::{Kind, kind},
     },
-    policy::{Authenticated, Class, Facts, Postage, author_matters, status, verdict},
+    policy::{Authenticated, Class, Facts, Postage, author_matters, is_role, status, verdict},
     stamp::{freepost::Freepost, tokens::TokenKey},
 };
 
-/// Local parts that are never asked for postage (RFC 5321 §4.5.1, RFC 2142).
-const ROLES: [&[u8]; 2] = [b"postmaster", b"abuse"];
 /// What a letter's sender is called when it has not exactly one author.
 const NO_AUTHOR: &str = "(no author)";
 
@@ -97,8 +95,7 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
         kind: &Kind,
         fields: &[Results],
     ) -> Result<(Class, String), LedgerError> {
-        let role = recipient.is_some_and(|r| ROLES.contains(&r.without_detail().local()));
-        if role {
+        if recipient.is_some_and(is_role) {
             return Ok((Class::Exempt, "postmaster and abuse are never asked".into()));
         }
         let postage = self.postage(message);

@@ -25,6 +25,7 @@ mod backup;
 mod batch;
 mod book;
 mod fail;
+mod foresee;
 mod freepost;
 mod mark;
 mod place;
