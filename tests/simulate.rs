@@ -37,7 +37,11 @@ fn by(results: &str) -> String {
     format!("Authentication-Results: mx.b.example; {results}")
 }
 
-/// `result count kind` for a sender.
+/// A signature that covers List-Id; whether it holds the server said.
+const SIGNED: &str = "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=lists.example; s=s1;\n h=from:list-id; \
+                      bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=";
+
+/// The lines for a sender.
 fn line<'a>(value: &'a Value, sender: &str) -> Vec<&'a Value> {
     value["senders"].as_array().unwrap().iter().filter(|line| line["sender"] == sender).collect()
 }
@@ -60,11 +64,15 @@ fn old_mail_is_judged_by_todays_settings_and_nothing_changes() {
         came("carol@b.example", &by("dkim=pass header.d=b.example")),
         came(
             "poster@y.example",
-            &format!("{}\nList-Id: <users.lists.example>", by("dkim=pass header.d=lists.example")),
+            &format!("{}\n{SIGNED}\nList-Id: <users.lists.example>", by("dkim=pass header.d=lists.example")),
         ),
         came(
             "news@z.example",
-            &format!("{}\nList-Id: News <news.z.example>", by("dkim=pass header.d=z.example")),
+            &format!(
+                "{}\n{}\nList-Id: News <news.z.example>",
+                by("dkim=pass header.d=z.example"),
+                SIGNED.replace("lists.example", "z.example")
+            ),
         ),
         came("no-reply@shop.example", &by("dkim=pass header.d=shop.example")),
         came("payer@p.example", "Postage-Status: mx.b.example; result=paid; rcpt=bob@b.example"),
@@ -133,6 +141,74 @@ fn old_mail_is_judged_by_todays_settings_and_nothing_changes() {
 }
 
 #[test]
+fn answers_lists_and_stamps_count_in_old_mail_as_they_do_at_the_gate() {
+    let mut world = World::start(&Site::default());
+    let stamps = world.buy(2);
+    assert!(world.end_daemon("TERM").success());
+    world.json(&["known", "add", "list:users.lists.example", "--for", BOB]);
+    let sent = |id: &str, to: &str| {
+        format!(
+            "From: {BOB}\nTo: {to}\nDate: Sun, 01 Nov 2026 09:00:00 +0000\nMessage-ID: <{id}@b.example>\n\nHello\n"
+        )
+    };
+    put(&world, "Maildir/.Sent/new/.keep", "");
+    put(&world, "Maildir/.Sent/cur/1", &sent("1", "alice@a.example"));
+    put(&world, "Maildir/.Sent/cur/2", &sent("2", "users@lists.example"));
+    put(&world, "Maildir/.Sent/cur/3", &sent("3", "nobody@m.example"));
+    let now = 1_793_610_000; // 2026-11-02 09:00 UTC
+    let good = stamps[0].at(BOB, "dan@d.example", now);
+    let others = stamps[1].at("carol@b.example", "dan@d.example", now);
+    let bounce = "Content-Type: multipart/report; boundary=x\n\n--x\nContent-Type: text/rfc822-headers\n\n";
+    let spf = |domain: &str| by(&format!("spf=pass smtp.mailfrom=bounce@{domain}"));
+    let list = "List-Id: <users.lists.example>";
+    let letters = [
+        (came("al@elsewhere.example", "In-Reply-To: <1@b.example>"), "known", "answers"),
+        (came("erin@e.example", "In-Reply-To: <2@b.example>"), "unpaid", "not in the book"),
+        (came("eve@e.example", "In-Reply-To: <made-up@b.example>"), "unpaid", "not in the book"),
+        (came("rob@m.example", &format!("{bounce}Message-ID: <3@b.example>")), "known", "answers or returns"),
+        (
+            came("list1@x.example", &format!("{}\n{list}", spf("lists.example"))),
+            "known",
+            "proven to be from there",
+        ),
+        (came("list2@x.example", &format!("{}\n{list}", spf("evil.example"))), "unpaid", "not proven"),
+        (
+            came("list3@x.example", &format!("{}\n{list}", by("dkim=pass header.d=lists.example"))),
+            "unpaid",
+            "not proven",
+        ),
+        (came("list4@x.example", list), "unknown", "nothing says"),
+        (came("dan@d.example", &format!("Postage-Stamp: {good}")), "paid", "not spent before"),
+        (came("dan@d.example", &format!("Postage-Stamp: {others}")), "invalid", "wrong-recipient"),
+        (came("mallory@m.example", &format!("Postage-Stamp: {good}")), "invalid", "wrong-sender"),
+    ];
+    for (number, (letter, result, reason)) in letters.iter().enumerate() {
+        let folder = format!("m{number}");
+        let maildir = put(&world, &format!("{folder}/cur/1"), letter);
+        put(&world, &format!("{folder}/new/.keep"), "");
+        let sent = world.path("Maildir");
+        let told = world.json(&["simulate", &maildir, sent.to_str().unwrap()]);
+        let line = &told["senders"][0];
+        assert_eq!(line["result"], *result, "{letter}\n{told}");
+        assert!(line["reason"].as_str().unwrap().contains(reason), "{letter}\n{line}");
+        assert_eq!((&told["messages"], &told["not_received"]), (&1.into(), &3.into()));
+    }
+    // Without the folder of sent mail nobody knows what was answered.
+    assert_eq!(world.json(&["simulate", world.path("m0").to_str().unwrap()])["results"]["unpaid"], 1);
+    // Five answers to one letter; the sixth may be anybody's.
+    for number in 0..7 {
+        put(
+            &world,
+            &format!("Maildir/cur/{number}"),
+            &came(&format!("x{number}@x.example"), "In-Reply-To: <1@b.example>"),
+        );
+    }
+    let maildir = put(&world, "Maildir/new/.keep", "");
+    let results = world.json(&["simulate", &maildir])["results"].clone();
+    assert_eq!((&results["known"], &results["unpaid"]), (&5.into(), &2.into()), "{results}");
+}
+
+#[test]
 fn without_a_check_nobody_is_known_and_without_mail_nothing_is_said() {
     let mut world = World::start(&Site { more: "[identity]\ncheck = \"none\"\n".into(), ..Site::default() });
     assert!(world.end_daemon("TERM").success());
@@ -160,22 +236,38 @@ fn the_report_tells_what_really_happened() {
     for _ in 0..2 {
         assert!(!world.send_from(MALLORY_IP, &Letter::new("eve@e.example", &[BOB], "Buy!")).is_delivered());
     }
+    world.zone.txt("lists.example", format!("v=spf1 ip4:{MALLORY_IP} -all"));
+    world.json(&["known", "add", "list:users.lists.example", "--for", BOB]);
+    for writer in ["ann@x.example", "ben@y.example"] {
+        let mut post = Letter::new(writer, &[BOB], "[users] hi").header("List-Id", "<users.lists.example>");
+        post.sender = "<users-bounces@lists.example>".into();
+        assert_eq!(result(&world.send_from(MALLORY_IP, &post)), "known");
+    }
     world.json(&["wanted", &stamps[0].id()]);
-    wait_until("every decision in the report", || world.json(&["report"])["messages"] == 4);
+    wait_until("every decision in the report", || world.json(&["report"])["messages"] == 6);
     let page = world.path("page.html");
     let told = world.json(&["report", "--days", "1", "--html", page.to_str().unwrap()]);
     let results = &told["results"];
-    assert_eq!((&results["known"], &results["paid"], &results["unpaid"]), (&1.into(), &1.into(), &2.into()));
-    assert_eq!((&told["delivered"], &told["refused"]), (&2.into(), &2.into()));
+    assert_eq!((&results["known"], &results["paid"], &results["unpaid"]), (&3.into(), &1.into(), &2.into()));
+    assert_eq!((&told["delivered"], &told["refused"]), (&4.into(), &2.into()));
+    let list = line(&told, "list:users.lists.example")[0];
+    assert_eq!(
+        (&list["messages"], &list["kind"], &list["result"]),
+        (&2.into(), &"list".into(), &"known".into())
+    );
     assert_eq!((&told["paid"]["value"], &told["refunded"]["value"]), (&2500.into(), &2500.into()));
     assert_eq!(line(&told, "eve@e.example")[0]["messages"], 2);
     assert!(fs::read_to_string(&page).unwrap().contains("eve@e.example"));
     let said = text(&world.farthing(&["report"]).stdout);
     assert!(
-        said.starts_with("The last 7 days: 4 letters, 2 let in, 2 refused or deferred; 1 stamps paid 0.25c"),
+        said.starts_with("The last 7 days: 6 letters, 4 let in, 2 refused or deferred; 1 stamps paid 0.25c"),
         "{said}"
     );
-    assert_eq!(world.farthing(&["report", "--days", "61"]).status.code(), Some(64));
+    for days in ["61", "0", "x"] {
+        let refused = world.farthing(&["report", "--days", days]);
+        assert_eq!(refused.status.code(), Some(64));
+        assert!(text(&refused.stderr).contains("a number of days from 1 to 60"), "{}", text(&refused.stderr));
+    }
 }
 
 /// When the example letters are judged: the stamp and the work on them are in their time then.

@@ -10,7 +10,7 @@ mod client;
 pub mod explain;
 mod learn;
 mod letter;
-mod postage;
+pub(crate) mod postage;
 mod session;
 mod settle;
 mod split;

@@ -55,10 +55,6 @@ pub enum Told {
 }
 
 impl MethodResult {
-    fn is(&self, method: &str, result: &str) -> bool {
-        self.method == method && self.result == result
-    }
-
     /// The value of a property.
     #[must_use]
     pub fn property(&self, name: &str) -> Option<&str> {
@@ -121,12 +117,6 @@ pub fn of_trusted<'a>(
     trusted: impl Fn(&str) -> bool,
 ) -> Vec<Results> {
     values.into_iter().filter_map(parse).filter(|results| trusted(&results.server)).collect()
-}
-
-/// Every domain that SPF or DKIM authenticated, by these fields.
-pub fn passed(fields: &[Results]) -> impl Iterator<Item = Domain> {
-    let all = fields.iter().flat_map(|field| &field.results);
-    all.filter(|r| r.is("spf", "pass") || r.is("dkim", "pass")).filter_map(MethodResult::domain)
 }
 
 /// Whether the author's domain stands behind the letter, by these fields.

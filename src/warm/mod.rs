@@ -7,6 +7,7 @@ pub mod facts;
 pub mod import;
 pub mod overview;
 pub mod page;
+pub mod sent;
 pub mod simulate;
 pub mod vcard;
 
