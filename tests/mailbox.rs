@@ -172,6 +172,20 @@ fn a_block_and_what_was_added_by_hand_stay_as_they_are() {
 }
 
 #[test]
+fn what_is_broken_in_an_mbox_is_named_and_the_rest_is_read() {
+    let world = world();
+    let line = "From x Mon Nov  2 09:00:00 2026\n";
+    let letter = |from: &str| format!("{line}{}\n", came(from, ""));
+    let broken = format!("{line}\u{1}\u{2} no header\n\n");
+    let mbox = put(&world, "friends", &(letter("a@a.example") + &broken + &letter("b@b2.example") + line));
+    let summary = world.json(&["known", "import", &mbox, "--for", BOB]);
+    assert_eq!((&summary["messages"], &summary["unread"]), (&2.into(), &2.into()), "{summary}");
+    assert_eq!(summary["broken"][0]["place"], format!("{mbox} message 2"));
+    assert_eq!(summary["broken"][1]["why"], "empty");
+    assert_eq!(known(&world), ["a@a.example imported", "b@b2.example imported"]);
+}
+
+#[test]
 fn letters_made_to_break_programs_are_read_in_no_time() {
     let world = world();
     let long =
@@ -191,8 +205,14 @@ fn letters_made_to_break_programs_are_read_in_no_time() {
         put(&world, &format!("broken/{number}.eml"), letter);
     }
     let broken = put(&world, "broken/random", &String::from_utf8_lossy(&support::random::<4096>()));
+    let begun = std::time::Instant::now();
     let summary = world.json(&["known", "import", &broken, "--for", BOB]);
     assert_eq!(summary["messages"], letters.len());
     let simulated = world.json(&["simulate", &broken, "--for", BOB]);
     assert_eq!(simulated["messages"], letters.len());
+    for letter in &letters {
+        let explained = world.farthing_with(&["explain", "--rcpt", BOB], letter.as_bytes());
+        assert!(explained.status.success(), "{}", text(&explained.stderr));
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
 }

@@ -288,8 +288,8 @@ fn rows_of(
     stamps: &[(String, String)],
 ) -> Vec<Row> {
     let facts = &party.facts;
-    let known_by_book = facts.book == Known::Allowed && facts.authenticated == Authenticated::Yes
-        || facts.own_domain && facts.authenticated == Authenticated::Yes
+    let author_may = facts.book == Known::Allowed || facts.own_domain;
+    let known_by_book = author_may && facts.authenticated == Authenticated::Yes
         || facts.list == Known::Allowed && facts.list_authenticated == Authenticated::Yes;
     let deciding = match decided.class {
         Class::Exempt => 1,

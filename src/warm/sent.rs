@@ -128,7 +128,7 @@ mod tests {
             sent.note(&split_message(letter.as_bytes()), &bob, |to| to.to_string() == "users@lists.example");
             sent
         };
-        let crowd = vec!["a@a.example"; 11].join(", ");
+        let crowd = ["a@a.example"; 11].join(", ");
         for (to, more) in [
             (crowd.as_str(), ""),
             ("users@lists.example", ""),
