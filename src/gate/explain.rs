@@ -15,7 +15,7 @@ use super::{
     assess::{Assessment, Party},
     client::Client,
     letter::{Letter, Recipient},
-    session::{behind_relays, is_within, ours, too_large},
+    session::{behind_relays, is_within, recipient_here, too_large},
     settle::{Ask, Settled, SettledParty, settle, want},
 };
 use crate::{
@@ -103,7 +103,7 @@ pub async fn explain(
     let parts = split_message(message);
     let mut letter = Letter::new(&envelope.mail_from);
     let addresses: Vec<Option<Address>> =
-        envelope.recipients.iter().map(|r| ours(r, &gate.domains, &gate.hostname)).collect();
+        envelope.recipients.iter().map(|r| recipient_here(site, &envelope.mail_from, r)).collect();
     for address in addresses.iter().flatten() {
         letter.add_recipient(Recipient::of(address.clone()));
     }
@@ -113,7 +113,8 @@ pub async fn explain(
             must_go(name, value, |domain| gate.guards(domain))
         });
     }
-    let connected = Client { ip: envelope.client, helo: envelope.helo.clone(), relays_passed: 0 };
+    let (ip, helo) = (envelope.client, envelope.helo.clone());
+    let connected = Client { ip, helo, ..Client::default() };
     let client = match &envelope.login {
         None => behind_relays(site, &connected, &letter).unwrap_or(connected),
         Some(_) => connected,
@@ -249,7 +250,7 @@ async fn stamps(
         now: assessment.now,
         digest: split_message(message).digest(),
         author: assessment.author.clone(),
-        authenticated: assessment.authenticated() == Authenticated::Yes,
+        authenticated: party.facts.authenticated == Authenticated::Yes,
         wants: vec![ledger::Want { answering: None, ..want(party, assessment) }],
         all_or_nothing: false,
         work_daily_max: 0,
@@ -320,8 +321,13 @@ fn rows_of(
 }
 
 /// What stands behind the author and the list, in brackets.
-fn proof(words: Option<&String>, authenticated: Authenticated) -> String {
+///
+/// `direct`: what was found without any forwarder's word.
+fn proof(words: Option<&String>, direct: Authenticated, authenticated: Authenticated) -> String {
     match (words, authenticated) {
+        (Some(words), Authenticated::Yes) if direct != Authenticated::Yes => {
+            format!("proven by a forwarder whose word is taken; by itself not: {words}")
+        }
         (None, _) => "not asked, nothing hangs on it".into(),
         (Some(words), Authenticated::Yes) => format!("proven: {words}"),
         (Some(words), Authenticated::No) => format!("not proven: {words}"),
@@ -330,26 +336,34 @@ fn proof(words: Option<&String>, authenticated: Authenticated) -> String {
 }
 
 fn blocked(assessment: &Assessment, party: &Party) -> String {
-    let (facts, words) = (&party.facts, assessment.words());
-    let author = (facts.book == Known::Blocked)
-        .then(|| format!("the author is blocked ({})", proof(words.author.as_ref(), facts.authenticated)));
-    let list = (facts.list == Known::Blocked)
-        .then(|| format!("the list is blocked ({})", proof(words.list.as_ref(), facts.list_authenticated)));
+    let (facts, words) = (&party.facts, &assessment.words);
+    let author = (facts.book == Known::Blocked).then(|| {
+        format!(
+            "the author is blocked ({})",
+            proof(words.author.as_ref(), assessment.by_author.found(), facts.authenticated)
+        )
+    });
+    let list = (facts.list == Known::Blocked).then(|| {
+        format!(
+            "the list is blocked ({})",
+            proof(words.list.as_ref(), assessment.by_list.found(), facts.list_authenticated)
+        )
+    });
     joined([author, list]).unwrap_or_else(|| "no".into())
 }
 
 fn known(assessment: &Assessment, party: &Party) -> String {
-    let (facts, words) = (&party.facts, assessment.words());
+    let (facts, words) = (&party.facts, &assessment.words);
     let Some(author) = &assessment.author else {
         return "the letter has not exactly one author".into();
     };
-    let by_author = proof(words.author.as_ref(), facts.authenticated);
+    let by_author = proof(words.author.as_ref(), assessment.by_author.found(), facts.authenticated);
     let whose = party.address.without_detail();
     let entry = (facts.book == Known::Allowed)
         .then(|| format!("{author} is in the book of {whose} or of the site ({by_author})"));
     let own = facts.own_domain.then(|| format!("{} is ours ({by_author})", author.domain()));
     let list = assessment.list.as_ref().filter(|_| facts.list == Known::Allowed).map(|list| {
-        let by_list = proof(words.list.as_ref(), facts.list_authenticated);
+        let by_list = proof(words.list.as_ref(), assessment.by_list.found(), facts.list_authenticated);
         format!("list:{list} is in the book of {whose} or of the site ({by_list})")
     });
     joined([entry, own, list]).unwrap_or_else(|| {

@@ -16,7 +16,7 @@ use super::{
     answer::{self, Told},
     assess::Assessment,
     client::Client,
-    learn::{Submission, learn},
+    learn::{Submission, is_null_sender, learn},
     letter::{Letter, Recipient},
     settle::{Ask, Settled, settle},
     split::Splitter,
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     address::{Address, Domain, escaped},
     config::Mode,
+    message::envelope,
     policy::{
         Class, reply,
         status::{is_own_status, must_go},
@@ -34,6 +35,7 @@ use crate::{
 pub struct Session {
     gate: Arc<Gate>,
     client: Option<IpAddr>,
+    client_name: Vec<u8>,
     helo: Vec<u8>,
     in_hand: Option<InHand>,
 }
@@ -82,7 +84,7 @@ impl InHand {
 
 impl Session {
     pub(super) const fn new(gate: Arc<Gate>) -> Self {
-        Self { gate, client: None, helo: vec![], in_hand: None }
+        Self { gate, client: None, client_name: vec![], helo: vec![], in_hand: None }
     }
 
     fn told<'a>(&'a self, ctx: &'a Context, hand: &'a InHand) -> Told<'a> {
@@ -98,6 +100,7 @@ impl Handler for Session {
             ClientAddress::Unix(_) => Some(IpAddr::from([127, 0, 0, 1])),
             ClientAddress::Unknown => None,
         };
+        self.client_name = client.host.clone();
         Reply::Continue
     }
 
@@ -108,7 +111,12 @@ impl Handler for Session {
 
     async fn mail(&mut self, ctx: &Context, sender: EnvelopeAddress<'_>, _args: Args<'_>) -> Reply {
         let site = self.gate.site();
-        let client = Client { ip: self.client, helo: self.helo.clone(), relays_passed: 0 };
+        let client = Client {
+            ip: self.client,
+            helo: self.helo.clone(),
+            name: self.client_name.clone(),
+            relays_passed: 0,
+        };
         let relay = is_within(&site.config.gate.relays, self.client);
         let network = !relay && is_within(&site.config.gate.exempt_networks, self.client);
         let submission = ctx.macros().get("auth_authen").map(Submission::of);
@@ -136,9 +144,7 @@ impl Handler for Session {
         if let Some(submission) = &mut hand.submission {
             submission.add_recipient(recipient.bytes());
         }
-        if let Some(address) =
-            ours(recipient.bytes(), &hand.site.config.gate.domains, &hand.site.config.gate.hostname)
-        {
+        if let Some(address) = recipient_here(&hand.site, &hand.letter.mail_from, recipient.bytes()) {
             let recipient = Recipient::of(address);
             if let Some(splitter) = &mut hand.splitter
                 && splitter.differs(&hand.site, &recipient, &*self.gate.ledger).await
@@ -279,6 +285,18 @@ fn header_too_large(ctx: &Context, hand: &InHand) -> Reply {
     Reply::Refuse(too_large())
 }
 
+/// The recipient, if the letter stays with us: an address of ours, unless a bounce to it goes back to where it came
+/// from. The MTA of such a site has checked that the address is one it made.
+pub(super) fn recipient_here(site: &Site, mail_from: &[u8], recipient: &[u8]) -> Option<Address> {
+    let gate = &site.config.gate;
+    let address = ours(recipient, &gate.domains, &gate.hostname)?;
+    match envelope::original(&address) {
+        Some(author) if gate.srs && gate.guards(author.domain()) => Some(author),
+        Some(_) if gate.srs && is_null_sender(mail_from) => None,
+        _ => Some(address),
+    }
+}
+
 /// The refusal of a letter whose header is over its bounds.
 pub(super) fn too_large() -> SmtpReply {
     reply::permanent("5.3.4", "the header of this message is too large")
@@ -304,7 +322,7 @@ fn refuse_rcpt(text: &str) -> RcptReply {
 /// The recipient's address, if it is in one of our domains. What no sender could have bought a stamp for, but the MTA
 /// would deliver all the same (a local part out of form, no domain, the machine's own names, a percent sign for the @),
 /// is ours too: a way to write an address must not be a way round the gate.
-pub(super) fn ours(recipient: &[u8], domains: &[Domain], hostname: &str) -> Option<Address> {
+fn ours(recipient: &[u8], domains: &[Domain], hostname: &str) -> Option<Address> {
     let address = match Address::parse(recipient) {
         Ok(address) => address,
         Err(_) => Address::out_of_form(recipient, domains)?,

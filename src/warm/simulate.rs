@@ -138,7 +138,7 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
             exempt: false,
             book: self.book(recipient, names.unwrap_or_default()).await?,
             freepost: stored == Some("freepost") || self.is_freepost(recipient, time_of(message)).await?,
-            own_domain: seen.author.is_some_and(|author| self.config.gate.guards(author.domain())),
+            own_domain: seen.author.is_some_and(|author| self.config.welcomes_as_own(author.domain())),
             authenticated: self.authenticated(told.as_ref()),
             list: self.book(recipient, list_names).await?,
             list_authenticated: list.map_or(Authenticated::No, |id| self.list_authenticated(&id, seen)),
