@@ -210,7 +210,7 @@ fn reachable_by_mta(path: &Path) -> Result<String, String> {
         return Ok(format!("mode {mode:04o}, group {name}: postfix can connect"));
     }
     Err(format!(
-        "group {name} has no member postfix; run: adduser postfix {name}, then systemctl restart postfix"
+        "group {name} has no member postfix; run: adduser postfix {name}, then systemctl reload postfix"
     ))
 }
 

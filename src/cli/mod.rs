@@ -17,6 +17,7 @@ use crate::config::Config;
 
 mod account;
 mod buy;
+mod explain;
 mod freepost;
 mod import;
 mod key;
@@ -28,6 +29,7 @@ mod open;
 mod overview;
 mod postfix;
 mod price;
+mod progress;
 mod report;
 mod sendmail;
 mod simulate;
@@ -222,6 +224,9 @@ enum Command {
     /// What today's settings would have done to old mail. Changes nothing.
     #[command(after_help = simulate::EXAMPLES)]
     Simulate(simulate::SimulateArgs),
+    /// What the gate would do with a letter on stdin, and why. Changes nothing.
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::ExplainArgs),
     /// Is everything well? Says the line to type for each fault.
     Status,
     /// The `postconf -e` lines that plug this configuration into Postfix.
@@ -289,6 +294,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Key(key) => key::run(&key, context),
         Command::Report(args) => report::run(&args, context),
         Command::Simulate(args) => simulate::run(&args, context),
+        Command::Explain(args) => explain::run(&args, context),
         Command::Status => status::run(context),
         Command::Postfix => postfix::run(context),
         Command::Demo { postfix } => crate::demo::run(postfix),

@@ -59,7 +59,21 @@ pub fn exempt(told: &Told<'_>) -> Verdict {
 
 /// The answer that a decision comes to.
 pub fn answer(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdict {
-    let verdict = match &settled.decision {
+    let verdict = verdict(settled, told);
+    let (word, text) = match (&verdict, &settled.decision) {
+        (Verdict::Refuse(refusal), Decision::Defer(_)) => ("deferred", refusal.to_string()),
+        (Verdict::Refuse(refusal), _) => ("refused", refusal.to_string()),
+        (_, Decision::Hold) => ("held", String::new()),
+        _ => ("accepted", String::new()),
+    };
+    log(told, &settled.parties, word, &text);
+    remember(settled, told, ledger);
+    verdict
+}
+
+/// The same, told to nobody but the caller.
+pub fn verdict(settled: &Settled, told: &Told<'_>) -> Verdict {
+    match &settled.decision {
         Decision::Deliver => deliver(told, &settled.parties, None),
         Decision::Hold => deliver(told, &settled.parties, hold_reason(&settled.parties)),
         Decision::Refuse(who) => {
@@ -76,16 +90,7 @@ pub fn answer(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdic
                 reply::later(&waiting, &told.site.terms())
             })
         }
-    };
-    let (word, text) = match (&verdict, &settled.decision) {
-        (Verdict::Refuse(refusal), Decision::Defer(_)) => ("deferred", refusal.to_string()),
-        (Verdict::Refuse(refusal), _) => ("refused", refusal.to_string()),
-        (_, Decision::Hold) => ("held", String::new()),
-        _ => ("accepted", String::new()),
-    };
-    log(told, &settled.parties, word, &text);
-    remember(settled, told, ledger);
-    verdict
+    }
 }
 
 fn chosen<'a>(settled: &'a Settled, who: &'a [usize]) -> impl Iterator<Item = &'a SettledParty> {

@@ -12,8 +12,9 @@ use sender::Behind;
 
 use super::{
     Site,
+    client::Client,
     learn::is_null_sender,
-    letter::Letter,
+    letter::{BodyRoom, Letter},
     postage::{ForRecipient, Offered},
     settle::Settled,
 };
@@ -63,13 +64,47 @@ pub struct Assessment {
     /// A bounce or another report: what it returns stands in its body.
     awaits_return: bool,
     inquiry: Option<Box<Inquiry>>,
-    by_author: Behind,
-    by_list: Behind,
+    pub(super) by_author: Behind,
+    pub(super) by_list: Behind,
+    /// What was found out about the author and the list, in words.
+    pub(super) words: Words,
+}
+
+/// What was found out about who stands behind a letter, for people; `None`: it was not asked, nothing hung on it.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    /// About the author.
+    pub author: Option<String>,
+    /// About the list.
+    pub list: Option<String>,
 }
 
 impl Assessment {
+    /// All that can be found out once the header is there; and the refusal, if that is certain already. What the
+    /// letter needs of its body is noted in it.
+    pub async fn at_end_of_header(
+        site: &Site,
+        letter: &mut Letter,
+        client: &Client,
+        ledger: &dyn Ledger,
+        room: &BodyRoom,
+        now: u64,
+    ) -> (Self, Option<Settled>) {
+        let assessment = Self::of(site, letter, ledger, now).await;
+        if let Some(settled) = assessment.certain_refusal(site) {
+            return (assessment, Some(settled));
+        }
+        let assessment = assessment.ask_spf(site, letter, client, ledger).await;
+        let needs_body = assessment.needs_body(letter);
+        if assessment.awaits_return() {
+            letter.expect_returned();
+        }
+        letter.expect_body(assessment.needs_digest(), needs_body.then_some(room));
+        (assessment, None)
+    }
+
     /// Reads the header, the book, and checks the stamps' signatures.
-    pub async fn of(site: &Site, letter: &Letter, ledger: &dyn Ledger, now: u64) -> Self {
+    async fn of(site: &Site, letter: &Letter, ledger: &dyn Ledger, now: u64) -> Self {
         let gate = &site.config.gate;
         let from: Vec<&[u8]> = letter.values("From").collect();
         let author = message::author(&from);
@@ -94,6 +129,7 @@ impl Assessment {
             inquiry: None,
             by_author: Behind::NotAsked,
             by_list: Behind::NotAsked,
+            words: Words::default(),
         };
         for recipient in &letter.recipients {
             let mut facts = Facts { exempt: recipient.role, own_domain, ..Facts::default() };
@@ -208,8 +244,7 @@ impl Assessment {
     }
 
     /// The refusal, if nothing that could still be found out would change it: no body, no DNS, no ledger needed.
-    #[must_use]
-    pub fn certain_refusal(&self, site: &Site) -> Option<Settled> {
+    fn certain_refusal(&self, site: &Site) -> Option<Settled> {
         let gate = &site.config.gate;
         if gate.mode != Mode::Require || self.ledger_trouble || self.awaits_return {
             return None;
@@ -228,14 +263,12 @@ impl Assessment {
     }
 
     /// Whether the digest will be needed: only a letter that is redeemed for, or counted, can be a retry.
-    #[must_use]
-    pub fn needs_digest(&self) -> bool {
+    fn needs_digest(&self) -> bool {
         self.awaits_return || self.parties.iter().any(Party::asks_ledger)
     }
 
     /// Whether the body has to be looked through for what the letter returns.
-    #[must_use]
-    pub fn awaits_return(&self) -> bool {
+    fn awaits_return(&self) -> bool {
         self.awaits_return && self.parties.iter().any(|p| !p.facts.exempt && p.answering.is_none())
     }
 }

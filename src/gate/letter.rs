@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     address::Address,
     message::{DigestBuilder, is_name, thread::Returned},
-    policy::status,
+    policy::{is_role, status},
 };
 
 /// Octets of header kept for one letter. Postfix takes 102,400 for one field by default; honest letters have less than 64 KiB in all.
@@ -47,6 +47,15 @@ pub struct Recipient {
     pub address: Address,
     /// postmaster or abuse: never asked for postage.
     pub role: bool,
+}
+
+impl Recipient {
+    /// The recipient with this address.
+    #[must_use]
+    pub fn of(address: Address) -> Self {
+        let role = is_role(&address);
+        Self { address, role }
+    }
 }
 
 /// Whether what the letter needs to be kept for is gone.

@@ -7,9 +7,10 @@
 mod answer;
 mod assess;
 mod client;
+pub mod explain;
 mod learn;
 mod letter;
-mod postage;
+pub(crate) mod postage;
 mod session;
 mod settle;
 mod split;

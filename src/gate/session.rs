@@ -18,7 +18,7 @@ use super::{
     client::Client,
     learn::{Submission, is_null_sender, learn},
     letter::{Letter, Recipient},
-    settle::Settled,
+    settle::{Ask, Settled, settle},
     split::Splitter,
 };
 use crate::{
@@ -30,9 +30,6 @@ use crate::{
         status::{is_own_status, must_go},
     },
 };
-
-/// Local parts that must reach a person whatever happens (RFC 5321 §4.5.1, RFC 2142).
-const ROLES: [&[u8]; 2] = [b"postmaster", b"abuse"];
 
 /// What the gate keeps of a connection.
 pub struct Session {
@@ -62,22 +59,11 @@ struct InHand {
 impl InHand {
     /// Who really brought it, where a relay of ours did the last step.
     fn look_behind_relays(&mut self) {
-        let gate = &self.site.config.gate;
-        if is_within(&gate.relays, self.client.ip) && self.submission.is_none() {
-            self.client = Client::behind(&self.client, &self.letter, |ip| is_within(&gate.relays, Some(*ip)));
-            self.network = is_within(&gate.exempt_networks, self.client.ip);
-        }
-    }
-
-    /// The recipient, if the letter stays with us: an address of ours, unless a bounce to it goes back to where it came
-    /// from. The MTA of such a site has checked that the address is one it made.
-    fn recipient_here(&self, recipient: &[u8]) -> Option<Address> {
-        let gate = &self.site.config.gate;
-        let address = ours(recipient, &gate.domains, &gate.hostname)?;
-        match envelope::original(&address) {
-            Some(author) if gate.srs && gate.guards(author.domain()) => Some(author),
-            Some(_) if gate.srs && is_null_sender(&self.letter.mail_from) => None,
-            _ => Some(address),
+        if self.submission.is_none()
+            && let Some(client) = behind_relays(&self.site, &self.client, &self.letter)
+        {
+            self.network = is_within(&self.site.config.gate.exempt_networks, client.ip);
+            self.client = client;
         }
     }
 
@@ -158,9 +144,8 @@ impl Handler for Session {
         if let Some(submission) = &mut hand.submission {
             submission.add_recipient(recipient.bytes());
         }
-        if let Some(address) = hand.recipient_here(recipient.bytes()) {
-            let role = ROLES.contains(&address.without_detail().local());
-            let recipient = Recipient { address, role };
+        if let Some(address) = recipient_here(&hand.site, &hand.letter.mail_from, recipient.bytes()) {
+            let recipient = Recipient::of(address);
             if let Some(splitter) = &mut hand.splitter
                 && splitter.differs(&hand.site, &recipient, &*self.gate.ledger).await
             {
@@ -228,7 +213,7 @@ impl Handler for Session {
         let assessment =
             assessment.authenticate(&hand.site, &mut hand.letter, &hand.client, &*self.gate.ledger).await;
         let settled =
-            super::settle::settle(assessment, &hand.site, &mut hand.letter, &*self.gate.ledger).await;
+            settle(&assessment, &hand.site, &mut hand.letter, &*self.gate.ledger, Ask::Redeem).await;
         let verdict = answer::answer(&settled, &self.told(ctx, &hand), &*self.gate.ledger);
         if matches!(verdict, Verdict::Deliver(_)) {
             self.count_freepost(&settled).await;
@@ -277,20 +262,17 @@ impl Session {
         if hand.letter.header_cut && !hand.observed() {
             return header_too_large(ctx, hand);
         }
-        let assessment =
-            Assessment::of(&hand.site, &hand.letter, &*self.gate.ledger, crate::clock::unix_now()).await;
-        if let Some(settled) = assessment.certain_refusal(&hand.site) {
+        let now = crate::clock::unix_now();
+        let (ledger, room) = (&*self.gate.ledger, &self.gate.room);
+        let letter = &mut hand.letter;
+        let (assessment, certain) =
+            Assessment::at_end_of_header(&hand.site, letter, &hand.client, ledger, room, now).await;
+        if let Some(settled) = certain {
             return match answer::answer(&settled, &self.told(ctx, hand), &*self.gate.ledger) {
                 Verdict::Refuse(refusal) => Reply::Refuse(refusal),
                 _ => Reply::Continue,
             };
         }
-        let assessment = assessment.ask_spf(&hand.site, &hand.letter, &hand.client, &*self.gate.ledger).await;
-        let needs_body = assessment.needs_body(&hand.letter);
-        if assessment.awaits_return() {
-            hand.letter.expect_returned();
-        }
-        hand.letter.expect_body(assessment.needs_digest(), needs_body.then_some(&self.gate.room));
         hand.assessment = Some(assessment);
         Reply::Continue
     }
@@ -302,10 +284,35 @@ fn header_too_large(ctx: &Context, hand: &InHand) -> Reply {
         from = escaped(&hand.letter.mail_from),
         "refused: the header is too large"
     );
-    Reply::Refuse(reply::permanent("5.3.4", "the header of this message is too large"))
+    Reply::Refuse(too_large())
 }
 
-fn is_within(networks: &[IpNet], ip: Option<IpAddr>) -> bool {
+/// The recipient, if the letter stays with us: an address of ours, unless a bounce to it goes back to where it came
+/// from. The MTA of such a site has checked that the address is one it made.
+pub(super) fn recipient_here(site: &Site, mail_from: &[u8], recipient: &[u8]) -> Option<Address> {
+    let gate = &site.config.gate;
+    let address = ours(recipient, &gate.domains, &gate.hostname)?;
+    match envelope::original(&address) {
+        Some(author) if gate.srs && gate.guards(author.domain()) => Some(author),
+        Some(_) if gate.srs && is_null_sender(mail_from) => None,
+        _ => Some(address),
+    }
+}
+
+/// The refusal of a letter whose header is over its bounds.
+pub(super) fn too_large() -> SmtpReply {
+    reply::permanent("5.3.4", "the header of this message is too large")
+}
+
+/// Who really brought a letter, if a relay of ours did the last step.
+pub(super) fn behind_relays(site: &Site, client: &Client, letter: &Letter) -> Option<Client> {
+    let relays = &site.config.gate.relays;
+    let is_relay = |ip: &IpAddr| is_within(relays, Some(*ip));
+    is_within(relays, client.ip).then(|| Client::behind(client, letter, is_relay))
+}
+
+/// Whether an address is in one of these networks.
+pub(super) fn is_within(networks: &[IpNet], ip: Option<IpAddr>) -> bool {
     // A client on a dual socket has an IPv4 address written as an IPv6 one.
     ip.is_some_and(|ip| networks.iter().any(|net| net.contains(&ip) || net.contains(&ip.to_canonical())))
 }

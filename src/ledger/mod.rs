@@ -20,6 +20,7 @@ use crate::{
 pub mod book;
 mod chain;
 mod check;
+pub mod foresee;
 pub mod freepost;
 pub mod owners;
 pub mod sent;
@@ -390,7 +391,7 @@ pub enum LedgerError {
 /// Book, sent letters and daily count of work are those of the recipient's owner ([`owners`]), whichever of his
 /// addresses is given, `+detail` or not.
 #[async_trait]
-pub trait Ledger: Send + Sync + 'static {
+pub trait Ledger: foresee::Foresee + Send + Sync + 'static {
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;
 

@@ -29,6 +29,7 @@ mod backup;
 mod batch;
 mod book;
 mod fail;
+mod foresee;
 mod freepost;
 mod mark;
 mod place;
