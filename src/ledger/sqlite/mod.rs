@@ -26,6 +26,7 @@ mod batch;
 mod book;
 mod fail;
 mod freepost;
+mod funding;
 mod mark;
 mod place;
 mod prove;
