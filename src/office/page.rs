@@ -67,7 +67,10 @@ fn not_found(headers: &HeaderMap) -> Result<Response, Problem> {
 }
 
 /// A page under a policy that lets nothing run and nothing load but its own style.
-fn page<T: Template>(status: StatusCode, with: impl FnOnce(String) -> T) -> Result<Response, Problem> {
+pub(super) fn page<T: Template>(
+    status: StatusCode,
+    with: impl FnOnce(String) -> T,
+) -> Result<Response, Problem> {
     let trouble = |error: &dyn std::fmt::Display| {
         tracing::error!(%error, "a page was not made");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the page cannot be made now; try again")
