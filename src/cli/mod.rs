@@ -32,8 +32,10 @@ mod report;
 mod simulate;
 mod stamp;
 mod status;
+mod topup;
 pub mod usage;
 mod verify;
+mod voucher;
 mod wallet;
 
 /// Octets of a message on stdin: more than any MTA delivers.
@@ -182,6 +184,9 @@ enum Command {
     /// Buy stamps for a domain into the wallet.
     #[command(after_help = buy::EXAMPLES)]
     Buy(buy::BuyArgs),
+    /// Put money on this wallet's account at an office: by voucher, or by work.
+    #[command(after_help = topup::EXAMPLES)]
+    Topup(topup::TopupArgs),
     /// Put stamps on a letter: from stdin to stdout.
     #[command(after_help = stamp::EXAMPLES)]
     Stamp(stamp::StampArgs),
@@ -202,6 +207,9 @@ enum Command {
     /// The accounts of those who buy stamps here.
     #[command(subcommand)]
     Account(account::Account),
+    /// Codes that put money on an account: to sell, or to give away.
+    #[command(subcommand)]
+    Voucher(voucher::VoucherCommand),
     /// The books.
     #[command(subcommand)]
     Ledger(ledger::Ledger),
@@ -259,6 +267,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Wallet(wallet) => wallet::run(&wallet, context),
         Command::Price(args) => price::run(&args, context),
         Command::Buy(args) => buy::run(&args, context),
+        Command::Topup(args) => topup::run(&args, context),
         Command::Stamp(args) => stamp::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Wanted(args) => mark::run(&args, crate::ledger::Mark::Wanted, context),
@@ -266,6 +275,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Known(known) => known::run(&known, context),
         Command::Freepost(command) => freepost::run(&command, context),
         Command::Account(account) => account::run(&account, context),
+        Command::Voucher(command) => voucher::run(&command, context),
         Command::Ledger(ledger) => ledger::run(&ledger, context),
         Command::Key(key) => key::run(&key, context),
         Command::Report(args) => report::run(&args, context),
