@@ -22,7 +22,7 @@ use crate::{
 
 pub const EXAMPLES: &str = "Examples:
   farthing topup --voucher - --office https://b.example/        asks for the code, which stays out of the shell's history
-  farthing topup --voucher 7K3QF-2M9XR-0VBTD-HWA5E --office https://b.example/
+  farthing topup --voucher WNFZF-D637G-JC9HK-JC6FB --office https://b.example/
   farthing topup --work --office https://b.example/             a starter amount for work, where the office gives one
 
 A code that was sent and not answered can be sent again: it is credited once.";

@@ -122,8 +122,10 @@ from then on, and your letters need no more stamps.</p>
 <ol>
 <li><p>Once, make a wallet. It shows your account, a long word of letters and digits.</p>
 <pre tabindex="0"><code>farthing wallet new</code></pre></li>
-<li><p>Ask <a href="mailto:postmaster@{{ office }}">postmaster@{{ office }}</a> to put some money on that account;
-letters to the postmaster need no stamp.</p></li>
+<li><p>Put money on that account. With a voucher of this post office (it asks for the code):</p>
+<pre tabindex="0"><code>farthing topup --voucher - --office {{ url }}</code></pre>
+<p>Or ask <a href="mailto:postmaster@{{ office }}">postmaster@{{ office }}</a> to do it; letters to the postmaster
+need no stamp.</p></li>
 <li><p>Buy stamps, here ten of them.</p>
 <pre tabindex="0"><code>farthing buy {{ domain }} --count 10 --office {{ url }}</code></pre></li>
 <li><p>Put one on the letter, and send the result the way you send mail.

@@ -77,7 +77,7 @@ impl Code {
         *hasher.finalize().as_bytes()
     }
 
-    /// As people read it: `7K3QF-2M9XR-0VBTD-HWA5E`.
+    /// As people read it: `WNFZF-D637G-JC9HK-JC6FB`.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(SYMBOLS + SYMBOLS / GROUP));

@@ -286,3 +286,33 @@ fn pay(batch: &mut Batch<'_>, payment: &Payment) -> Result<Paid, Fail> {
     })?;
     Ok(Paid::Credited(amount(batch.balance_of(&name)?)?))
 }
+
+/// What moved money in and has no row that lets it happen once, in words. A row without its movement is no fault: old
+/// movements may be rolled up.
+pub(super) fn faults(conn: &Connection) -> Result<Vec<String>, Fail> {
+    let mut vouchers = conn.prepare(
+        "SELECT j.memo, count(*) FROM journal j
+         LEFT JOIN voucher v ON v.number = CAST(substr(j.memo, 9) AS INTEGER) AND v.value = j.amount
+         LEFT JOIN voucher_end e ON e.number = v.number AND e.account IS NOT NULL
+         WHERE j.kind = 'voucher' GROUP BY j.memo HAVING count(*) > 1 OR count(e.number) = 0",
+    )?;
+    let mut payments = conn.prepare(
+        "SELECT j.memo, count(*) FROM journal j
+         LEFT JOIN payment p ON p.provider = substr(j.memo, 1, instr(j.memo, ' ') - 1)
+                            AND p.reference = substr(j.memo, instr(j.memo, ' ') + 1)
+         WHERE j.kind = 'payment' GROUP BY j.memo HAVING count(*) > 1 OR count(p.event) = 0",
+    )?;
+    let mut faults = vec![];
+    for statement in [&mut vouchers, &mut payments] {
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (what, times): (String, i64) = (row.get(0)?, row.get(1)?);
+            faults.push(if times > 1 {
+                format!("{what} was credited {times} times")
+            } else {
+                format!("{what} was credited, but is not kept as used")
+            });
+        }
+    }
+    Ok(faults)
+}
