@@ -22,6 +22,7 @@ mod chain;
 mod check;
 pub mod foresee;
 pub mod freepost;
+pub mod funding;
 pub mod owners;
 pub mod sent;
 pub mod sqlite;
@@ -30,6 +31,7 @@ pub mod zone;
 
 use book::{BookEntry, Known, NewEntry, Sender};
 use freepost::{Label, NewLabel};
+use funding::Funding;
 use owners::Owners;
 use sent::{Answerable, Answering, Sent};
 use tally::Tally;
@@ -391,7 +393,7 @@ pub enum LedgerError {
 /// Book, sent letters and daily count of work are those of the recipient's owner ([`owners`]), whichever of his
 /// addresses is given, `+detail` or not.
 #[async_trait]
-pub trait Ledger: foresee::Foresee + Send + Sync + 'static {
+pub trait Ledger: foresee::Foresee + Funding + Send + Sync + 'static {
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;
 

@@ -67,7 +67,10 @@ fn not_found(headers: &HeaderMap) -> Result<Response, Problem> {
 }
 
 /// A page under a policy that lets nothing run and nothing load but its own style.
-fn page<T: Template>(status: StatusCode, with: impl FnOnce(String) -> T) -> Result<Response, Problem> {
+pub(super) fn page<T: Template>(
+    status: StatusCode,
+    with: impl FnOnce(String) -> T,
+) -> Result<Response, Problem> {
     let trouble = |error: &dyn std::fmt::Display| {
         tracing::error!(%error, "a page was not made");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the page cannot be made now; try again")
@@ -119,8 +122,10 @@ from then on, and your letters need no more stamps.</p>
 <ol>
 <li><p>Once, make a wallet. It shows your account, a long word of letters and digits.</p>
 <pre tabindex="0"><code>farthing wallet new</code></pre></li>
-<li><p>Ask <a href="mailto:postmaster@{{ office }}">postmaster@{{ office }}</a> to put some money on that account;
-letters to the postmaster need no stamp.</p></li>
+<li><p>Put money on that account. With a voucher of this post office (it asks for the code):</p>
+<pre tabindex="0"><code>farthing topup --voucher - --office {{ url }}</code></pre>
+<p>Or ask <a href="mailto:postmaster@{{ office }}">postmaster@{{ office }}</a> to do it; letters to the postmaster
+need no stamp.</p></li>
 <li><p>Buy stamps, here ten of them.</p>
 <pre tabindex="0"><code>farthing buy {{ domain }} --count 10 --office {{ url }}</code></pre></li>
 <li><p>Put one on the letter, and send the result the way you send mail.

@@ -2,6 +2,7 @@
 
 pub mod book;
 pub mod foresee;
+pub mod funding;
 pub mod keeping;
 pub mod marks;
 pub mod owners;

@@ -31,6 +31,7 @@ mod book;
 mod fail;
 mod foresee;
 mod freepost;
+mod funding;
 mod mark;
 mod place;
 mod prove;
