@@ -22,12 +22,14 @@ mod chain;
 mod check;
 pub mod freepost;
 pub mod sent;
+pub mod settings;
 pub mod sqlite;
 pub mod tally;
 
 use book::{BookEntry, Known, NewEntry, Sender};
 use freepost::{Label, NewLabel};
 use sent::{Answerable, Answering, Sent};
+use settings::Settings;
 use tally::Tally;
 
 /// A letter refused for double spending is a retry of the same letter for so long after the first, in seconds (SPEC.md §3).
@@ -384,7 +386,7 @@ pub enum LedgerError {
 ///
 /// Book and daily count of work are those of the recipient without `+detail`, whichever form is given.
 #[async_trait]
-pub trait Ledger: Send + Sync + 'static {
+pub trait Ledger: Settings + Send + Sync + 'static {
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;
 
