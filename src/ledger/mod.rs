@@ -18,11 +18,13 @@ use crate::{
 };
 
 pub mod book;
+mod carried;
 mod chain;
 mod check;
 pub mod freepost;
 pub mod sent;
 pub mod settings;
+pub mod settling;
 pub mod sqlite;
 pub mod tally;
 
@@ -30,6 +32,7 @@ use book::{BookEntry, Known, NewEntry, Sender};
 use freepost::{Label, NewLabel};
 use sent::{Answerable, Answering, Sent};
 use settings::Settings;
+use settling::Settling;
 use tally::Tally;
 
 /// A letter refused for double spending is a retry of the same letter for so long after the first, in seconds (SPEC.md §3).
@@ -386,7 +389,7 @@ pub enum LedgerError {
 ///
 /// Book and daily count of work are those of the recipient without `+detail`, whichever form is given.
 #[async_trait]
-pub trait Ledger: Settings + Send + Sync + 'static {
+pub trait Ledger: Settings + Settling + Send + Sync + 'static {
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;
 
