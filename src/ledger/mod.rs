@@ -172,7 +172,7 @@ pub enum Outcome {
 /// What the ledger says of a stamp that did not pay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ledgered {
-    /// It was never good; the ledger was not asked about more than a retry.
+    /// It was never good, and is not known to be spent; whether it was sold was not asked.
     NotGood,
     /// Of our own office, and not sold.
     Unsold,

@@ -116,7 +116,8 @@ impl Model {
 
     fn state(&self, want: &Want, stamp: &StampCandidate) -> Ledgered {
         if !stamp.good {
-            return Ledgered::NotGood;
+            let spent = self.redeemed.contains_key(&stamp.key);
+            return if spent { Ledgered::Spent } else { Ledgered::NotGood };
         }
         if stamp.key.office == own_office() {
             let exactly = self.sold.get(&stamp.key.id).is_some_and(|(_, order)| {

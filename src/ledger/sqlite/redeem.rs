@@ -245,7 +245,7 @@ impl<'a> Planner<'a> {
         spent: bool,
     ) -> Result<(Ledgered, Option<i64>), Fail> {
         if !stamp.good || stamp.value == Micros::ZERO {
-            return Ok((Ledgered::NotGood, None));
+            return Ok((if spent { Ledgered::Spent } else { Ledgered::NotGood }, None));
         }
         if !self.site.is_own(&stamp.key.office) {
             let spent = spent || self.taken.contains(&stamp.key) || self.is_forgotten(&stamp.key)?;
