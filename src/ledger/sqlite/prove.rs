@@ -226,7 +226,7 @@ fn read_entry(
         };
     };
     let mut find = conn.prepare_cached(
-        "SELECT r.debit, r.credit, r.amount, o.account FROM redeemed r LEFT JOIN orders o ON o.seq = r.order_seq
+        "SELECT r.debit, r.credit, r.amount, o.account, r.order_seq FROM redeemed r LEFT JOIN orders o ON o.seq = r.order_seq
          WHERE r.seq = ?1",
     )?;
     let back = find.query_row([redeemed], |row| {
@@ -235,6 +235,7 @@ fn read_entry(
             debit: names.account(row.get(0)?),
             credit: names.account(row.get(1)?),
             amount: row.get(2)?,
+            order: row.get(4)?,
             buyer: buyer.map(|id| names.account(id)),
         })
     });
