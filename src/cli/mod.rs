@@ -29,6 +29,7 @@ mod overview;
 mod postfix;
 mod price;
 mod report;
+mod settings;
 mod simulate;
 mod stamp;
 mod status;
@@ -199,6 +200,9 @@ enum Command {
     /// Addresses that take mail without postage, for shops and newsletters.
     #[command(subcommand)]
     Freepost(freepost::FreepostCommand),
+    /// What recipients have set for themselves: their own price, digests.
+    #[command(subcommand)]
+    Settings(settings::SettingsCommand),
     /// The accounts of those who buy stamps here.
     #[command(subcommand)]
     Account(account::Account),
@@ -265,6 +269,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Unwanted(args) => mark::run(&args, crate::ledger::Mark::Unwanted, context),
         Command::Known(known) => known::run(&known, context),
         Command::Freepost(command) => freepost::run(&command, context),
+        Command::Settings(command) => settings::run(&command, context),
         Command::Account(account) => account::run(&account, context),
         Command::Ledger(ledger) => ledger::run(&ledger, context),
         Command::Key(key) => key::run(&key, context),
