@@ -51,6 +51,7 @@ pub fn exempt(told: &Told<'_>) -> Verdict {
             authenticated: false,
             list: None,
             paid: None,
+            price: None,
         })
         .collect();
     log(told, &parties, "accepted", "");
@@ -58,8 +59,8 @@ pub fn exempt(told: &Told<'_>) -> Verdict {
 }
 
 /// The answer that a decision comes to.
-pub fn answer(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdict {
-    let verdict = verdict(settled, told);
+pub async fn answer(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdict {
+    let verdict = verdict(settled, told, ledger).await;
     let (word, text) = match (&verdict, &settled.decision) {
         (Verdict::Refuse(refusal), Decision::Defer(_)) => ("deferred", refusal.to_string()),
         (Verdict::Refuse(refusal), _) => ("refused", refusal.to_string()),
@@ -72,14 +73,15 @@ pub fn answer(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdic
 }
 
 /// The same, told to nobody but the caller.
-pub fn verdict(settled: &Settled, told: &Told<'_>) -> Verdict {
+pub async fn verdict(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdict {
+    let price = settled.price(told.site, ledger).await;
     match &settled.decision {
         Decision::Deliver => deliver(told, &settled.parties, None),
         Decision::Hold => deliver(told, &settled.parties, hold_reason(&settled.parties)),
         Decision::Refuse(who) => {
             let refusing: Vec<(&Address, Class)> =
                 chosen(settled, who).map(|p| (&p.address, p.class)).collect();
-            Verdict::Refuse(reply::refusal(&refusing, &told.site.terms()))
+            Verdict::Refuse(reply::refusal(&refusing, &told.site.terms(price)))
         }
         Decision::Defer(who) => {
             let waiting: Vec<&Address> = chosen(settled, who).map(|p| &p.address).collect();
@@ -87,7 +89,7 @@ pub fn verdict(settled: &Settled, told: &Told<'_>) -> Verdict {
             Verdict::Refuse(if ours {
                 reply::deferral(&waiting)
             } else {
-                reply::later(&waiting, &told.site.terms())
+                reply::later(&waiting, &told.site.terms(price))
             })
         }
     }

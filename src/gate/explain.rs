@@ -160,12 +160,12 @@ pub async fn explain(
             rows_of(&assessment, party, decided, site, &stamps),
         ));
     }
-    told.judged(&settled, verdict_text(&settled, site, &letter), &rows)
+    told.judged(&settled, verdict_text(&settled, site, &letter, ledger).await, &rows)
 }
 
 /// What the sending server reads; empty when the letter is let in.
-fn verdict_text(settled: &Settled, site: &Site, letter: &Letter) -> String {
-    match answer::verdict(settled, &Told { site, queue_id: None, client: None, letter }) {
+async fn verdict_text(settled: &Settled, site: &Site, letter: &Letter, ledger: &dyn Ledger) -> String {
+    match answer::verdict(settled, &Told { site, queue_id: None, client: None, letter }, ledger).await {
         Verdict::Refuse(reply) => reply.to_string(),
         _ => String::new(),
     }

@@ -214,7 +214,7 @@ impl Handler for Session {
             assessment.authenticate(&hand.site, &mut hand.letter, &hand.client, &*self.gate.ledger).await;
         let settled =
             settle(&assessment, &hand.site, &mut hand.letter, &*self.gate.ledger, Ask::Redeem).await;
-        let verdict = answer::answer(&settled, &self.told(ctx, &hand), &*self.gate.ledger);
+        let verdict = answer::answer(&settled, &self.told(ctx, &hand), &*self.gate.ledger).await;
         if matches!(verdict, Verdict::Deliver(_)) {
             self.count_freepost(&settled).await;
         }
@@ -268,7 +268,7 @@ impl Session {
         let (assessment, certain) =
             Assessment::at_end_of_header(&hand.site, letter, &hand.client, ledger, room, now).await;
         if let Some(settled) = certain {
-            return match answer::answer(&settled, &self.told(ctx, hand), &*self.gate.ledger) {
+            return match answer::answer(&settled, &self.told(ctx, hand), &*self.gate.ledger).await {
                 Verdict::Refuse(refusal) => Reply::Refuse(refusal),
                 _ => Reply::Continue,
             };
