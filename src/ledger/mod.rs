@@ -21,12 +21,14 @@ pub mod book;
 mod chain;
 mod check;
 pub mod freepost;
+pub mod outbox;
 pub mod sent;
 pub mod sqlite;
 pub mod tally;
 
 use book::{BookEntry, Known, NewEntry, Sender};
 use freepost::{Label, NewLabel};
+use outbox::Outbox;
 use sent::{Answerable, Answering, Sent};
 use tally::Tally;
 
@@ -384,7 +386,7 @@ pub enum LedgerError {
 ///
 /// Book and daily count of work are those of the recipient without `+detail`, whichever form is given.
 #[async_trait]
-pub trait Ledger: Send + Sync + 'static {
+pub trait Ledger: Outbox + Send + Sync + 'static {
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;
 

@@ -7,12 +7,14 @@
 use std::{path::Path, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 
 use super::{
     AccountKey, AccountState, Decision, Entry, Ledger, LedgerError, Letter, Mark, MarkError, MarkTarget,
     Marked, Order, Outcome, Proof, Sale, SoldStamp, StampId, Want,
     book::{BookEntry, Known, NewEntry, Sender},
     freepost::{Label, NewLabel},
+    outbox::{AnswerAbout, Attempt, Mail, NewMail, Outbox, OutboxState, WaitingAnswers},
     sent::{Answerable, Sent},
     tally::Tally,
 };
@@ -27,6 +29,7 @@ mod book;
 mod fail;
 mod freepost;
 mod mark;
+mod outbox;
 mod place;
 mod prove;
 mod queue;
@@ -105,6 +108,8 @@ pub struct SqliteLedger {
     readers: Arc<Readers>,
     /// None when opened for reading only.
     writer: Option<Writer>,
+    /// Told when mail of ours was queued.
+    outbox: Notify,
 }
 
 /// Opens the ledger for reading and writing; makes it (mode 0600, in a directory that exists) when there is
@@ -124,6 +129,7 @@ pub fn open(path: impl AsRef<Path>, options: Options) -> Result<SqliteLedger, Op
         site,
         readers: Arc::new(Readers::new(place, Role::Reader)),
         writer: Some(writer),
+        outbox: Notify::new(),
     })
 }
 
@@ -144,6 +150,7 @@ pub fn open_read_only(path: impl AsRef<Path>, options: Options) -> Result<Sqlite
         site: Arc::new(Site { office: options.office, refund_window_s: options.refund_window_s }),
         readers: Arc::new(Readers::new(place, Role::Onlooker)),
         writer: None,
+        outbox: Notify::new(),
     })
 }
 
@@ -180,6 +187,58 @@ impl SqliteLedger {
             Some(writer) => writer.queue.submit(work).await,
             None => Err(LedgerError::Unavailable("it was opened for reading only".into())),
         }
+    }
+}
+
+#[async_trait]
+impl Outbox for SqliteLedger {
+    async fn answer(
+        &self,
+        to: &Address,
+        about: AnswerAbout,
+        text: String,
+        now: u64,
+    ) -> Result<(), LedgerError> {
+        let owner = to.clone();
+        match self.write(move |batch| outbox::answer(batch.conn, &owner, &about, &text, now)).await? {
+            outbox::Kept::Yes => self.outbox.notify_one(),
+            outbox::Kept::AddressFull => {
+                tracing::warn!(%to, "an answer was left out: too many wait for that address");
+            }
+            outbox::Kept::Full => {
+                tracing::error!(%to, "an answer was left out: too much mail of ours waits; look at farthing status");
+            }
+        }
+        Ok(())
+    }
+
+    async fn answers_due(&self, now: u64) -> Result<Option<WaitingAnswers>, LedgerError> {
+        self.readers.read(move |conn| outbox::answers_due(conn, now)).await
+    }
+
+    async fn queue_answers(&self, made_of: &WaitingAnswers, mail: NewMail) -> Result<bool, LedgerError> {
+        let made_of = made_of.clone();
+        self.write(move |batch| outbox::queue_answers(batch.conn, &made_of, &mail)).await
+    }
+
+    async fn mail_due(&self, now: u64) -> Result<Option<Mail>, LedgerError> {
+        self.readers.read(move |conn| outbox::mail_due(conn, now)).await
+    }
+
+    async fn mail_tried(&self, seq: i64, attempt: Attempt, now: u64) -> Result<(), LedgerError> {
+        self.write(move |batch| outbox::mail_tried(batch.conn, seq, &attempt, now)).await
+    }
+
+    async fn outbox_next(&self) -> Result<Option<u64>, LedgerError> {
+        self.readers.read(outbox::next).await
+    }
+
+    async fn outbox_changed(&self) {
+        self.outbox.notified().await;
+    }
+
+    async fn outbox_state(&self) -> Result<OutboxState, LedgerError> {
+        self.readers.read(outbox::state).await
     }
 }
 

@@ -26,6 +26,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__books", include_str!("v1.sql")),
     ("V2__freepost", include_str!("v2.sql")),
     ("V3__sent", include_str!("v3.sql")),
+    ("V6__outbox", include_str!("v6.sql")),
 ];
 /// Permissions of a new ledger: it names who writes to whom.
 const FILE_MODE: u32 = 0o600;
@@ -248,7 +249,8 @@ fn create_file(path: &Path) -> Result<(), OpenError> {
 }
 
 fn newest_schema() -> i64 {
-    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+    let digits = |name: &str| name.strip_prefix('V')?.split_once("__")?.0.parse().ok();
+    MIGRATIONS.iter().filter_map(|(name, _)| digits(name)).max().unwrap_or_default()
 }
 
 pub(super) fn sqlite_error(path: &Path, error: &rusqlite::Error) -> OpenError {
