@@ -216,9 +216,14 @@ impl Outbox for SqliteLedger {
         self.readers.read(move |conn| outbox::answers_due(conn, now)).await
     }
 
-    async fn queue_answers(&self, made_of: &WaitingAnswers, mail: NewMail) -> Result<bool, LedgerError> {
+    async fn queue_answers(
+        &self,
+        made_of: &WaitingAnswers,
+        mail: Option<NewMail>,
+        now: u64,
+    ) -> Result<bool, LedgerError> {
         let made_of = made_of.clone();
-        self.write(move |batch| outbox::queue_answers(batch.conn, &made_of, &mail)).await
+        self.write(move |batch| outbox::queue_answers(batch.conn, &made_of, mail.as_ref(), now)).await
     }
 
     async fn mail_due(&self, now: u64) -> Result<Option<Mail>, LedgerError> {
