@@ -22,6 +22,7 @@ use crate::{
         sqlite::{self, OpenError, Options, SqliteLedger},
     },
     office::{self, Office},
+    outgoing::Courier,
 };
 
 /// Connections of the MTA at a time: Postfix's default process limit is 100, a busy site's some thousands.
@@ -68,8 +69,11 @@ pub struct Daemon {
     milter_addresses: Vec<Address>,
     office_address: Option<SocketAddr>,
     stop: watch::Sender<bool>,
+    /// What the courier goes by; the gate and the office have theirs.
+    courier_site: watch::Sender<Arc<Site>>,
     milter_task: JoinHandle<Summary>,
     office_task: Option<JoinHandle<()>>,
+    courier_task: JoinHandle<()>,
 }
 
 impl Daemon {
@@ -109,8 +113,21 @@ impl Daemon {
         let office_task = office_listener
             .zip(office.clone())
             .map(|(listener, office)| tokio::spawn(office::serve(listener, office, until(stopped.clone()))));
+        let (courier_site, followed) = watch::channel(site);
+        let courier_task = tokio::spawn(Courier::new(ledger.clone(), followed).run(stopped.clone()));
         let milter_task = tokio::spawn(server.run(GateService(gate.clone()), until(stopped)));
-        Ok(Self { gate, office, ledger, milter_addresses, office_address, stop, milter_task, office_task })
+        Ok(Self {
+            gate,
+            office,
+            ledger,
+            milter_addresses,
+            office_address,
+            stop,
+            courier_site,
+            milter_task,
+            office_task,
+            courier_task,
+        })
     }
 
     /// Where the milter listens, in the order of the configuration; a port 0 has become the one that was found.
@@ -144,7 +161,8 @@ impl Daemon {
             (Some(office), Some(_)) => Some((office, office::Site::new(&site.config, &site.keys)?)),
             _ => None,
         };
-        self.gate.reload(site);
+        self.gate.reload(site.clone());
+        self.courier_site.send_replace(site);
         if let Some((office, site)) = for_office {
             office.reload(site);
         }
@@ -155,9 +173,13 @@ impl Daemon {
     pub async fn stop(self) -> Summary {
         let _ = self.stop.send(true);
         let summary = self.milter_task.await.unwrap_or_default();
-        if let Some(task) = self.office_task {
-            let _ = tokio::time::timeout(DRAIN, task).await;
-        }
+        let others = async {
+            if let Some(task) = self.office_task {
+                let _ = task.await;
+            }
+            let _ = self.courier_task.await;
+        };
+        let _ = tokio::time::timeout(DRAIN, others).await;
         self.ledger.close().await;
         summary
     }

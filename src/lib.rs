@@ -22,6 +22,7 @@ pub mod mailbox;
 pub mod message;
 pub mod money;
 pub mod office;
+pub mod outgoing;
 pub mod policy;
 pub mod service;
 pub mod stamp;

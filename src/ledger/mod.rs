@@ -23,6 +23,7 @@ mod check;
 pub mod freepost;
 pub mod outbox;
 pub mod sent;
+pub mod settings;
 pub mod sqlite;
 pub mod tally;
 
@@ -30,6 +31,7 @@ use book::{BookEntry, Known, NewEntry, Sender};
 use freepost::{Label, NewLabel};
 use outbox::Outbox;
 use sent::{Answerable, Answering, Sent};
+use settings::Settings;
 use tally::Tally;
 
 /// A letter refused for double spending is a retry of the same letter for so long after the first, in seconds (SPEC.md §3).
@@ -386,7 +388,7 @@ pub enum LedgerError {
 ///
 /// Book and daily count of work are those of the recipient without `+detail`, whichever form is given.
 #[async_trait]
-pub trait Ledger: Outbox + Send + Sync + 'static {
+pub trait Ledger: Outbox + Settings + Send + Sync + 'static {
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;
 

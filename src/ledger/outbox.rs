@@ -122,8 +122,6 @@ pub struct Mail {
     pub message: Vec<u8>,
     /// When it was queued, in Unix seconds.
     pub queued: u64,
-    /// How often it was put off.
-    pub tries: u32,
 }
 
 /// What became of an attempt to hand a mail over.
@@ -185,8 +183,13 @@ pub trait Outbox {
     async fn answers_due(&self, now: u64) -> Result<Option<WaitingAnswers>, LedgerError>;
 
     /// Queues the mail made of these answers, which go in the same commit; false when they are not those that wait any
-    /// more, and nothing was done.
-    async fn queue_answers(&self, made_of: &WaitingAnswers, mail: NewMail) -> Result<bool, LedgerError>;
+    /// more, and nothing was done. Without a mail they just go: there is no way to write to that address.
+    async fn queue_answers(
+        &self,
+        made_of: &WaitingAnswers,
+        mail: Option<NewMail>,
+        now: u64,
+    ) -> Result<bool, LedgerError>;
 
     /// The mail that is due for longest.
     async fn mail_due(&self, now: u64) -> Result<Option<Mail>, LedgerError>;

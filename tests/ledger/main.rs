@@ -103,6 +103,14 @@ mod sqlite_conforms {
             an_answer_redeems_no_stamp,
             an_answer_refused_for_another_counts_nothing,
             answers_raced_are_counted_one_by_one;
+        settings:
+            a_price_of_ones_own_is_kept_and_taken_back,
+            digests_are_made_once_by_whoever_is_first,
+            letters_of_strangers_are_told_newest_first,
+            a_wanted_sender_gets_all_back_that_the_window_holds,
+            an_unwanted_sender_is_unknown_and_keeps_nothing_from_turning,
+            a_blocked_sender_gets_back_what_he_paid_and_stays_blocked,
+            a_sender_of_many_letters_is_marked_in_several_steps;
         keeping:
             what_was_answered_is_there_after_reopening,
             closed_books_answer_nothing,

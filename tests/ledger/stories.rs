@@ -7,4 +7,5 @@ pub mod redeeming;
 pub mod retries;
 pub mod selling;
 pub mod sent;
+pub mod settings;
 pub mod work;

@@ -16,6 +16,7 @@ use super::{
     freepost::{Label, NewLabel},
     outbox::{AnswerAbout, Attempt, Mail, NewMail, Outbox, OutboxState, WaitingAnswers},
     sent::{Answerable, Sent},
+    settings::{Cadence, MarkedSender, OwnPrice, OwnSettings, Settings, StrangerLetter},
     tally::Tally,
 };
 use crate::{
@@ -37,6 +38,7 @@ mod readers;
 mod redeem;
 mod schema;
 mod sent;
+mod settings;
 mod tally;
 mod trade;
 mod writer;
@@ -216,9 +218,14 @@ impl Outbox for SqliteLedger {
         self.readers.read(move |conn| outbox::answers_due(conn, now)).await
     }
 
-    async fn queue_answers(&self, made_of: &WaitingAnswers, mail: NewMail) -> Result<bool, LedgerError> {
+    async fn queue_answers(
+        &self,
+        made_of: &WaitingAnswers,
+        mail: Option<NewMail>,
+        now: u64,
+    ) -> Result<bool, LedgerError> {
         let made_of = made_of.clone();
-        self.write(move |batch| outbox::queue_answers(batch.conn, &made_of, &mail)).await
+        self.write(move |batch| outbox::queue_answers(batch.conn, &made_of, mail.as_ref(), now)).await
     }
 
     async fn mail_due(&self, now: u64) -> Result<Option<Mail>, LedgerError> {
@@ -437,6 +444,66 @@ impl Ledger for SqliteLedger {
         if let Some(writer) = &self.writer {
             writer.queue.close();
             writer.ended().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Settings for SqliteLedger {
+    async fn settings(&self, owner: &Address) -> Result<OwnSettings, LedgerError> {
+        let owner = owner.clone();
+        self.readers.read(move |conn| settings::settings(conn, &owner)).await
+    }
+
+    async fn set_price(&self, owner: &Address, price: Option<OwnPrice>) -> Result<(), LedgerError> {
+        let owner = owner.clone();
+        self.write(move |batch| settings::set_price(batch.conn, &owner, price)).await
+    }
+
+    async fn set_digest(&self, owner: &Address, digest: Cadence, now: u64) -> Result<(), LedgerError> {
+        let owner = owner.clone();
+        self.write(move |batch| settings::set_digest(batch.conn, &owner, digest, now)).await
+    }
+
+    async fn digest_owners(&self) -> Result<Vec<(Address, OwnSettings)>, LedgerError> {
+        self.readers.read(settings::digest_owners).await
+    }
+
+    async fn digest_made(&self, owner: &Address, last: Option<u64>, now: u64) -> Result<bool, LedgerError> {
+        let owner = owner.clone();
+        self.write(move |batch| settings::digest_made(batch.conn, &owner, last, now)).await
+    }
+
+    async fn strangers(
+        &self,
+        recipient: &Address,
+        since: u64,
+        count_max: u32,
+    ) -> Result<Vec<StrangerLetter>, LedgerError> {
+        let recipient = recipient.clone();
+        self.readers.read(move |conn| settings::strangers(conn, &recipient, since, count_max)).await
+    }
+
+    async fn mark_sender(
+        &self,
+        recipient: &Address,
+        author: &Address,
+        mark: Mark,
+        now: u64,
+    ) -> Result<MarkedSender, LedgerError> {
+        let mut all = MarkedSender::default();
+        loop {
+            let (recipient, author) = (recipient.clone(), author.clone());
+            let work = move |batch: &mut batch::Batch<'_>| {
+                settings::mark_sender(batch, &recipient, &author, mark, now)
+            };
+            let (some, more) = self.write(work).await?;
+            all.letters += some.letters;
+            all.refunded = all.refunded.checked_add(some.refunded).ok_or(LedgerError::Overflow)?;
+            all.known = some.known;
+            if !more {
+                return Ok(all);
+            }
         }
     }
 }

@@ -129,7 +129,8 @@ fn part(row: &Row<'_>) -> Result<AnswerPart, Fail> {
 pub(super) fn queue_answers(
     conn: &Connection,
     made_of: &WaitingAnswers,
-    mail: &NewMail,
+    mail: Option<&NewMail>,
+    now: u64,
 ) -> Result<bool, Fail> {
     let to = made_of.to.to_bytes();
     let last = made_of.parts.last().map_or(0, |part| part.seq);
@@ -142,11 +143,13 @@ pub(super) fn queue_answers(
     conn.prepare_cached("DELETE FROM answer_parts WHERE address = ?1 AND seq <= ?2")?
         .execute(params![to, last])?;
     conn.prepare_cached("DELETE FROM answer_due WHERE address = ?1")?.execute([&to])?;
-    insert(conn, mail)?;
+    if let Some(mail) = mail {
+        insert(conn, mail)?;
+    }
     // What came while the mail was written waits for the next one.
     let more = conn.prepare_cached("SELECT 1 FROM answer_parts WHERE address = ?1")?.exists([&to])?;
     if more {
-        note_due(conn, &to, mail.now)?;
+        note_due(conn, &to, now)?;
     }
     Ok(true)
 }
@@ -170,7 +173,7 @@ fn insert(conn: &Connection, mail: &NewMail) -> Result<(), Fail> {
 /// The mail that is due for longest.
 pub(super) fn mail_due(conn: &Connection, now: u64) -> Result<Option<Mail>, Fail> {
     let mut find = conn.prepare_cached(
-        "SELECT seq, address, kind, message_id, message, queued, tries FROM outgoing
+        "SELECT seq, address, kind, message_id, message, queued FROM outgoing
          WHERE next_try IS NOT NULL AND (next_try <= ?1 OR next_try > ?2) ORDER BY next_try, seq LIMIT 1",
     )?;
     let ahead = stored_time(now.saturating_add(OUTBOX_AHEAD_MAX_S));
@@ -184,7 +187,6 @@ pub(super) fn mail_due(conn: &Connection, now: u64) -> Result<Option<Mail>, Fail
         message_id: row.get(3)?,
         message: row.get(4)?,
         queued: read_time(row.get(5)?),
-        tries: row.get(6)?,
     }))
 }
 
@@ -192,7 +194,7 @@ pub(super) fn mail_due(conn: &Connection, now: u64) -> Result<Option<Mail>, Fail
 pub(super) fn mail_tried(conn: &Connection, seq: i64, attempt: &Attempt, now: u64) -> Result<(), Fail> {
     if let Attempt::PutOff { next_try, error } = attempt {
         let mut write = conn.prepare_cached(
-            "UPDATE outgoing SET next_try = ?2, tries = tries + 1, tried = ?3, last_error = ?4
+            "UPDATE outgoing SET next_try = ?2, tried = ?3, last_error = ?4
              WHERE seq = ?1 AND next_try IS NOT NULL",
         )?;
         let error = cut(error, ANSWER_FIELD_OCTETS_MAX);

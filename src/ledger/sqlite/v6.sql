@@ -31,7 +31,6 @@ CREATE TABLE outgoing (
     message    BLOB,
     octets     INTEGER NOT NULL,
     next_try   INTEGER, -- null: done
-    tries      INTEGER NOT NULL DEFAULT 0,
     tried      INTEGER,
     last_error TEXT,
     CHECK ((next_try IS NULL) = (message IS NULL))
