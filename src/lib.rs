@@ -9,6 +9,7 @@ pub mod address;
 pub mod checkup;
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod daemon;
 pub mod demo;

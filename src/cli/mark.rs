@@ -8,12 +8,11 @@ use serde::Serialize;
 
 use super::{Context, Exit, Failure, block_on, ids, open, read_message};
 use crate::{
-    address::{Address, Domain, shown},
+    address::{Address, shown},
     clock::unix_now,
+    commands::LetterId,
     keys::Keys,
-    ledger::{
-        DECISION_DELAY_MS, Ledger, LedgerError, Mark, MarkError, MarkTarget, Marked, StampId, message_id_hash,
-    },
+    ledger::{DECISION_DELAY_MS, Ledger, LedgerError, Mark, MarkError, MarkTarget, Marked, message_id_hash},
     message::split_message,
     policy::status,
     stamp::tokens::{Token, Verb},
@@ -101,12 +100,12 @@ struct Marker<'a, L: Ledger> {
 impl<L: Ledger> Marker<'_, L> {
     /// Marks the letter an id names.
     async fn id(&self, id: &str, mark: Mark) -> Result<Done, Failure> {
-        let target = match read_id(id) {
-            Some(Id::Token(token)) => self.token(&token).await?.ok_or_else(|| {
+        let target = match LetterId::read(id) {
+            Some(LetterId::Token(token)) => self.token(&token).await?.ok_or_else(|| {
                 Failure::new(Exit::No, "that token names no letter of this site; copy all 32 characters")
             })?,
-            Some(Id::Stamp(office, id)) => MarkTarget::Stamp(office, id),
-            Some(Id::Message(hash)) => MarkTarget::MessageId(hash, self.recipient_of_message_id()?),
+            Some(LetterId::Stamp(office, id)) => MarkTarget::Stamp(office, id),
+            Some(LetterId::Message(hash)) => MarkTarget::MessageId(hash, self.recipient_of_message_id()?),
             None => {
                 return Err(Failure::new(
                     Exit::Data,
@@ -137,7 +136,7 @@ impl<L: Ledger> Marker<'_, L> {
         let field = if mark == Mark::Wanted { status::WANTED } else { status::UNWANTED };
         for value in letter.values(field) {
             let text = String::from_utf8_lossy(value);
-            if let Some(Id::Token(token)) = read_id(text.trim())
+            if let Some(LetterId::Token(token)) = LetterId::read(text.trim())
                 && let Some(target) = self.token(&token).await?
             {
                 return self.mark("(the letter)", target, mark).await;
@@ -188,31 +187,6 @@ impl<L: Ledger> Marker<'_, L> {
     }
 }
 
-enum Id {
-    Token(Token),
-    Stamp(Option<Domain>, StampId),
-    Message([u8; 16]),
-}
-
-/// What kind of id a text is. Tokens may stand in the address or link they came in.
-fn read_id(text: &str) -> Option<Id> {
-    let detail = text.split_once("+w.").or_else(|| text.split_once("+u.")).map(|(_, rest)| rest);
-    let bare = detail.map_or(text, |rest| rest.split('@').next().unwrap_or(rest));
-    let bare = bare.strip_prefix("w.").or_else(|| bare.strip_prefix("u.")).unwrap_or(bare);
-    if let Some(token) = Token::parse(bare.as_bytes()) {
-        return Some(Id::Token(token));
-    }
-    if text.contains('@') || text.starts_with('<') {
-        return Some(Id::Message(message_id_hash(text.as_bytes())));
-    }
-    let (office, id) = match text.split_once('/') {
-        Some((office, id)) => (Some(Domain::from_any(office).ok()?), id),
-        None => (None, text),
-    };
-    let id = data_encoding::BASE64URL_NOPAD.decode(id.as_bytes()).ok()?;
-    Some(Id::Stamp(office, id.try_into().ok()?))
-}
-
 /// The mark an abuse report asks for, and the letter it is about (RFC 5965).
 fn abuse_report(letter: &[u8]) -> Option<(Mark, Vec<u8>)> {
     let message = MessageParser::default().parse(letter)?;
@@ -250,25 +224,6 @@ fn feedback_type(text: &[u8]) -> Option<Mark> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_an_id_is() {
-        let token = "aaaaaaaaaaaac46hy433rxluheswwp7q";
-        for text in [
-            token.to_owned(),
-            token.to_uppercase(),
-            format!("w.{token}"),
-            format!("<mailto:postage+w.{token}@b.example>"),
-        ] {
-            assert!(matches!(read_id(&text), Some(Id::Token(t)) if t.number() == 1), "{text}");
-        }
-        assert!(matches!(read_id("HCg35w7TlOudJrnzCsj-Qg"), Some(Id::Stamp(None, _))));
-        assert!(matches!(read_id("-Cg35w7TlOudJrnzCsj-Qg"), Some(Id::Stamp(None, _))));
-        assert!(matches!(read_id("b.example/HCg35w7TlOudJrnzCsj-Qg"), Some(Id::Stamp(Some(_), _))));
-        assert!(matches!(read_id("<a/b@c.example>"), Some(Id::Message(_))));
-        assert!(read_id("nonsense").is_none());
-        assert!(read_id("").is_none());
-    }
 
     #[test]
     fn an_abuse_report_says_its_mark_and_brings_the_letter() {

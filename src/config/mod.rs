@@ -159,6 +159,20 @@ impl Logins {
     }
 }
 
+impl Logins {
+    /// The addresses that a login owns, `+detail` aside.
+    #[must_use]
+    pub fn addresses(&self, login: &str, domains: &[Domain]) -> Vec<Address> {
+        if let Some(listed) = &self.listed {
+            return listed.get(&login.to_ascii_lowercase()).cloned().unwrap_or_default();
+        }
+        if login.contains('@') {
+            return login.parse::<Address>().map(|own| own.without_detail()).into_iter().collect();
+        }
+        domains.iter().filter_map(|domain| Address::from_parts(login.as_bytes(), domain.clone())).collect()
+    }
+}
+
 /// `[office]`
 #[derive(Clone, Debug)]
 pub struct Office {

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     address::{Address, escaped},
-    ledger::{self, Ledger, message_id_hash},
-    message::list,
+    ledger::{self, Ledger, marks::REPLY_TO_MAX, message_id_hash},
+    message::{addresses::addresses, list},
     policy::{
         Authenticated, Class, Decision, reply,
         status::{self, PaidBy},
@@ -179,6 +179,11 @@ fn remember(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) {
     let message_id = told.letter.values("Message-ID").next().map(message_id_hash);
     let unsubscribe =
         if delivered { list::unsubscribe_addresses(told.letter.values("List-Unsubscribe")) } else { vec![] };
+    let mut reply_to = vec![];
+    if let (Some(value), true) = (told.letter.values("Reply-To").next(), delivered) {
+        reply_to = addresses(value);
+        reply_to.truncate(REPLY_TO_MAX);
+    }
     for party in &settled.parties {
         ledger.decided(ledger::Decision {
             time: settled.now,
@@ -192,6 +197,7 @@ fn remember(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) {
             number: party.paid.as_ref().map(|(_, number, _)| *number),
             list: settled.list.as_ref().map(ToString::to_string),
             unsubscribe: unsubscribe.clone(),
+            reply_to: reply_to.clone(),
         });
     }
 }

@@ -21,6 +21,7 @@ pub mod book;
 mod chain;
 mod check;
 pub mod freepost;
+pub mod marks;
 pub mod outbox;
 pub mod sent;
 pub mod settings;
@@ -29,6 +30,7 @@ pub mod tally;
 
 use book::{BookEntry, Known, NewEntry, Sender};
 use freepost::{Label, NewLabel};
+use marks::Marks;
 use outbox::Outbox;
 use sent::{Answerable, Answering, Sent};
 use settings::Settings;
@@ -337,6 +339,8 @@ pub struct Decision {
     pub list: Option<String>,
     /// Where it says to unsubscribe; writing there makes nobody known.
     pub unsubscribe: Vec<Address>,
+    /// Where its answers should go, if not to the author; at most [`marks::REPLY_TO_MAX`] are kept.
+    pub reply_to: Vec<Address>,
 }
 
 /// Sixteen bytes that stand for a Message-ID (without white space and angle brackets) in the ledger.
@@ -388,7 +392,7 @@ pub enum LedgerError {
 ///
 /// Book and daily count of work are those of the recipient without `+detail`, whichever form is given.
 #[async_trait]
-pub trait Ledger: Outbox + Settings + Send + Sync + 'static {
+pub trait Ledger: Marks + Outbox + Settings + Send + Sync + 'static {
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;
 

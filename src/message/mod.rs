@@ -9,6 +9,7 @@ pub mod build;
 pub mod digest;
 pub mod kind;
 pub mod list;
+pub mod parts;
 pub mod thread;
 
 use crate::address::Address;

@@ -14,6 +14,7 @@ use super::{
     Marked, Order, Outcome, Proof, Sale, SoldStamp, StampId, Want,
     book::{BookEntry, Known, NewEntry, Sender},
     freepost::{Label, NewLabel},
+    marks::{Answered, Marks},
     outbox::{AnswerAbout, Attempt, Mail, NewMail, Outbox, OutboxState, WaitingAnswers},
     sent::{Answerable, Sent},
     settings::{Cadence, MarkedSender, OwnPrice, OwnSettings, Settings, StrangerLetter},
@@ -24,6 +25,7 @@ use crate::{
     money::{Currency, Micros},
 };
 
+mod answered;
 mod backup;
 mod batch;
 mod book;
@@ -189,6 +191,32 @@ impl SqliteLedger {
             Some(writer) => writer.queue.submit(work).await,
             None => Err(LedgerError::Unavailable("it was opened for reading only".into())),
         }
+    }
+}
+
+#[async_trait]
+impl Marks for SqliteLedger {
+    async fn mark_answered(&self, answered: Answered) -> Result<Vec<Marked>, LedgerError> {
+        // By the writer, which has seen letters that were decided a moment ago.
+        self.write(move |batch| answered::mark_answered(batch, &answered)).await
+    }
+
+    async fn recipient_of_stamp(&self, office: Option<&Domain>, id: &StampId) -> Result<Address, MarkError> {
+        let (office, id) = (office.cloned(), *id);
+        self.readers.read(move |conn| mark::recipient_of_stamp(conn, office.as_ref(), &id)).await?
+    }
+
+    async fn recipients_of_message_id(&self, message_id: &[u8; 16]) -> Result<Vec<Address>, LedgerError> {
+        let message_id = *message_id;
+        self.write(move |batch| answered::recipients(batch.conn, &message_id)).await
+    }
+
+    async fn note_submission(&self, now: u64) -> Result<(), LedgerError> {
+        self.write(move |batch| answered::note_submission(batch.conn, now)).await
+    }
+
+    async fn last_submission(&self) -> Result<(Option<u64>, bool), LedgerError> {
+        self.readers.read(answered::last_submission).await
     }
 }
 

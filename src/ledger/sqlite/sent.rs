@@ -51,7 +51,12 @@ fn is_list(conn: &Connection, author: &Address, recipient: &Address) -> Result<b
     Ok(book::known(conn, author, &[list])? == crate::ledger::book::Known::Allowed)
 }
 
-fn names_unsubscribe(conn: &Connection, author: &Address, recipient: &Address) -> Result<bool, Fail> {
+/// Whether mail to this author said to unsubscribe at this address.
+pub(super) fn names_unsubscribe(
+    conn: &Connection,
+    author: &Address,
+    recipient: &Address,
+) -> Result<bool, Fail> {
     let mut find = conn.prepare_cached("SELECT 1 FROM unsubscribe WHERE recipient = ?1 AND address = ?2")?;
     Ok(find.exists(params![author.to_bytes(), recipient.to_bytes()])?)
 }
@@ -93,7 +98,8 @@ fn remember(
     Ok(())
 }
 
-fn lines(text: &[u8]) -> Result<Vec<Address>, Fail> {
+/// Addresses that stand one a line.
+pub(super) fn lines(text: &[u8]) -> Result<Vec<Address>, Fail> {
     text.split(|&b| b == b'\n').filter(|line| !line.is_empty()).map(address).collect()
 }
 

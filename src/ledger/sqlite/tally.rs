@@ -115,6 +115,7 @@ mod tests {
             number: None,
             list: None,
             unsubscribe: vec![],
+            reply_to: vec![],
         };
         mark::note(conn, &decision).unwrap();
     }
