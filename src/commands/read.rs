@@ -33,18 +33,27 @@ pub fn read(message: &[u8]) -> Said {
     Said { subject, lines }
 }
 
-/// Whether letters stand in letters so often that taking the whole apart, and then away, could go too deep.
+/// Whether letters stand in letters so often that taking the whole apart, and then away, could go too deep. What makes
+/// a part a letter is told by these words alone.
 fn is_nested_deeply(message: &[u8]) -> bool {
-    const TYPE: &[u8] = b"message/";
-    message.windows(TYPE.len()).filter(|octets| octets.eq_ignore_ascii_case(TYPE)).count()
-        > LETTERS_INSIDE_MAX
+    const WORDS: [&[u8]; 3] = [b"rfc822", b"global", b"digest"];
+    let is_word = |octets: &&[u8]| WORDS.iter().any(|word| octets.eq_ignore_ascii_case(word));
+    message.windows(6).filter(is_word).count() > LETTERS_INSIDE_MAX
 }
 
 /// The first text part; where it is empty beside HTML, the HTML.
 fn text_of(message: &Message<'_>) -> String {
-    let parts = [message.text_part(0), message.html_part(0)];
-    let texts = parts.into_iter().flatten().map(text_of_part);
-    texts.into_iter().find(|text| !text.trim().is_empty()).unwrap_or_default()
+    let parts = [message.text_part(0), message.html_part(0), cut_off(message)];
+    let mut texts = parts.into_iter().flatten().map(text_of_part);
+    texts.find(|text| !text.trim().is_empty()).unwrap_or_default()
+}
+
+/// A text part without an end, as the last one of a mail that was cut.
+fn cut_off<'m, 'x>(message: &'m Message<'x>) -> Option<&'m MessagePart<'x>> {
+    let last = message.parts.iter().rfind(|part| !matches!(part.body, PartType::Multipart(_)))?;
+    let is_text = last.content_type().is_none_or(|c| c.ctype() == "text" && c.subtype() == Some("plain"));
+    let attached = last.content_disposition().is_some_and(|disposition| disposition.is_attachment());
+    (last.is_encoding_problem && is_text && !attached).then_some(last)
 }
 
 fn text_of_part(part: &MessagePart<'_>) -> String {

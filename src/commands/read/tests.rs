@@ -170,7 +170,9 @@ fn mails_made_to_be_deep_or_long_are_read_at_once() {
         for n in 0..depth {
             mail.push_str(&format!("Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n"));
         }
-        mail + "Content-Type: text/plain\r\n\r\nlist\r\n"
+        mail.push_str("Content-Type: text/plain\r\n\r\nlist\r\n");
+        (0..depth).rev().for_each(|n| mail.push_str(&format!("--b{n}--\r\n")));
+        mail
     };
     let letters = |depth: usize| "Content-Type: message/rfc822\r\n\r\n".repeat(depth) + "\r\nlist\r\n";
     let encoded = |depth: usize| {
@@ -195,6 +197,9 @@ fn mails_made_to_be_deep_or_long_are_read_at_once() {
     read_small(multiparts(15_000));
     read_small(letters(100));
     read_small(letters(30_000));
+    let digests = |depth: usize| "Content-Type: multipart/digest; boundary=x\r\n\r\n--x\r\n\r\n".repeat(depth);
+    read_small(digests(90) + "\r\nlist\r\n");
+    read_small(digests(20_000) + "\r\nlist\r\n");
     read_small(encoded(20));
     let many = format!("From: bob@b.example\r\n\r\n{}", "wanted alice@a.example\r\n".repeat(10_000));
     assert_eq!(read_small(many).lines.len(), 10_000);
