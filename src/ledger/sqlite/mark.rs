@@ -20,21 +20,21 @@ use crate::{
 /// A redemption as a mark needs it.
 pub(super) struct Redeemed {
     pub seq: i64,
-    time: i64,
+    pub time: i64,
     debit: String,
     credit: String,
     pub amount: i64,
     /// Account of the buyer, for a stamp of our own office.
     buyer: Option<String>,
-    letter: Letter,
+    pub letter: Letter,
 }
 
 /// Whose letter it was.
 #[derive(Clone)]
-struct Letter {
-    recipient: Address,
-    author: Option<Address>,
-    authenticated: bool,
+pub(super) struct Letter {
+    pub recipient: Address,
+    pub author: Option<Address>,
+    pub authenticated: bool,
     /// The list it came from, if it authenticated as the list's.
     list: Option<String>,
 }

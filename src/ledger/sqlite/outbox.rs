@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     fail::{Fail, read_time, stored_time},
     mark::address,
+    settings,
 };
 use crate::{
     address::Address,
@@ -14,7 +15,7 @@ use crate::{
     ledger::outbox::{
         ANSWER_FIELD_OCTETS_MAX, ANSWER_OCTETS_MAX, ANSWERS_WAITING_MAX, ANSWERS_WAITING_OCTETS_MAX,
         AnswerAbout, AnswerPart, Attempt, Mail, MailKind, NewMail, OUTBOX_AHEAD_MAX_S, OUTBOX_KEPT_S,
-        OUTBOX_OCTETS_MAX, OUTBOX_ROWS_MAX, OutboxState, WaitingAnswers, answer_due,
+        OUTBOX_OCTETS_MAX, OUTBOX_ROWS_MAX, OutboxState, Queued, WaitingAnswers, answer_due,
     },
 };
 
@@ -152,6 +153,28 @@ pub(super) fn queue_answers(
         note_due(conn, &to, now)?;
     }
     Ok(true)
+}
+
+/// Notes that a digest is made, and queues it.
+pub(super) fn queue_digest(
+    conn: &Connection,
+    owner: &Address,
+    last: Option<u64>,
+    until: u64,
+    mail: Option<&NewMail>,
+) -> Result<Queued, Fail> {
+    if let Some(mail) = mail
+        && !has_room(conn, count(mail.message.len()))?
+    {
+        return Ok(Queued::Full);
+    }
+    if !settings::digest_made(conn, owner, last, until)? {
+        return Ok(Queued::NotDue);
+    }
+    if let Some(mail) = mail {
+        insert(conn, mail)?;
+    }
+    Ok(Queued::Yes)
 }
 
 fn insert(conn: &Connection, mail: &NewMail) -> Result<(), Fail> {
