@@ -22,6 +22,9 @@ use crate::{
 /// Rows that are done and old that go for each mail that is done: more than come, so they never pile up.
 const DROPPED_AT_ONCE: u32 = 4;
 
+/// Where a text ends that was longer.
+const CUT: &str = "\n[cut here: the answer was too long]\n";
+
 /// Whether an answer was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kept {
@@ -40,7 +43,11 @@ pub(super) fn answer(
     text: &str,
     now: u64,
 ) -> Result<Kept, Fail> {
-    let text = cut(text, ANSWER_OCTETS_MAX);
+    let text = if text.len() > ANSWER_OCTETS_MAX {
+        format!("{}{CUT}", cut(text, ANSWER_OCTETS_MAX - CUT.len()))
+    } else {
+        text.to_owned()
+    };
     let subject = cut(&about.subject, ANSWER_FIELD_OCTETS_MAX);
     // A Message-ID that is cut is another's.
     let in_reply_to = about.in_reply_to.as_deref().filter(|id| id.len() <= ANSWER_FIELD_OCTETS_MAX);
