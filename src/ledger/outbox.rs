@@ -140,6 +140,17 @@ pub enum Attempt {
     GivenUp,
 }
 
+/// What became of a digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queued {
+    /// It is queued, or there was nothing to queue, and noted.
+    Yes,
+    /// The last one was made at another time than the caller knows: somebody else was faster, or digests are off.
+    NotDue,
+    /// Too much waits; nothing was done.
+    Full,
+}
+
 /// What waits, for `farthing status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutboxState {
@@ -190,6 +201,16 @@ pub trait Outbox {
         mail: Option<NewMail>,
         now: u64,
     ) -> Result<bool, LedgerError>;
+
+    /// Notes that the digest of the time before `until` (Unix seconds) is made, if the last one was made when `last` says,
+    /// and queues its mail in the same commit; without a mail there was nothing to say.
+    async fn queue_digest(
+        &self,
+        owner: &Address,
+        last: Option<u64>,
+        until: u64,
+        mail: Option<NewMail>,
+    ) -> Result<Queued, LedgerError>;
 
     /// The mail that is due for longest.
     async fn mail_due(&self, now: u64) -> Result<Option<Mail>, LedgerError>;

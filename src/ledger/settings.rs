@@ -155,6 +155,9 @@ pub trait Settings {
         count_max: u32,
     ) -> Result<Vec<StrangerLetter>, LedgerError>;
 
+    /// The letter that was let in under this redemption number, as long as the redemption is kept.
+    async fn paid_letter(&self, number: u64) -> Result<Option<StrangerLetter>, LedgerError>;
+
     /// Marks all mail inside the refund window that authenticated as this author's and was paid to this recipient
     /// (whatever the `+detail`), and makes the sender known or unknown; a block stays. At most
     /// [`MARKED_AT_ONCE_MAX`] letters a transaction: when one fails, what was done before stays done, and the same

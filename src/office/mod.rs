@@ -6,6 +6,7 @@
 
 mod calls;
 mod limits;
+mod links;
 mod order;
 mod page;
 mod problem;
@@ -40,7 +41,7 @@ use crate::{
     keys::Keys,
     ledger::Ledger,
     money::{Currency, Micros, STAMP_VALUE_MAX},
-    stamp::{PublicKey, SecretKey, Selector},
+    stamp::{PublicKey, SecretKey, Selector, tokens::TokenKey},
 };
 use limits::Counters;
 
@@ -66,6 +67,8 @@ pub struct Site {
     accepted: Vec<Domain>,
     work_bits: u32,
     stamp_lifetime_s: u64,
+    /// What checks the tokens of links.
+    tokens: Vec<TokenKey>,
 }
 
 /// Why there is no office.
@@ -101,6 +104,7 @@ impl Site {
             accepted: config.accepted_offices(),
             work_bits: config.gate.work_bits,
             stamp_lifetime_s: office.stamp_lifetime_s,
+            tokens: keys.tokens.clone(),
         })
     }
 
@@ -159,6 +163,8 @@ impl Office {
             .route("/v1/stamps", post(order::sell))
             .route("/v1/account", get(calls::account))
             .route("/p/{*address}", get(page::show))
+            .route("/w/{token}", get(links::ask_wanted).post(links::mark_wanted))
+            .route("/u/{token}", get(links::ask_unwanted).post(links::mark_unwanted))
             .layer(from_fn_with_state(self.clone(), limits::by_address))
             .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, self.limits.request_time))
             .layer(map_response(problem::dress))

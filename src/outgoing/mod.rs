@@ -1,26 +1,34 @@
 //! Our own outgoing mail: what the queue manager of a small MTA is, for the few mails that a post office writes itself.
 //!
-//! A task of the daemon. `compose` writes mails, the ledger ([`crate::ledger::outbox`]) keeps them, `handover` gives them to
+//! A task of the daemon. `compose` writes mails (`digest` what stands in those that come by themselves, `schedule` when), the ledger ([`crate::ledger::outbox`]) keeps them, `handover` gives them to
 //! the smarthost. It delivers nothing itself and takes mail from nobody but the ledger. What always holds: a mail is in
 //! the ledger before it is handed over; one that was refused for now is tried again; one that is never taken is given up
 //! with a line in the log, and no bounce, for it has no sender.
 
 pub mod compose;
+pub mod digest;
 pub mod handover;
+pub mod schedule;
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::tz::TimeZone;
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
+    address::Address,
     clock::unix_now,
+    config::{Config, Smarthost},
     gate::Site,
     ledger::{
         Ledger, LedgerError,
-        outbox::{Attempt, Mail},
+        outbox::{Attempt, Mail, MailKind, NewMail, Queued},
+        settings::OwnSettings,
     },
 };
+use digest::Digest;
 use handover::{Fault, hand_over};
+use schedule::Period;
 
 /// The first pause after a mail was refused for now, in seconds. From then on it is tried again when as much time as it
 /// has waited already has passed once more.
@@ -39,12 +47,23 @@ const LOOK_EVERY_S: u64 = 60;
 /// At the soonest after this, in seconds: what is due and could not be done is not tried in a circle.
 const LOOK_PAUSE_S: u64 = 1;
 
+/// At the soonest after this it is looked whose digest is due, in seconds: the look reads everybody's settings.
+const DIGEST_LOOK_S: u64 = 30;
+/// A digest tells of what was decided until so long ago, in seconds: by then every decision stands in the ledger.
+const DIGEST_LAG_S: u64 = 5;
+/// Letters of strangers that are read for a digest; in a flood it says "at least".
+const DIGEST_LETTERS_MAX: u32 = 2_000;
+
 /// Takes mail from the ledger to the smarthost.
 pub struct Courier {
     ledger: Arc<dyn Ledger>,
     /// The configuration in force.
     site: watch::Receiver<Arc<Site>>,
     away: Option<Away>,
+    /// When it was last looked whose digest is due, in Unix seconds.
+    digests_looked: u64,
+    /// By whose clock people read their digests.
+    zone: TimeZone,
 }
 
 /// The smarthost cannot be had.
@@ -60,7 +79,13 @@ impl Courier {
     /// A courier between this ledger and the smarthost of this site.
     #[must_use]
     pub fn new(ledger: Arc<dyn Ledger>, site: watch::Receiver<Arc<Site>>) -> Self {
-        Self { ledger, site, away: None }
+        Self { ledger, site, away: None, digests_looked: 0, zone: TimeZone::system() }
+    }
+
+    /// The same, by the clocks of another zone than the system's.
+    #[must_use]
+    pub fn in_zone(self, zone: TimeZone) -> Self {
+        Self { zone, ..self }
     }
 
     /// Works until `stopped` says so; a mail in hand is finished first.
@@ -96,13 +121,14 @@ impl Courier {
         Duration::from_secs(pause_s)
     }
 
-    /// Makes mails of the answers that are due at `now` (Unix seconds), and hands over the mails that are; between two of
-    /// them `is_over` may end it.
+    /// Makes mails of the answers and digests that are due at `now` (Unix seconds), and hands over the mails that are;
+    /// between two of them `is_over` may end it.
     ///
     /// # Errors
     /// [`LedgerError`]; what was not written down is done again in the next round.
     pub async fn round(&mut self, now: u64, is_over: impl Fn() -> bool) -> Result<(), LedgerError> {
         self.write_answers(now).await?;
+        self.write_digests(now, &is_over).await?;
         if self.held_until(now).is_some() {
             return Ok(());
         }
@@ -128,6 +154,65 @@ impl Courier {
             }
         }
         Ok(())
+    }
+
+    async fn write_digests(&mut self, now: u64, is_over: impl Fn() -> bool) -> Result<(), LedgerError> {
+        if (self.digests_looked..self.digests_looked.saturating_add(DIGEST_LOOK_S)).contains(&now) {
+            return Ok(());
+        }
+        for (owner, settings) in self.ledger.digest_owners().await? {
+            if is_over() {
+                return Ok(());
+            }
+            let until = now.saturating_sub(DIGEST_LAG_S);
+            let period = schedule::due(settings.digest, settings.digest_sent, until, &self.zone);
+            let Some(period) = period else { continue };
+            let mail = self.digest_mail(&owner, &settings, period, now).await?;
+            let queued = self.ledger.queue_digest(&owner, settings.digest_sent, period.until, mail).await?;
+            if queued == Queued::Full {
+                tracing::error!(%owner, "digests wait: too much mail of ours waits; look at farthing status");
+                break;
+            }
+        }
+        self.digests_looked = now;
+        Ok(())
+    }
+
+    /// The mail of a digest; `None` when there is nothing to say, or no way to say it.
+    async fn digest_mail(
+        &self,
+        owner: &Address,
+        settings: &OwnSettings,
+        period: Period,
+        now: u64,
+    ) -> Result<Option<NewMail>, LedgerError> {
+        let site = self.site.borrow().clone();
+        let config = &site.config;
+        let Some(commands) = command_address(config, owner) else { return Ok(None) };
+        let letters = self.ledger.strangers(owner, period.since, DIGEST_LETTERS_MAX).await?;
+        let told = digest::digest(&Digest {
+            owner,
+            commands: &commands,
+            office_url: config.office.as_ref().map(|office| office.url.as_str()),
+            key: site.keys.tokens.last(),
+            cadence: settings.digest,
+            period,
+            letters: &letters,
+            more: letters.len() >= usize::try_from(DIGEST_LETTERS_MAX).unwrap_or(usize::MAX),
+            zone: &self.zone,
+        });
+        let Some((subject, text)) = told else { return Ok(None) };
+        let head = compose::Head {
+            from: &commands,
+            to: owner,
+            subject: &subject,
+            kind: MailKind::Digest,
+            in_reply_to: &[],
+        };
+        let mail = random()
+            .and_then(|random| compose::mail(&head, text, now, &random).map_err(|e| e.to_string()))
+            .inspect_err(|error| tracing::error!(to = %owner, %error, "a digest was given up"));
+        Ok(mail.ok())
     }
 
     /// Until when the smarthost is left alone, if it is.
@@ -165,14 +250,14 @@ impl Courier {
         self.ledger.mail_tried(mail.seq, attempt, now).await
     }
 
-    fn smarthost_answers(&mut self, smarthost: &crate::config::Smarthost) {
+    fn smarthost_answers(&mut self, smarthost: &Smarthost) {
         if self.away.take().is_some() {
             tracing::info!(%smarthost, "our mail can be handed in again");
         }
     }
 
     /// Logs it once, and gives the pause in seconds.
-    fn smarthost_is_away(&mut self, smarthost: &crate::config::Smarthost, error: &str, now: u64) -> u64 {
+    fn smarthost_is_away(&mut self, smarthost: &Smarthost, error: &str, now: u64) -> u64 {
         if self.away.is_none() {
             tracing::error!(%smarthost, error, "our mail cannot be handed in; it waits");
         }
@@ -197,6 +282,12 @@ fn put_off(mail: &Mail, next_try: u64, error: String) -> Attempt {
 fn retry_at(queued: u64, now: u64) -> u64 {
     let pause_s = now.saturating_sub(queued).clamp(RETRY_PAUSE_LEAST_S, RETRY_PAUSE_MOST_S);
     now.saturating_add(pause_s)
+}
+
+/// The command address in the owner's domain, or in our first for an address elsewhere.
+fn command_address(config: &Config, owner: &Address) -> Option<Address> {
+    let own = Some(owner.domain()).filter(|domain| config.gate.guards(domain));
+    config.command_address(own.or(config.gate.domains.first())?)
 }
 
 fn random() -> Result<[u8; 16], String> {

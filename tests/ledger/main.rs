@@ -111,6 +111,18 @@ mod sqlite_conforms {
             an_unwanted_sender_is_unknown_and_keeps_nothing_from_turning,
             a_blocked_sender_gets_back_what_he_paid_and_stays_blocked,
             a_sender_of_many_letters_is_marked_in_several_steps;
+        outbox:
+            an_answer_waits_until_its_mail_is_made,
+            a_mail_keeps_its_id_until_it_is_taken,
+            answers_beyond_the_limits_wait_and_go_together,
+            what_came_while_a_mail_was_made_waits_for_the_next,
+            too_many_answers_for_an_address_are_counted_and_left_out,
+            long_texts_are_cut_between_characters,
+            a_clock_that_ran_ahead_holds_nothing_back,
+            what_waits_is_told,
+            whoever_waits_for_mail_is_told,
+            a_digest_is_made_once_for_its_time,
+            the_queue_is_bounded;
         keeping:
             what_was_answered_is_there_after_reopening,
             closed_books_answer_nothing,

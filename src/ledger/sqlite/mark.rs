@@ -21,13 +21,13 @@ use crate::{
 /// A redemption as a mark needs it.
 pub(super) struct Redeemed {
     pub seq: i64,
-    time: i64,
+    pub time: i64,
     debit: String,
     credit: String,
     pub amount: i64,
     /// Account of the buyer, for a stamp of our own office.
     buyer: Option<String>,
-    letter: Letter,
+    pub letter: Letter,
 }
 
 /// Whose letter it was.

@@ -15,7 +15,7 @@ use super::{
     book::{BookEntry, Known, NewEntry, Sender},
     freepost::{Label, NewLabel},
     marks::{Answered, Marks},
-    outbox::{AnswerAbout, Attempt, Mail, NewMail, Outbox, OutboxState, WaitingAnswers},
+    outbox::{AnswerAbout, Attempt, Mail, NewMail, Outbox, OutboxState, Queued, WaitingAnswers},
     sent::{Answerable, Sent},
     settings::{Cadence, MarkedSender, OwnPrice, OwnSettings, Settings, StrangerLetter},
     tally::Tally,
@@ -254,6 +254,17 @@ impl Outbox for SqliteLedger {
     ) -> Result<bool, LedgerError> {
         let made_of = made_of.clone();
         self.write(move |batch| outbox::queue_answers(batch.conn, &made_of, mail.as_ref(), now)).await
+    }
+
+    async fn queue_digest(
+        &self,
+        owner: &Address,
+        last: Option<u64>,
+        until: u64,
+        mail: Option<NewMail>,
+    ) -> Result<Queued, LedgerError> {
+        let owner = owner.clone();
+        self.write(move |batch| outbox::queue_digest(batch.conn, &owner, last, until, mail.as_ref())).await
     }
 
     async fn mail_due(&self, now: u64) -> Result<Option<Mail>, LedgerError> {
@@ -510,6 +521,10 @@ impl Settings for SqliteLedger {
     ) -> Result<Vec<StrangerLetter>, LedgerError> {
         let recipient = recipient.clone();
         self.readers.read(move |conn| settings::strangers(conn, &recipient, since, count_max)).await
+    }
+
+    async fn paid_letter(&self, number: u64) -> Result<Option<StrangerLetter>, LedgerError> {
+        self.readers.read(move |conn| settings::paid_letter(conn, number)).await
     }
 
     async fn mark_sender(

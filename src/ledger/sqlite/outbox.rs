@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     fail::{Fail, read_time, stored_time},
     mark::address,
+    settings,
 };
 use crate::{
     address::Address,
@@ -14,12 +15,15 @@ use crate::{
     ledger::outbox::{
         ANSWER_FIELD_OCTETS_MAX, ANSWER_OCTETS_MAX, ANSWERS_WAITING_MAX, ANSWERS_WAITING_OCTETS_MAX,
         AnswerAbout, AnswerPart, Attempt, Mail, MailKind, NewMail, OUTBOX_AHEAD_MAX_S, OUTBOX_KEPT_S,
-        OUTBOX_OCTETS_MAX, OUTBOX_ROWS_MAX, OutboxState, WaitingAnswers, answer_due,
+        OUTBOX_OCTETS_MAX, OUTBOX_ROWS_MAX, OutboxState, Queued, WaitingAnswers, answer_due,
     },
 };
 
 /// Rows that are done and old that go for each mail that is done: more than come, so they never pile up.
 const DROPPED_AT_ONCE: u32 = 4;
+
+/// Where a text ends that was longer.
+const CUT: &str = "\n[cut here: the answer was too long]\n";
 
 /// Whether an answer was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +43,11 @@ pub(super) fn answer(
     text: &str,
     now: u64,
 ) -> Result<Kept, Fail> {
-    let text = cut(text, ANSWER_OCTETS_MAX);
+    let text = if text.len() > ANSWER_OCTETS_MAX {
+        format!("{}{CUT}", cut(text, ANSWER_OCTETS_MAX - CUT.len()))
+    } else {
+        text.to_owned()
+    };
     let subject = cut(&about.subject, ANSWER_FIELD_OCTETS_MAX);
     // A Message-ID that is cut is another's.
     let in_reply_to = about.in_reply_to.as_deref().filter(|id| id.len() <= ANSWER_FIELD_OCTETS_MAX);
@@ -152,6 +160,28 @@ pub(super) fn queue_answers(
         note_due(conn, &to, now)?;
     }
     Ok(true)
+}
+
+/// Notes that a digest is made, and queues it.
+pub(super) fn queue_digest(
+    conn: &Connection,
+    owner: &Address,
+    last: Option<u64>,
+    until: u64,
+    mail: Option<&NewMail>,
+) -> Result<Queued, Fail> {
+    if let Some(mail) = mail
+        && !has_room(conn, count(mail.message.len()))?
+    {
+        return Ok(Queued::Full);
+    }
+    if !settings::digest_made(conn, owner, last, until)? {
+        return Ok(Queued::NotDue);
+    }
+    if let Some(mail) = mail {
+        insert(conn, mail)?;
+    }
+    Ok(Queued::Yes)
 }
 
 fn insert(conn: &Connection, mail: &NewMail) -> Result<(), Fail> {

@@ -150,6 +150,21 @@ fn read_letter(conn: &Connection, row: &Row<'_>, number: Option<i64>) -> Result<
     })
 }
 
+/// The letter that was let in under this number.
+pub(super) fn paid_letter(conn: &Connection, number: u64) -> Result<Option<StrangerLetter>, Fail> {
+    let Some(found) = mark::by_number(conn, number)? else { return Ok(None) };
+    Ok(Some(StrangerLetter {
+        time: read_time(found.time),
+        recipient: found.letter.recipient,
+        author: found.letter.author,
+        authenticated: found.letter.authenticated,
+        result: "paid".into(),
+        reason: String::new(),
+        delivered: true,
+        postage: postage(conn, number)?,
+    }))
+}
+
 /// What was paid under this number, if the redemption is still there.
 fn postage(conn: &Connection, number: u64) -> Result<Option<PaidPostage>, Fail> {
     let Some(found) = mark::by_number(conn, number)? else { return Ok(None) };
