@@ -161,6 +161,7 @@ impl Daemon {
             (Some(office), Some(_)) => Some((office, office::Site::new(&site.config, &site.keys)?)),
             _ => None,
         };
+        self.ledger.set_owners(site.config.gate.logins.owners().clone());
         self.gate.reload(site.clone());
         self.courier_site.send_replace(site);
         if let Some((office, site)) = for_office {
@@ -229,6 +230,7 @@ pub fn ledger_options(config: &Config) -> Options {
     Options {
         office: config.office.as_ref().map(|office| office.domain.clone()),
         refund_window_s: config.ledger.refund_window_s,
+        owners: config.gate.logins.owners().clone(),
         ..Options::new(config.ledger.currency)
     }
 }

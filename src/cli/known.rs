@@ -21,11 +21,16 @@ pub enum Known {
     /// Take mail from a sender without postage, once it authenticates.
     #[command(after_help = "Examples:\n  farthing known add alice@a.example --for bob@b.example\n  \
                             farthing known add a.example                 (the whole site)\n  \
+                            farthing known add .a.example                (its subdomains too)\n  \
                             farthing known add list:users.lists.example --for bob@b.example")]
     Add(Entry),
     /// Take an entry out of the book again, known or blocked.
     Remove(Entry),
     /// Take nothing from a sender any more, with postage or without.
+    #[command(
+        after_help = "A block wins over whom the recipient wrote to and over what the site lets in. To except someone, add the more \
+                            exact name by hand:\n  farthing known block .a.example\n  farthing known add friend@a.example"
+    )]
     Block(Entry),
     /// Make those known whom a user wrote to, answered or keeps letters of, from old mail and address books.
     #[command(after_help = import::EXAMPLES)]
@@ -43,7 +48,7 @@ pub struct Whose {
 /// One entry of the book.
 #[derive(Args)]
 pub struct Entry {
-    /// ADDRESS, DOMAIN or list:LIST-ID.
+    /// ADDRESS, DOMAIN, .DOMAIN (with its subdomains) or list:LIST-ID.
     sender: Sender,
     #[command(flatten)]
     whose: Whose,
@@ -81,6 +86,9 @@ fn write(
     block: bool,
     context: &Context,
 ) -> Result<(), Failure> {
+    if !block {
+        entry.sender.check_welcome().map_err(|e| Failure::new(Exit::Data, e))?;
+    }
     let recipient = entry.whose.recipient.as_ref().map(Address::without_detail);
     let whom = recipient.as_ref().map_or("the whole site".into(), ToString::to_string);
     let new = NewEntry { recipient, sender: entry.sender.clone(), block, how: How::Added, since: unix_now() };

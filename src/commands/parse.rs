@@ -2,7 +2,7 @@
 
 use super::LetterId;
 use crate::{
-    address::{Address, Domain, shown},
+    address::{Address, shown},
     ledger::{
         Mark,
         book::{Sender, SenderError},
@@ -97,7 +97,7 @@ pub fn parse(line: &str) -> Result<Command, Fault> {
     match word.as_str() {
         "wanted" => which(rest, "wanted alice@a.example").map(|l| Command::Mark(Mark::Wanted, l)),
         "unwanted" => which(rest, "unwanted alice@a.example").map(|l| Command::Mark(Mark::Unwanted, l)),
-        "allow" => sender(rest, "allow alice@a.example").map(Command::Allow),
+        "allow" => welcome(rest).map(Command::Allow),
         "block" => sender(rest, "block alice@a.example").map(Command::Block),
         "forget" => sender(rest, "forget alice@a.example").map(Command::Forget),
         "price" => price(rest).map(Command::Price),
@@ -178,18 +178,17 @@ fn sender(text: &str, example: &'static str) -> Result<Sender, Fault> {
         return Ok(Sender::Address(address));
     }
     let sender = if lower.starts_with("list:") { lower.parse() } else { without_scheme(text).parse() };
-    match sender {
-        Ok(Sender::Domain(domain)) if is_shared(&domain) => {
-            wrong(format!("everybody can have a domain below {domain}: name the one you mean"), example)
-        }
-        Ok(sender) => Ok(sender),
-        Err(error @ (SenderError::Address(_) | SenderError::ListId(_))) => wrong(error.to_string(), example),
-    }
+    sender.or_else(|error: SenderError| wrong(error.to_string(), example))
 }
 
-/// Whether a domain is a public suffix: `co.uk`.
-fn is_shared(domain: &Domain) -> bool {
-    psl::domain_str(domain.as_str()).is_none()
+/// Whom to welcome.
+fn welcome(text: &str) -> Result<Sender, Fault> {
+    const EXAMPLE: &str = "allow alice@a.example";
+    let sender = sender(text, EXAMPLE)?;
+    match sender.check_welcome() {
+        Ok(()) => Ok(sender),
+        Err(error) => wrong(error.to_string(), EXAMPLE),
+    }
 }
 
 fn price(text: &str) -> Result<Option<OwnPrice>, Fault> {
@@ -288,6 +287,7 @@ mod tests {
                 Command::Allow(Sender::Address(address_of("zoë@xn--bcher-kva.example"))),
             ),
             ("block A.example".into(), Command::Block(sender_of("a.example"))),
+            ("block .co.uk".into(), Command::Block(sender_of(".co.uk"))),
             (
                 "forget List:<Users.Lists.Example>".into(),
                 Command::Forget(sender_of("list:users.lists.example")),
@@ -330,10 +330,10 @@ mod tests {
             ("allow", "it must say whom: an address, a domain or list:LIST-ID"),
             (
                 "allow everybody",
-                "`everybody` is not a domain of two or more labels; a sender is an address, a domain or list:LIST-ID",
+                "`everybody` is not a domain of two or more labels; a sender is an address, a domain",
             ),
-            ("allow co.uk", "everybody can have a domain below co.uk: name the one you mean"),
-            ("allow github.io", "everybody can have"),
+            ("allow .co.uk", "anybody can have a name below `.co.uk`"),
+            ("allow .github.io", "anybody can have"),
             ("allow list:", "is not a List-Id"),
             ("allow a@a.example, b@b.example", "write for example"),
             ("price", "it must say an amount"),

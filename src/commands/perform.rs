@@ -13,7 +13,7 @@ use crate::{
         Ledger, LedgerError, Mark, MarkError, MarkTarget, Marked, StampId,
         book::{BookEntry, How, NewEntry, Sender},
         freepost::NewLabel,
-        settings::{Cadence, OwnPrice, PostageState, StrangerLetter},
+        settings::{Cadence, MarkedSender, OwnPrice, PostageState, StrangerLetter},
     },
     money::Micros,
     stamp::{
@@ -22,8 +22,6 @@ use crate::{
     },
 };
 
-/// The caller's addresses whose letters `wanted ADDRESS` looks through; a person has a few.
-const OWN_ADDRESSES_MAX: usize = 20;
 /// Entries of the book that `list` shows.
 const BOOK_SHOWN_MAX: usize = 200;
 /// Letters of strangers that `list` shows.
@@ -50,13 +48,6 @@ impl Caller<'_> {
     /// Whose book and settings are changed.
     fn owner(&self) -> Address {
         self.author.without_detail()
-    }
-
-    /// The caller's addresses, that he writes from first.
-    fn addresses(&self) -> Vec<Address> {
-        let owner = self.owner();
-        let others = self.own.iter().filter(|own| **own != owner).cloned();
-        std::iter::once(owner.clone()).chain(others).take(OWN_ADDRESSES_MAX).collect()
     }
 }
 
@@ -201,13 +192,8 @@ impl Desk<'_> {
         author: &Address,
         caller: &Caller<'_>,
     ) -> Result<String, LedgerError> {
-        let (mut letters, mut refunded, mut known) = (0_u64, Micros::ZERO, false);
-        for own in caller.addresses() {
-            let marked = self.ledger.mark_sender(&own, author, mark, self.now).await?;
-            letters = letters.saturating_add(marked.letters);
-            refunded = refunded.checked_add(marked.refunded).ok_or(LedgerError::Overflow)?;
-            known = known || marked.known;
-        }
+        let MarkedSender { letters, refunded, known } =
+            self.ledger.mark_sender(&caller.owner(), author, mark, self.now).await?;
         let them = match letters {
             0 => "no letter that waited for it".into(),
             1 => "1 letter".into(),

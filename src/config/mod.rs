@@ -3,6 +3,7 @@
 //! What is wrong is found all at once, each fault with its line and key. Nothing here opens a socket or
 //! touches the network; `file:PATH` lists are read, for a list that cannot be read is a fault of the file.
 
+mod logins;
 mod parse;
 mod read;
 
@@ -14,6 +15,7 @@ use std::{
 
 use ipnet::IpNet;
 
+pub use logins::Logins;
 pub use parse::Listen;
 
 use crate::{
@@ -134,42 +136,6 @@ impl Gate {
     #[must_use]
     pub fn guards(&self, domain: &Domain) -> bool {
         self.domains.binary_search(domain).is_ok()
-    }
-}
-
-/// Which addresses a login owns: a list, else the login itself, or the login at any of our domains.
-#[derive(Clone, Debug, Default)]
-pub struct Logins {
-    listed: Option<std::collections::HashMap<String, Vec<Address>>>,
-}
-
-impl Logins {
-    /// Whether this login owns this address, `+detail` aside.
-    #[must_use]
-    pub fn owns(&self, login: &str, address: &Address, domains: &[Domain]) -> bool {
-        let bare = address.without_detail();
-        if let Some(listed) = &self.listed {
-            return listed.get(&login.to_ascii_lowercase()).is_some_and(|own| own.contains(&bare));
-        }
-        if login.contains('@') {
-            return login.parse::<Address>().is_ok_and(|own| own.without_detail() == bare);
-        }
-        domains.contains(bare.domain())
-            && Address::from_parts(login.as_bytes(), bare.domain().clone()).is_some_and(|own| own == bare)
-    }
-}
-
-impl Logins {
-    /// The addresses that a login owns, `+detail` aside.
-    #[must_use]
-    pub fn addresses(&self, login: &str, domains: &[Domain]) -> Vec<Address> {
-        if let Some(listed) = &self.listed {
-            return listed.get(&login.to_ascii_lowercase()).cloned().unwrap_or_default();
-        }
-        if login.contains('@') {
-            return login.parse::<Address>().map(|own| own.without_detail()).into_iter().collect();
-        }
-        domains.iter().filter_map(|domain| Address::from_parts(login.as_bytes(), domain.clone())).collect()
     }
 }
 

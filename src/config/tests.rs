@@ -160,20 +160,3 @@ fn a_syntax_error_alone_is_named() {
     let error = parse("[gate]\ndomains = [\"b.example\"\nmode = 1").unwrap_err();
     assert_eq!(error.lines().count(), 1, "{error}");
 }
-
-#[test]
-fn whom_a_login_is() {
-    let domains = ["b.example".parse().unwrap(), "c.example".parse().unwrap()];
-    let default = Logins::default();
-    for (login, address, owns) in [
-        ("bob", "bob@b.example", true),
-        ("bob", "bob+x@c.example", true),
-        ("BOB", "bob@b.example", true),
-        ("bob", "bob@elsewhere.example", false),
-        ("bob", "carol@b.example", false),
-        ("bob@b.example", "bob@b.example", true),
-        ("bob@b.example", "bob@c.example", false),
-    ] {
-        assert_eq!(default.owns(login, &address.parse().unwrap(), &domains), owns, "{login} {address}");
-    }
-}

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     address::{Address, escaped},
     ledger::{self, Ledger, marks::REPLY_TO_MAX, message_id_hash},
-    message::{addresses::addresses, list},
+    message::{addresses, list},
     policy::{
         Authenticated, Class, Decision, reply,
         status::{self, PaidBy},
@@ -99,7 +99,7 @@ fn deliver(told: &Told<'_>, parties: &[SettledParty], quarantine: Option<Quarant
         .rev()
         .filter_map(|(name, index)| Some(Modification::DeleteHeader(*index, HeaderName::new(*name).ok()?)))
         .collect();
-    for (name, value) in fields(told.site, parties).into_iter().rev() {
+    for (name, value) in fields(told, parties).into_iter().rev() {
         if let (Ok(name), Ok(value)) = (HeaderName::new(name), HeaderValue::new(value)) {
             // At the top, above the Received fields of servers that could have forged it.
             modifications.push(Modification::InsertHeader(0, name, value));
@@ -109,9 +109,12 @@ fn deliver(told: &Told<'_>, parties: &[SettledParty], quarantine: Option<Quarant
 }
 
 /// The fields the letter gets, from the top down (SPEC.md §6).
-fn fields(site: &Site, parties: &[SettledParty]) -> Vec<(&'static str, String)> {
+fn fields(told: &Told<'_>, parties: &[SettledParty]) -> Vec<(&'static str, String)> {
+    let site = told.site;
     let hostname = &site.config.gate.hostname;
-    let [party] = parties else {
+    let (party, goes_elsewhere) = (parties.first(), told.letter.goes_elsewhere);
+    // Those elsewhere would read who of ours got it, be it as a Bcc.
+    let Some(party) = party.filter(|_| parties.len() == 1 && !goes_elsewhere) else {
         let classes: Vec<Class> = parties.iter().map(|party| party.class).collect();
         return vec![(status::STATUS, status::status_of_several(hostname, &classes))];
     };
@@ -177,11 +180,19 @@ fn logged(party: &SettledParty) -> String {
 fn remember(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) {
     let delivered = matches!(settled.decision, Decision::Deliver | Decision::Hold);
     let message_id = told.letter.values("Message-ID").next().map(message_id_hash);
-    let unsubscribe =
-        if delivered { list::unsubscribe_addresses(told.letter.values("List-Unsubscribe")) } else { vec![] };
+    let addresses = |name| if delivered { list::mailto_addresses(told.letter.values(name)) } else { vec![] };
+    let unsubscribe = addresses("List-Unsubscribe");
+    // No list speaks for the addresses of others.
+    let list_posts: Vec<Address> = settled
+        .list
+        .iter()
+        .flat_map(|list| {
+            addresses("List-Post").into_iter().filter(|post| post.domain().is_of_organisation(list))
+        })
+        .collect();
     let mut reply_to = vec![];
     if let (Some(value), true) = (told.letter.values("Reply-To").next(), delivered) {
-        reply_to = addresses(value);
+        reply_to = addresses::addresses(value);
         reply_to.truncate(REPLY_TO_MAX);
     }
     for party in &settled.parties {
@@ -198,6 +209,7 @@ fn remember(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) {
             list: settled.list.as_ref().map(ToString::to_string),
             unsubscribe: unsubscribe.clone(),
             reply_to: reply_to.clone(),
+            list_posts: list_posts.clone(),
         });
     }
 }

@@ -95,14 +95,13 @@ impl Assessment {
         let own_domain = author.as_ref().is_some_and(|author| gate.guards(author.domain()));
         let offered = Offered::read(|name| letter.values(name), gate.work_bits > 0);
         let several = letter.recipients.len() > 1;
-        let senders: Vec<Sender> = author
-            .iter()
-            .flat_map(|author| [Sender::Address(author.clone()), Sender::Domain(author.domain().clone())])
-            .collect();
+        let senders: Vec<Sender> = author.iter().flat_map(Sender::names_of_author).collect();
         let list = message::list::list_id(&letter.values("List-Id").collect::<Vec<_>>());
         let list_names: Vec<Sender> = list.iter().flat_map(|id| Sender::names_of_list(id.as_str())).collect();
-        let answered: Vec<[u8; 16]> =
-            letter.values("In-Reply-To").take(1).filter_map(first_message_id).map(message_id_hash).collect();
+        // What comes by a list is the list's, whatever it answers: its subscribers read every Message-ID.
+        let by_list = ["List-Id", "List-Post"].into_iter().any(|name| letter.values(name).next().is_some());
+        let in_reply_to = letter.values("In-Reply-To").take(usize::from(!by_list));
+        let answered: Vec<[u8; 16]> = in_reply_to.filter_map(first_message_id).map(message_id_hash).collect();
         let mut assessment = Self {
             now,
             author,
@@ -184,7 +183,7 @@ impl Assessment {
                 Ok(Some(sent)) => {
                     party.facts.answers = if !sent.used_up {
                         Answers::Yes
-                    } else if from.is_some_and(|from| sent.domains.contains(from)) {
+                    } else if from.is_some_and(|from| sent.went_to(from)) {
                         Answers::IfAuthentic
                     } else {
                         Answers::IfRetry

@@ -193,6 +193,8 @@ impl Handler for Session {
             if hand.letter.too_many_recipients && !hand.local && !hand.observed() {
                 return refuse_rcpt("too many recipients");
             }
+        } else {
+            hand.letter.goes_elsewhere = true;
         }
         RcptReply::Continue
     }

@@ -28,13 +28,13 @@ pub struct Modes {
 /// `None` for a public suffix itself, whose names below belong to many.
 #[must_use]
 pub fn organisation(domain: &Domain) -> Option<&str> {
-    psl::domain_str(domain.as_str())
+    domain.organisation()
 }
 
 /// Whether two domains belong to one organisation; a domain always belongs to itself.
 #[must_use]
 pub fn same_organisation(a: &Domain, b: &Domain) -> bool {
-    a == b || organisation(a).is_some_and(|organisation_of_a| organisation(b) == Some(organisation_of_a))
+    a.is_of_organisation(b)
 }
 
 /// Whether an authenticated domain speaks for the author's in this mode.

@@ -20,6 +20,7 @@ use crate::{
         Message,
         addresses::addresses,
         kind::{Kind, is_robot, kind, kind_of_message},
+        list::mailto_addresses,
     },
 };
 
@@ -79,7 +80,7 @@ impl<'a> Import<'a> {
     /// Takes a message that lies in a folder of this name.
     pub fn message(&mut self, message: &Message<'_>, folder: &str) {
         self.messages += 1;
-        for address in message.values("List-Post").flat_map(mailto) {
+        for address in mailto_addresses(message.values("List-Post")) {
             self.list_addresses.insert(address);
         }
         let purpose = purpose(folder);
@@ -193,13 +194,6 @@ impl<'a> Import<'a> {
         });
         Found { entries: entries.collect(), lists: self.lists }
     }
-}
-
-/// The addresses of `<mailto:…>` in a List-Post field.
-fn mailto(value: &[u8]) -> Vec<Address> {
-    let text = String::from_utf8_lossy(value.get(..value.len().min(2_000)).unwrap_or_default());
-    let parts = text.split("<mailto:").skip(1).filter_map(|part| part.split(['>', '?']).next());
-    parts.filter_map(|part| part.parse().ok()).collect()
 }
 
 /// The hashes of the Message-IDs in a field, each between `<` and `>`.

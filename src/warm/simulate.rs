@@ -99,7 +99,7 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
         }
         let postage = self.postage(message);
         let told = author.map(|author| results::judge(fields, author.domain()));
-        let names = author.map(|a| vec![Sender::Address(a.clone()), Sender::Domain(a.domain().clone())]);
+        let names = author.map(Sender::names_of_author);
         let facts = Facts {
             exempt: false,
             book: self.book(recipient, names.unwrap_or_default()).await?,

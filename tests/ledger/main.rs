@@ -92,6 +92,8 @@ mod sqlite_conforms {
             the_strongest_entry_counts,
             blocks_give_way_by_hand_only,
             any_sender_can_be_read_back,
+            a_zone_is_a_domain_and_all_below_it,
+            nobody_welcomes_all_the_world,
             the_book_is_that_of_the_address_without_detail,
             what_another_handle_wrote_is_seen_at_once;
         sent:

@@ -197,7 +197,8 @@ fn mails_made_to_be_deep_or_long_are_read_at_once() {
     read_small(multiparts(15_000));
     read_small(letters(100));
     read_small(letters(30_000));
-    let digests = |depth: usize| "Content-Type: multipart/digest; boundary=x\r\n\r\n--x\r\n\r\n".repeat(depth);
+    let digests =
+        |depth: usize| "Content-Type: multipart/digest; boundary=x\r\n\r\n--x\r\n\r\n".repeat(depth);
     read_small(digests(90) + "\r\nlist\r\n");
     read_small(digests(20_000) + "\r\nlist\r\n");
     read_small(encoded(20));

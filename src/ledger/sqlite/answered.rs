@@ -36,7 +36,8 @@ pub(super) fn reply_to_column(decision: &Decision) -> Option<Vec<u8>> {
 
 /// Marks what is answered as wanted.
 pub(super) fn mark_answered(batch: &mut Batch<'_>, answered: &Answered) -> Result<Vec<Marked>, Fail> {
-    let reader = answered.author.without_detail();
+    let owners = batch.site.owners();
+    let reader = owners.of(&answered.author);
     let mut answers_to = HashSet::new();
     for recipient in &answered.recipients {
         if !names_unsubscribe(batch.conn, &reader, recipient)? {
@@ -61,7 +62,8 @@ pub(super) fn mark_answered(batch: &mut Batch<'_>, answered: &Answered) -> Resul
             now,
         )?);
         if let Some(author) = letter.author.as_ref().filter(|_| letter.authenticated) {
-            book::learn(batch.conn, &reader, &Sender::Address(author.clone()), How::Reply, now)?;
+            let sender = Sender::Address(author.clone());
+            book::learn(batch.conn, &owners, &answered.author, &sender, How::Reply, now)?;
         }
     }
     Ok(marked)
