@@ -48,16 +48,14 @@ pub enum Command {
     Help,
 }
 
-/// Which letters are meant, each way tried until one finds letters.
+/// Which letters are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// The letter of that name.
+    /// The letter of that name: a token, a stamp's id, `<17@a.example>`.
     Named(LetterId),
-    /// All that really came from that author.
+    /// All that really came from that author: `alice@a.example`. In angle brackets alone it would name a letter: else
+    /// whoever gives his letter a friend's address for a Message-ID could be marked in the friend's place.
     From(Address),
-    /// `<17@a.example>`, which looks like both: the letter, else the author. Without brackets it is the author: else
-    /// whoever gives his letter a friend's address for a Message-ID would be marked in the friend's place.
-    NamedOrFrom(LetterId, Address),
 }
 
 /// Why a line is no command.
@@ -143,7 +141,7 @@ fn which(text: &str, example: &'static str) -> Result<Which, Fault> {
     let id = LetterId::read(text);
     match (id, address(text)) {
         (Some(id @ (LetterId::Token(_) | LetterId::Stamp(..))), _) => Ok(Which::Named(id)),
-        (Some(id), Some(author)) if text.starts_with('<') => Ok(Which::NamedOrFrom(id, author)),
+        (Some(id), _) if text.starts_with('<') => Ok(Which::Named(id)),
         (_, Some(author)) => Ok(Which::From(author)),
         (Some(id), None) if !text.contains(char::is_whitespace) => Ok(Which::Named(id)),
         _ => wrong(
@@ -253,7 +251,7 @@ mod tests {
     fn commands() {
         let wanted = |letters| Command::Mark(Mark::Wanted, letters);
         let alice = address_of("alice@a.example");
-        let bracketed = Which::NamedOrFrom(id("alice@a.example"), alice.clone());
+        let bracketed = Which::Named(id("alice@a.example"));
         let bare = Which::From(alice.clone());
         let own =
             |text: &str, public| Command::Price(Some(OwnPrice { value: text.parse().unwrap(), public }));

@@ -144,12 +144,17 @@ impl Desk<'_> {
             Which::From(author) => self.mark_sender(mark, author, caller).await,
             Which::Named(id) => {
                 let found = self.mark_named(mark, id, caller).await?;
-                Ok(found.unwrap_or_else(|| "no letter to you has that name; copy all of it".into()))
+                Ok(found.unwrap_or_else(|| match id {
+                    LetterId::Message(_) => {
+                        "no letter to you has that Message-ID; a sender's address is written \
+                                             without < >"
+                            .into()
+                    }
+                    LetterId::Token(_) | LetterId::Stamp(..) => {
+                        "no letter to you has that name; copy all of it".into()
+                    }
+                }))
             }
-            Which::NamedOrFrom(id, author) => match self.mark_named(mark, id, caller).await? {
-                Some(said) => Ok(said),
-                None => self.mark_sender(mark, author, caller).await,
-            },
         }
     }
 

@@ -39,12 +39,18 @@ pub struct Order {
 impl Order {
     /// The order to a recipient of ours (`address`), which the MTA gave as `given`; `None` when it is no command address.
     pub fn of(given: &[u8], address: &Address, site: &Site) -> Option<Self> {
-        let bare = address.without_detail();
-        if site.config.command_address(address.domain()) != Some(bare.clone()) {
+        let local = address.local();
+        // What is out of form is quoted; it is still delivered to whoever stands before the `+`.
+        let local = local.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(local);
+        let (name, detail) = match local.iter().position(|&b| b == b'+') {
+            Some(plus) => (local.get(..plus)?, local.get(plus + 1..)?),
+            None => (local, &b""[..]),
+        };
+        if !name.eq_ignore_ascii_case(site.config.commands.address.as_bytes()) {
             return None;
         }
-        let ask = match address.local().get(bare.local().len() + 1..) {
-            Some(detail @ [b'w' | b'u', b'.', ..]) => {
+        let ask = match detail {
+            [b'w' | b'u', b'.', ..] => {
                 Token::parse_detail(detail).map_or(Ask::Garbled, |(verb, token)| Ask::Mark(verb, token))
             }
             _ => Ask::Commands,
