@@ -15,11 +15,12 @@ use std::{
 use serde::Serialize;
 
 use crate::{
+    cli::shown_time,
     clock::unix_now,
     config::{Config, LedgerUrl, Listen, ListenHttp},
     daemon::{self, Missing},
     gate::Site,
-    ledger::{Ledger as _, sqlite},
+    ledger::{Ledger as _, marks::Marks as _, sqlite},
     stamp::records,
 };
 
@@ -96,6 +97,7 @@ pub async fn running(config: Config) -> Vec<Check> {
         checks.push(Check::of(format!("office {listen}"), answers(&listen)));
     }
     checks.push(Check::of("ledger", ledger_health(&config).await));
+    checks.push(Check::of("submission", submission(&config).await));
     checks.extend(notes(&config).into_iter().map(|note| Check::of("configuration", Err(note))));
     match daemon::site(config, Missing::Leave) {
         Err(e) => checks.push(Check::of("keys", Err(e.to_string()))),
@@ -133,6 +135,31 @@ async fn ledger_health(config: &Config) -> Result<String, String> {
     let ledger = daemon::open_ledger(config).map_err(|e| e.to_string())?;
     ledger.health().await.map_err(|e| e.to_string())?;
     Ok("can be read and written".into())
+}
+
+/// Whether the mail of the site's own users comes through the gate: without it no command and no answer can be known.
+async fn submission(config: &Config) -> Result<String, String> {
+    let LedgerUrl::Sqlite(path) = &config.ledger.url;
+    let commands: Vec<String> =
+        config.gate.domains.iter().filter_map(|d| config.command_address(d)).map(|a| a.to_string()).collect();
+    let taken = format!(
+        "commands go to {}; Postfix needs recipient_delimiter = + and an alias for it: farthing postfix prints them",
+        commands.join(", ")
+    );
+    let found = match sqlite::open_read_only(path, daemon::ledger_options(config)) {
+        Ok(ledger) => ledger.last_submission().await.map_err(|e| e.to_string())?,
+        // What is wrong with the ledger is said elsewhere.
+        Err(_) => (None, false),
+    };
+    match found {
+        (Some(last), _) => Ok(format!("mail of a login came last on {}; {taken}", shown_time(last))),
+        (None, false) => Ok(format!("no mail came yet; {taken}")),
+        (None, true) => {
+            Err("mail came, but none of a login: commands and answers cannot be known; let submission \
+                             go through the gate too, with the lines that farthing postfix prints"
+                .into())
+        }
+    }
 }
 
 fn has_directory(path: &Path) -> Result<String, String> {

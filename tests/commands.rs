@@ -1,6 +1,13 @@
 //! Recipients tell the gate what to do, through the milter's socket: command mail, tokens, and answers that say that a
 //! letter was wanted.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a fault here fails the test, as it should
 
+#[path = "commands/behind_postfix.rs"]
+mod behind_postfix;
+#[path = "../milter/tests/support/postfix.rs"]
+mod postfix;
+#[path = "../milter/tests/support/smtp.rs"]
+mod smtp;
 mod support;
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
