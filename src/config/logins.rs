@@ -89,20 +89,18 @@ impl Logins {
             for word in words {
                 match (word.parse::<Address>(), in_order.get_mut(at)) {
                     (Ok(address), Some(own)) => own.push(address.without_detail()),
-                    (Err(e), _) => faults.push(format!(
-                        ":{number}: of the login {}: {e}; a line is `login address …`",
-                        shown(login.as_bytes())
-                    )),
+                    (Err(e), _) => {
+                        faults.push(format!("{number}: of the login {}: {e}", shown(login.as_bytes())))
+                    }
                     (Ok(_), None) => {}
                 }
             }
         }
-        if let Some(first) = faults.first() {
-            let more = faults.len() - 1;
-            let named: Vec<&str> = faults.iter().skip(1).take(FAULTS_NAMED - 1).map(String::as_str).collect();
-            let rest =
-                if more > named.len() { format!(", and {} more", more - named.len()) } else { String::new() };
-            return Err([&[&**first][..], &named].concat().join(", ") + &rest);
+        if !faults.is_empty() {
+            let named: Vec<&str> = faults.iter().take(FAULTS_NAMED).map(String::as_str).collect();
+            let more = faults.len() - named.len();
+            let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+            return Err(format!(":{}{more}; a line is `login address …`", named.join("; line ")));
         }
         let owners = Owners::of_logins(&in_order);
         let own = |at: usize| in_order.get(at).into_iter().flatten().cloned().collect();
@@ -160,7 +158,7 @@ mod tests {
         let one = fault("bob bob@b.example\ncarol@b.example carol\n");
         assert!(one.starts_with(":2: of the login carol@b.example: `carol` is not an address"), "{one}");
         let many = fault(&"bob x\n".repeat(100_000));
-        assert!(many.len() < 1_000 && many.ends_with(", and 99995 more"), "{many}");
+        assert!(many.len() < 1_000 && many.contains("; and 99995 more;"), "{many}");
         assert!(fault("bob \u{7}@\u{1b}[2J").chars().all(|c| !c.is_control()));
     }
 }

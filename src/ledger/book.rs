@@ -9,6 +9,8 @@ use serde::{Serialize, Serializer};
 use super::zone::Zone;
 use crate::address::{Address, AddressError, Domain};
 
+/// Octets of the memo of an entry: a line, not a file.
+pub const MEMO_OCTETS_MAX: usize = 200;
 /// Octets of a List-Id that can be written into the book.
 pub const LIST_ID_OCTETS_MAX: usize = 255;
 
@@ -262,6 +264,8 @@ pub struct BookEntry {
     pub how: How,
     /// Unix seconds.
     pub since: u64,
+    /// Why it is there, in the words of whoever put it there by hand; empty when nothing was said.
+    pub memo: String,
 }
 
 #[cfg(test)]

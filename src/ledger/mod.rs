@@ -474,6 +474,15 @@ pub trait Ledger: Marks + Outbox + Settings + Send + Sync + 'static {
     /// be anybody ([`Sender::check_welcome`]).
     async fn book_add(&self, entry: NewEntry) -> Result<bool, LedgerError>;
 
+    /// Says why an entry stands in the book (`None`: the site's), in at most
+    /// [`MEMO_OCTETS_MAX`](book::MEMO_OCTETS_MAX) octets; returns false when there is none.
+    async fn book_memo(
+        &self,
+        recipient: Option<&Address>,
+        sender: &Sender,
+        memo: &str,
+    ) -> Result<bool, LedgerError>;
+
     /// Writes many entries into the book, all or none, each as [`Ledger::book_add`] does; returns how many are new.
     async fn book_add_all(&self, entries: Vec<NewEntry>) -> Result<u64, LedgerError>;
 

@@ -101,6 +101,8 @@ mod sqlite_conforms {
             sent_letters_can_be_answered_for_a_while,
             wide_letters_cannot_be_answered,
             letters_to_a_list_cannot_be_answered,
+            a_lists_own_letters_say_what_was_a_post,
+            what_comes_back_by_a_list_was_a_post,
             a_few_answers_are_free_and_then_those_from_there,
             an_answer_redeems_no_stamp,
             an_answer_refused_for_another_counts_nothing,
@@ -125,6 +127,13 @@ mod sqlite_conforms {
             whoever_waits_for_mail_is_told,
             a_digest_is_made_once_for_its_time,
             the_queue_is_bounded;
+        owners:
+            one_login_has_one_book,
+            a_shared_mailbox_has_a_book_of_its_own_that_its_owners_read,
+            what_was_learned_apart_is_not_lost_when_logins_change,
+            an_answer_may_come_to_another_address_of_the_login,
+            work_for_one_login_is_counted_together,
+            a_letter_to_one_address_is_marked_by_another;
         keeping:
             what_was_answered_is_there_after_reopening,
             closed_books_answer_nothing,

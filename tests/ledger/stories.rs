@@ -4,6 +4,7 @@ pub mod book;
 pub mod keeping;
 pub mod marks;
 pub mod outbox;
+pub mod owners;
 pub mod redeeming;
 pub mod retries;
 pub mod selling;

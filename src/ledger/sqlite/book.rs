@@ -129,9 +129,24 @@ pub(super) fn remove(conn: &Connection, reader: Option<&Owned>, sender: &Sender)
     Ok(gone > 0)
 }
 
+/// Says why an entry is there; false when there is none.
+pub(super) fn memo(
+    conn: &Connection,
+    reader: Option<&Owned>,
+    sender: &Sender,
+    memo: &str,
+) -> Result<bool, Fail> {
+    let mut update = conn.prepare_cached("UPDATE book SET memo = ?3 WHERE recipient = ?1 AND sender = ?2")?;
+    let mut said = 0;
+    for own in keys(reader) {
+        said += update.execute(params![own, key(sender), memo])?;
+    }
+    Ok(said > 0)
+}
+
 /// A reader's book with those he shares, or everybody's and the site's, in order of recipient and sender.
 pub(super) fn list(conn: &Connection, reader: Option<&Owned>) -> Result<Vec<BookEntry>, Fail> {
-    const COLUMNS: &str = "SELECT recipient, sender, block, how, since FROM book";
+    const COLUMNS: &str = "SELECT recipient, sender, block, how, since, memo FROM book";
     const ORDER: &str = "ORDER BY recipient, sender";
     let readers: Vec<Vec<u8>> =
         reader.map(|reader| reader.all().map(Address::to_bytes).collect()).unwrap_or_default();
@@ -155,6 +170,7 @@ fn read_entry(row: &Row<'_>) -> Result<BookEntry, Fail> {
         block: row.get(2)?,
         how: How::from_word(&how).ok_or_else(|| Fail::damaged(format!("the book says `{how}`")))?,
         since: read_time(row.get(4)?),
+        memo: row.get(5)?,
     })
 }
 

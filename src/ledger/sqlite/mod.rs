@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::{
     AccountKey, AccountState, Decision, Entry, Ledger, LedgerError, Letter, Mark, MarkError, MarkTarget,
     Marked, Order, Outcome, Proof, Sale, SoldStamp, StampId, Want,
-    book::{BookEntry, Known, NewEntry, Sender},
+    book::{BookEntry, Known, MEMO_OCTETS_MAX, NewEntry, Sender},
     freepost::{Label, NewLabel},
     marks::{Answered, Marks},
     outbox::{AnswerAbout, Attempt, Mail, NewMail, Outbox, OutboxState, Queued, WaitingAnswers},
@@ -416,6 +416,20 @@ impl Ledger for SqliteLedger {
     async fn book_add(&self, entry: NewEntry) -> Result<bool, LedgerError> {
         book::check(std::iter::once(&entry))?;
         self.write(move |batch| book::add(batch.conn, &batch.site.owners(), &entry)).await
+    }
+
+    async fn book_memo(
+        &self,
+        recipient: Option<&Address>,
+        sender: &Sender,
+        memo: &str,
+    ) -> Result<bool, LedgerError> {
+        if memo.len() > MEMO_OCTETS_MAX {
+            return Err(LedgerError::Invalid("the memo of an entry is a line of at most 200 octets"));
+        }
+        let reader = recipient.map(|recipient| self.site.owners().of(recipient));
+        let (sender, memo) = (sender.clone(), memo.to_owned());
+        self.write(move |batch| book::memo(batch.conn, reader.as_ref(), &sender, &memo)).await
     }
 
     async fn book_add_all(&self, entries: Vec<NewEntry>) -> Result<u64, LedgerError> {

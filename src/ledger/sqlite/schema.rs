@@ -26,7 +26,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__books", include_str!("v1.sql")),
     ("V2__freepost", include_str!("v2.sql")),
     ("V3__sent", include_str!("v3.sql")),
-    ("V4__lists", include_str!("v4.sql")),
+    ("V4__book", include_str!("v4.sql")),
     ("V5__marks", include_str!("v5.sql")),
     ("V6__outbox", include_str!("v6.sql")),
     ("V7__life", include_str!("v7.sql")),

@@ -116,8 +116,9 @@ mod tests {
             list: None,
             unsubscribe: vec![],
             reply_to: vec![],
+            list_posts: vec![],
         };
-        mark::note(conn, &decision).unwrap();
+        mark::note(conn, &crate::ledger::owners::Owners::apart(), &decision).unwrap();
     }
 
     #[test]

@@ -4,7 +4,7 @@ use farthing::{
     address::Address,
     ledger::{
         LedgerError,
-        book::{BookEntry, How, Known, NewEntry, Sender},
+        book::{BookEntry, How, Known, MEMO_OCTETS_MAX, NewEntry, Sender},
     },
 };
 
@@ -42,8 +42,16 @@ pub async fn entries_are_written_once_and_taken_out_once(site: &Site) {
         block: false,
         how: How::Added,
         since: NOW,
+        memo: String::new(),
     };
-    assert_eq!(book, [stands]);
+    assert_eq!(book, std::slice::from_ref(&stands));
+    let why = "met at the fair";
+    assert!(site.ledger.book_memo(Some(&bob), &sender, why).await.unwrap());
+    assert!(!site.ledger.book_memo(None, &sender, why).await.unwrap(), "the site's book is another");
+    let long = site.ledger.book_memo(Some(&bob), &sender, &"x".repeat(MEMO_OCTETS_MAX + 1)).await;
+    assert!(matches!(long, Err(LedgerError::Invalid(_))), "{long:?}");
+    let book = site.ledger.book_list(Some(&bob)).await.unwrap();
+    assert_eq!(book, [BookEntry { memo: why.into(), ..stands }]);
     assert!(!site.ledger.book_remove(None, &sender).await.unwrap(), "the site's book is another");
     assert!(site.ledger.book_remove(Some(&bob), &sender).await.unwrap());
     assert!(!site.ledger.book_remove(Some(&bob), &sender).await.unwrap());

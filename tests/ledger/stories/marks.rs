@@ -43,6 +43,7 @@ fn decided(recipient: &str, message_id: &str, number: Option<u64>) -> Decision {
         list: None,
         unsubscribe: vec![],
         reply_to: vec![],
+        list_posts: vec![],
     }
 }
 

@@ -29,6 +29,7 @@ fn refused(time: u64, recipient: &str, result: &'static str) -> Decision {
         list: None,
         unsubscribe: vec![],
         reply_to: vec![],
+        list_posts: vec![],
     }
 }
 
