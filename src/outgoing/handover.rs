@@ -76,6 +76,8 @@ async fn over_smtp(
         .await
         .map_err(late)?
         .map_err(|e| Fault::Away(format!("{}:{}: {}", server.0, server.1, words(&e))))?;
+    // The client ends the last line itself.
+    let message = message.strip_suffix(b"\r\n").unwrap_or(message);
     let answer = timeout(SEND_TIME, smtp.send(envelope, message)).await.map_err(late)?;
     let response = answer.map_err(|error| {
         let said = words(&error);

@@ -270,7 +270,7 @@ impl Courier {
 /// A mail refused for now: what to do with it.
 fn put_off(mail: &Mail, next_try: u64, error: String) -> Attempt {
     let (to, kind, id) = (&mail.to, mail.kind.as_str(), mail.message_id.as_str());
-    if next_try.saturating_sub(mail.queued) > GIVE_UP_S {
+    if next_try.saturating_sub(mail.queued) >= GIVE_UP_S {
         tracing::error!(%to, kind, id, error, "mail of ours was put off for too long and is given up");
         return Attempt::GivenUp;
     }
