@@ -122,7 +122,7 @@ mod sqlite_conforms {
             what_waits_is_told,
             whoever_waits_for_mail_is_told,
             a_digest_is_made_once_for_its_time,
-            the_queue_is_bounded;
+            the_queue_is_bounded_and_digests_keep_no_answer_out;
         keeping:
             what_was_answered_is_there_after_reopening,
             closed_books_answer_nothing,

@@ -4,7 +4,6 @@ use farthing::{
     address::Address,
     ledger::{
         Decision, Ledger as _,
-        outbox::Outbox as _,
         settings::{Cadence, Settings as _},
     },
 };

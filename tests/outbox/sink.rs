@@ -73,7 +73,7 @@ impl Sink {
                 }
                 own.connections.fetch_add(1, Ordering::Relaxed);
                 let of_session = own.clone();
-                thread::spawn(move || drop(session(stream.unwrap(), &of_session)));
+                thread::spawn(move || session(stream.unwrap(), &of_session));
             }
         });
         Self { address, shared, thread: Some(thread) }
