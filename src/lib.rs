@@ -28,3 +28,4 @@ pub mod service;
 pub mod stamp;
 pub mod wallet;
 pub mod warm;
+pub mod work;

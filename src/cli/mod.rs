@@ -35,6 +35,7 @@ mod status;
 pub mod usage;
 mod verify;
 mod wallet;
+mod work;
 
 /// Octets of a message on stdin: more than any MTA delivers.
 const MESSAGE_OCTETS_MAX: u64 = 256 * 1024 * 1024;
@@ -185,6 +186,9 @@ enum Command {
     /// Put stamps on a letter: from stdin to stdout.
     #[command(after_help = stamp::EXAMPLES)]
     Stamp(stamp::StampArgs),
+    /// Make a hashcash stamp: work instead of money, for those who take it.
+    #[command(after_help = work::EXAMPLES)]
+    Work(work::WorkArgs),
     /// Check the stamps of a letter on stdin, as its recipient's server would. Ends with 1 if they do not pay.
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::VerifyArgs),
@@ -260,6 +264,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Price(args) => price::run(&args, context),
         Command::Buy(args) => buy::run(&args, context),
         Command::Stamp(args) => stamp::run(&args, context),
+        Command::Work(args) => work::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Wanted(args) => mark::run(&args, crate::ledger::Mark::Wanted, context),
         Command::Unwanted(args) => mark::run(&args, crate::ledger::Mark::Unwanted, context),
