@@ -22,10 +22,12 @@ pub const ANSWER_FIELD_OCTETS_MAX: usize = 900;
 pub const ANSWERS_WAITING_MAX: u64 = 50;
 /// Octets of answers that wait for one address: they become one mail.
 pub const ANSWERS_WAITING_OCTETS_MAX: u64 = 256 * 1_024;
-/// Answers and mails that wait in all: a day's digests of a large site.
+/// Answers and mails that wait in all.
 pub const OUTBOX_ROWS_MAX: u64 = 20_000;
 /// Octets of answers and mails that wait in all: they stand in the ledger's file.
 pub const OUTBOX_OCTETS_MAX: u64 = 64 * 1_024 * 1_024;
+/// Digests may fill one part in so many of both: they must not keep an answer out.
+pub const DIGESTS_SHARE: u64 = 2;
 /// How long a mail that was taken or given up is remembered, in seconds: the answer limits look as far back.
 pub const OUTBOX_KEPT_S: u64 = DAY_S;
 /// Due times further ahead than this, in seconds, were written under a clock that ran ahead; they count as due.
@@ -76,6 +78,9 @@ pub enum MailKind {
 }
 
 impl MailKind {
+    /// Every kind, in the order in which they go: who wrote a moment ago waits for the answer.
+    pub const ALL: [Self; 2] = [Self::Answer, Self::Digest];
+
     /// The word in the ledger and in the log.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -88,7 +93,7 @@ impl MailKind {
     /// The kind that word names.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Answer, Self::Digest].into_iter().find(|kind| kind.as_str() == word)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 }
 
@@ -212,7 +217,7 @@ pub trait Outbox {
         mail: Option<NewMail>,
     ) -> Result<Queued, LedgerError>;
 
-    /// The mail that is due for longest.
+    /// The mail that is due for longest, of the first kind of which one is.
     async fn mail_due(&self, now: u64) -> Result<Option<Mail>, LedgerError>;
 
     /// Writes down what became of a mail.

@@ -92,13 +92,15 @@ pub fn mail(head: &Head<'_>, text: Text, now: u64, random: &[u8; 16]) -> Result<
         let answered = answered.get(..ANSWERED_IDS_MAX).unwrap_or(&answered).join(" ");
         builder = builder.in_reply_to(answered.clone()).references(answered);
     }
+    // Each part gets a line end of its own.
+    let plain = SinglePart::plain(text.plain.trim_end_matches('\n').to_owned());
     let message = match text.html {
-        None => builder.singlepart(SinglePart::plain(text.plain)),
+        None => builder.singlepart(plain),
         // The boundary stands in no text: nobody knows the random octets before.
         Some(html) => builder.multipart(
             MultiPart::alternative()
                 .boundary(data_encoding::HEXLOWER.encode(random))
-                .singlepart(SinglePart::plain(text.plain))
+                .singlepart(plain)
                 .singlepart(SinglePart::html(html)),
         ),
     };
@@ -149,8 +151,8 @@ fn answers_text(waiting: &WaitingAnswers, newest: &AnswerPart) -> String {
     }
     if waiting.left_out > 0 {
         text.push_str(&format!(
-            "\nAnswers to {} more of your mails were left out because too many waited; what they asked for was done as far \
-             as it could be.\n",
+            "\nAnswers to {} more of your mails were left out, because too many waited.\n\
+             What they asked for was done as far as it could be.\n",
             waiting.left_out
         ));
     }
@@ -246,7 +248,8 @@ mod tests {
         let message = written(&all);
         assert_eq!(field(&message, "Subject"), ["Re: help (and 2 more)"]);
         assert_eq!(field(&message, "In-Reply-To"), ["<3@b.example> <1@b.example>"]);
-        let body = message.split("\r\n\r\n").skip(1).collect::<Vec<_>>().join("\n\n");
+        let parsed = mail_parser::MessageParser::default().parse(message.as_bytes()).unwrap();
+        let body = parsed.body_text(0).unwrap();
         let at = |words: &str| body.find(words).unwrap_or_else(|| panic!("{words}: {body}"));
         assert!(at("You wrote 3 mails") < at("=== Re: wanted (Fri, 15 Jan 2027 08:00:01 +0000)"));
         assert!(at("one") < at("two") && at("two") < at("three") && at("three") < at("4 more of your mails"));

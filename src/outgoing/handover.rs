@@ -76,19 +76,27 @@ async fn over_smtp(
         .await
         .map_err(late)?
         .map_err(|e| Fault::Away(format!("{}:{}: {}", server.0, server.1, words(&e))))?;
+    // The client ends the last line itself.
+    let message = message.strip_suffix(b"\r\n").unwrap_or(message);
     let answer = timeout(SEND_TIME, smtp.send(envelope, message)).await.map_err(late)?;
-    let response = answer.map_err(|error| {
-        let said = words(&error);
-        if error.is_permanent() || error.is_client() {
-            Fault::Refused(said)
-        } else if error.is_transient() {
-            Fault::Deferred(said)
-        } else {
-            Fault::Away(said)
-        }
+    let response = answer.map_err(|error| match error.status() {
+        Some(code) => fault(code.into(), words(&error)),
+        // An address or octets that this server's extensions do not cover.
+        None if error.is_client() => Fault::Refused(words(&error)),
+        None => Fault::Away(words(&error)),
     })?;
     let _ = timeout(QUIT_TIME, smtp.quit()).await;
     Ok(format!("{} {}", response.code(), shown(response.first_line().unwrap_or_default().as_bytes())))
+}
+
+/// What a reply to a command of the mail's means.
+fn fault(code: u16, said: String) -> Fault {
+    match code {
+        // It closes, or wants TLS or a login first: every mail would hear the same.
+        421 | 530 | 534 | 535 | 538 => Fault::Away(said),
+        500..600 => Fault::Refused(said),
+        _ => Fault::Deferred(said),
+    }
 }
 
 /// The server's own words, safe to log.
@@ -136,5 +144,24 @@ async fn by_program(program: &Path, to: &str, message: &[u8]) -> Result<String, 
     match output.status.code() {
         Some(code) if PERMANENT_CODES.contains(&code) => Err(Fault::Refused(said)),
         _ => Err(Fault::Deferred(said)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_replies_mean() {
+        let said = String::new;
+        for (codes, meant) in [
+            (&[450, 451, 452, 455, 400][..], Fault::Deferred(said())),
+            (&[550, 551, 552, 553, 554, 500, 501, 503, 599][..], Fault::Refused(said())),
+            (&[421, 530, 535][..], Fault::Away(said())),
+        ] {
+            for code in codes {
+                assert_eq!(fault(*code, said()), meant, "{code}");
+            }
+        }
     }
 }

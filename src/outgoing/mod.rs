@@ -51,6 +51,10 @@ const LOOK_PAUSE_S: u64 = 1;
 const DIGEST_LOOK_S: u64 = 30;
 /// A digest tells of what was decided until so long ago, in seconds: by then every decision stands in the ledger.
 const DIGEST_LAG_S: u64 = 5;
+/// Mails handed over before it is looked what else is due: an answer does not wait for a day's digests.
+const MAILS_AT_ONCE_MAX: usize = 100;
+/// Digests made before mail goes on.
+const DIGESTS_AT_ONCE_MAX: usize = 100;
 /// Letters of strangers that are read for a digest; in a flood it says "at least".
 const DIGEST_LETTERS_MAX: u32 = 2_000;
 
@@ -60,7 +64,7 @@ pub struct Courier {
     /// The configuration in force.
     site: watch::Receiver<Arc<Site>>,
     away: Option<Away>,
-    /// When it was last looked whose digest is due, in Unix seconds.
+    /// When it was last looked whose digest is due, in Unix seconds; 0: some are left to make.
     digests_looked: u64,
     /// By whose clock people read their digests.
     zone: TimeZone,
@@ -110,6 +114,7 @@ impl Courier {
         };
         let now = unix_now();
         let pause_s = match next {
+            Ok(_) if self.digests_looked == 0 => LOOK_PAUSE_S,
             Ok(None) => LOOK_EVERY_S,
             Ok(Some(next)) => {
                 let held = self.held_until(now).unwrap_or_default();
@@ -127,12 +132,15 @@ impl Courier {
     /// # Errors
     /// [`LedgerError`]; what was not written down is done again in the next round.
     pub async fn round(&mut self, now: u64, is_over: impl Fn() -> bool) -> Result<(), LedgerError> {
-        self.write_answers(now).await?;
+        self.write_answers(now, &is_over).await?;
         self.write_digests(now, &is_over).await?;
         if self.held_until(now).is_some() {
             return Ok(());
         }
-        while !is_over() {
+        for _ in 0..MAILS_AT_ONCE_MAX {
+            if is_over() {
+                break;
+            }
             let Some(mail) = self.ledger.mail_due(now).await? else { break };
             self.try_mail(mail, now).await?;
             if self.away.is_some() {
@@ -142,8 +150,10 @@ impl Courier {
         Ok(())
     }
 
-    async fn write_answers(&self, now: u64) -> Result<(), LedgerError> {
-        while let Some(waiting) = self.ledger.answers_due(now).await? {
+    async fn write_answers(&self, now: u64, is_over: impl Fn() -> bool) -> Result<(), LedgerError> {
+        while !is_over()
+            && let Some(waiting) = self.ledger.answers_due(now).await?
+        {
             let mail = random()
                 .and_then(|random| compose::answers(&waiting, now, &random).map_err(|e| e.to_string()))
                 .inspect_err(|error| tracing::error!(to = %waiting.to, %error, "an answer was given up"))
@@ -160,9 +170,11 @@ impl Courier {
         if (self.digests_looked..self.digests_looked.saturating_add(DIGEST_LOOK_S)).contains(&now) {
             return Ok(());
         }
+        self.digests_looked = now;
+        let mut made = 0;
         for (owner, settings) in self.ledger.digest_owners().await? {
             if is_over() {
-                return Ok(());
+                break;
             }
             let until = now.saturating_sub(DIGEST_LAG_S);
             let period = schedule::due(settings.digest, settings.digest_sent, until, &self.zone);
@@ -173,8 +185,12 @@ impl Courier {
                 tracing::error!(%owner, "digests wait: too much mail of ours waits; look at farthing status");
                 break;
             }
+            made += 1;
+            if made == DIGESTS_AT_ONCE_MAX {
+                self.digests_looked = 0;
+                break;
+            }
         }
-        self.digests_looked = now;
         Ok(())
     }
 
@@ -270,7 +286,7 @@ impl Courier {
 /// A mail refused for now: what to do with it.
 fn put_off(mail: &Mail, next_try: u64, error: String) -> Attempt {
     let (to, kind, id) = (&mail.to, mail.kind.as_str(), mail.message_id.as_str());
-    if next_try.saturating_sub(mail.queued) > GIVE_UP_S {
+    if next_try.saturating_sub(mail.queued) >= GIVE_UP_S {
         tracing::error!(%to, kind, id, error, "mail of ours was put off for too long and is given up");
         return Attempt::GivenUp;
     }

@@ -86,7 +86,14 @@ mod sqlite_conforms {
             free_letters_can_be_marked,
             unknown_letters_are_said_to_be_unknown,
             the_recipient_of_a_number_is_known,
-            one_refund_however_many_ask_at_once;
+            one_refund_however_many_ask_at_once,
+            an_answer_marks_the_letter_it_answers,
+            an_answer_to_somebody_else_s_letter_marks_the_first,
+            of_two_letters_with_one_message_id_the_users_own_is_answered,
+            one_letter_to_several_addresses_of_the_user_is_marked_for_each,
+            answering_where_to_unsubscribe_marks_nothing,
+            letters_are_named_by_stamp_and_message_id,
+            submission_is_noted;
         book:
             entries_are_written_once_and_taken_out_once,
             the_strongest_entry_counts,
@@ -126,7 +133,7 @@ mod sqlite_conforms {
             what_waits_is_told,
             whoever_waits_for_mail_is_told,
             a_digest_is_made_once_for_its_time,
-            the_queue_is_bounded;
+            the_queue_is_bounded_and_digests_keep_no_answer_out;
         owners:
             one_login_has_one_book,
             a_shared_mailbox_has_a_book_of_its_own_that_its_owners_read,

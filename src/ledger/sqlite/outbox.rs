@@ -14,8 +14,8 @@ use crate::{
     clock::DAY_S,
     ledger::outbox::{
         ANSWER_FIELD_OCTETS_MAX, ANSWER_OCTETS_MAX, ANSWERS_WAITING_MAX, ANSWERS_WAITING_OCTETS_MAX,
-        AnswerAbout, AnswerPart, Attempt, Mail, MailKind, NewMail, OUTBOX_AHEAD_MAX_S, OUTBOX_KEPT_S,
-        OUTBOX_OCTETS_MAX, OUTBOX_ROWS_MAX, OutboxState, Queued, WaitingAnswers, answer_due,
+        AnswerAbout, AnswerPart, Attempt, DIGESTS_SHARE, Mail, MailKind, NewMail, OUTBOX_AHEAD_MAX_S,
+        OUTBOX_KEPT_S, OUTBOX_OCTETS_MAX, OUTBOX_ROWS_MAX, OutboxState, Queued, WaitingAnswers, answer_due,
     },
 };
 
@@ -62,7 +62,7 @@ pub(super) fn answer(
             .execute([&to_bytes])?;
         return Ok(Kept::AddressFull);
     }
-    if !has_room(conn, octets)? {
+    if !has_room(conn, octets, 1)? {
         return Ok(Kept::Full);
     }
     let mut insert = conn.prepare_cached(
@@ -97,13 +97,14 @@ fn note_due(conn: &Connection, to: &[u8], now: u64) -> Result<(), Fail> {
     Ok(())
 }
 
-fn has_room(conn: &Connection, octets: u64) -> Result<bool, Fail> {
+/// Whether so many octets more fit into one part in `share` of the room.
+fn has_room(conn: &Connection, octets: u64, share: u64) -> Result<bool, Fail> {
     let mut all = conn.prepare_cached(
         "SELECT count(*), coalesce(sum(octets), 0) FROM
              (SELECT octets FROM answer_parts UNION ALL SELECT octets FROM outgoing WHERE next_try IS NOT NULL)",
     )?;
     let (rows, waiting) = all.query_row([], counts)?;
-    Ok(rows < OUTBOX_ROWS_MAX && waiting.saturating_add(octets) <= OUTBOX_OCTETS_MAX)
+    Ok(rows < OUTBOX_ROWS_MAX / share && waiting.saturating_add(octets) <= OUTBOX_OCTETS_MAX / share)
 }
 
 /// The answers of one address that may go now.
@@ -171,7 +172,7 @@ pub(super) fn queue_digest(
     mail: Option<&NewMail>,
 ) -> Result<Queued, Fail> {
     if let Some(mail) = mail
-        && !has_room(conn, count(mail.message.len()))?
+        && !has_room(conn, count(mail.message.len()), DIGESTS_SHARE)?
     {
         return Ok(Queued::Full);
     }
@@ -200,24 +201,28 @@ fn insert(conn: &Connection, mail: &NewMail) -> Result<(), Fail> {
     Ok(())
 }
 
-/// The mail that is due for longest.
+/// The mail that is due for longest, of the first kind of which one is.
 pub(super) fn mail_due(conn: &Connection, now: u64) -> Result<Option<Mail>, Fail> {
     let mut find = conn.prepare_cached(
-        "SELECT seq, address, kind, message_id, message, queued FROM outgoing
-         WHERE next_try IS NOT NULL AND (next_try <= ?1 OR next_try > ?2) ORDER BY next_try, seq LIMIT 1",
+        "SELECT seq, address, message_id, message, queued FROM outgoing
+         WHERE kind = ?1 AND next_try IS NOT NULL AND (next_try <= ?2 OR next_try > ?3)
+         ORDER BY next_try, seq LIMIT 1",
     )?;
     let ahead = stored_time(now.saturating_add(OUTBOX_AHEAD_MAX_S));
-    let mut rows = find.query(params![stored_time(now), ahead])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let (to, kind): (Vec<u8>, String) = (row.get(1)?, row.get(2)?);
-    Ok(Some(Mail {
-        seq: row.get(0)?,
-        to: address(&to)?,
-        kind: MailKind::from_word(&kind).ok_or_else(|| Fail::damaged(format!("a mail of kind {kind}")))?,
-        message_id: row.get(3)?,
-        message: row.get(4)?,
-        queued: read_time(row.get(5)?),
-    }))
+    for kind in MailKind::ALL {
+        let mut rows = find.query(params![kind.as_str(), stored_time(now), ahead])?;
+        let Some(row) = rows.next()? else { continue };
+        let to: Vec<u8> = row.get(1)?;
+        return Ok(Some(Mail {
+            seq: row.get(0)?,
+            to: address(&to)?,
+            kind,
+            message_id: row.get(2)?,
+            message: row.get(3)?,
+            queued: read_time(row.get(4)?),
+        }));
+    }
+    Ok(None)
 }
 
 /// Writes down what became of a mail; one that is done already stays so.
@@ -245,12 +250,15 @@ pub(super) fn mail_tried(conn: &Connection, seq: i64, attempt: &Attempt, now: u6
 
 /// When the next answer or mail is due.
 pub(super) fn next(conn: &Connection) -> Result<Option<u64>, Fail> {
-    let mut find = conn.prepare_cached(
-        "SELECT min(due) FROM (SELECT min(due) AS due FROM answer_due
-         UNION ALL SELECT min(next_try) FROM outgoing WHERE next_try IS NOT NULL)",
-    )?;
-    let due: Option<i64> = find.query_row([], |row| row.get(0))?;
-    Ok(due.map(read_time))
+    let mut answer = conn.prepare_cached("SELECT min(due) FROM answer_due")?;
+    let mut mail =
+        conn.prepare_cached("SELECT min(next_try) FROM outgoing WHERE kind = ?1 AND next_try IS NOT NULL")?;
+    let mut next: Option<i64> = answer.query_row([], |row| row.get(0))?;
+    for kind in MailKind::ALL {
+        let due: Option<i64> = mail.query_row([kind.as_str()], |row| row.get(0))?;
+        next = next.into_iter().chain(due).min();
+    }
+    Ok(next.map(read_time))
 }
 
 /// What waits.

@@ -35,6 +35,6 @@ CREATE TABLE outgoing (
     last_error TEXT,
     CHECK ((next_try IS NULL) = (message IS NULL))
 ) STRICT;
-CREATE INDEX outgoing_next ON outgoing (next_try, octets) WHERE next_try IS NOT NULL;
+CREATE INDEX outgoing_next ON outgoing (kind, next_try, octets) WHERE next_try IS NOT NULL;
 CREATE INDEX outgoing_done ON outgoing (queued) WHERE next_try IS NULL;
 CREATE INDEX outgoing_address ON outgoing (address, kind, queued);

@@ -186,7 +186,7 @@ fn what_a_sender_calls_himself_stays_text() {
 #[test]
 fn its_length_does_not_grow_with_the_flood() {
     let author = |n: u64| format!("s{n}@e.example");
-    let mut letters: Vec<_> = (0..87).map(|n| refused(n, Some(&author(n)), "")).collect();
+    let mut letters: Vec<_> = (1..=87).map(|n| refused(n, Some(&author(n)), "")).collect();
     letters.extend((0..60).map(|n| paid(100 + n, &author(n), n + 1, PostageState::Waiting)));
     let (subject, plain, html) = made(&Given::default(), &letters).unwrap();
     assert_eq!(subject, "Letters of strangers: 60 delivered, 87 refused");

@@ -5,8 +5,8 @@ use std::time::Duration;
 use farthing::ledger::{
     Ledger,
     outbox::{
-        ANSWER_OCTETS_MAX, ANSWERS_DAILY_MAX, ANSWERS_WAITING_MAX, AnswerAbout, Attempt, Mail, MailKind,
-        NewMail, OUTBOX_OCTETS_MAX, OutboxState, Queued, WaitingAnswers,
+        ANSWER_OCTETS_MAX, ANSWERS_DAILY_MAX, ANSWERS_WAITING_MAX, AnswerAbout, Attempt, DIGESTS_SHARE, Mail,
+        MailKind, NewMail, OUTBOX_OCTETS_MAX, OutboxState, Queued, WaitingAnswers,
     },
     settings::Cadence,
 };
@@ -238,9 +238,10 @@ pub async fn a_digest_is_made_once_for_its_time(site: &Site) {
     assert!(ledger.answers_due(NOW).await.unwrap().is_some(), "a digest is no answer mail");
 }
 
-pub async fn the_queue_is_bounded(site: &Site) {
+pub async fn the_queue_is_bounded_and_digests_keep_no_answer_out(site: &Site) {
+    const OCTETS: u64 = 8 * 1_024 * 1_024;
     let ledger = &*site.ledger;
-    let message = vec![b'x'; 8 * 1_024 * 1_024];
+    let message = vec![b'x'; OCTETS as usize];
     let mut sent = 0;
     for n in 0..20_u64 {
         let owner = address(&format!("u{n}@b.example"));
@@ -258,10 +259,24 @@ pub async fn the_queue_is_bounded(site: &Site) {
             Queued::NotDue => panic!("{owner}"),
         }
     }
-    assert_eq!(sent, OUTBOX_OCTETS_MAX / (8 * 1_024 * 1_024));
-    answer(ledger, BOB, "one", NOW).await;
-    assert_eq!(ledger.answers_due(NOW).await.unwrap(), None, "left out, and the log says so");
-    take(ledger, NOW).await;
-    answer(ledger, BOB, "two", NOW).await;
-    assert_eq!(subjects(&make(ledger, "<a@b.example>", NOW).await), ["two"]);
+    assert_eq!(sent, OUTBOX_OCTETS_MAX / DIGESTS_SHARE / OCTETS);
+    answer(ledger, BOB, "one", NOW + 1).await;
+    assert_eq!(subjects(&make(ledger, "<a@b.example>", NOW + 1).await), ["one"]);
+    assert_eq!(due(ledger, NOW + 1).await.unwrap().kind, MailKind::Answer, "and it goes before them");
+
+    let mut kept = 0;
+    let long = "x".repeat(ANSWER_OCTETS_MAX - 100);
+    while ledger.outbox_state().await.unwrap().answers == kept {
+        ledger
+            .answer(&address(&format!("v{kept}@b.example")), about("long"), long.clone(), NOW)
+            .await
+            .unwrap();
+        kept += 1;
+    }
+    let room = OUTBOX_OCTETS_MAX / DIGESTS_SHARE / ANSWER_OCTETS_MAX as u64;
+    assert!((room..room + 3).contains(&kept), "the last of {kept} was left out, and the log says so");
+    take(ledger, NOW + 1).await;
+    take(ledger, NOW + 1).await;
+    answer(ledger, BOB, "two", NOW + 100).await;
+    assert!(ledger.outbox_state().await.unwrap().answers == kept, "there is room again");
 }

@@ -168,6 +168,7 @@ pub async fn a_letter_to_one_address_is_marked_by_another(site: &Site) {
         number: None,
         list: None,
         unsubscribe: vec![],
+        reply_to: vec![],
         list_posts: vec![],
     };
     let mark = async |id: &str, recipient: &str| {
