@@ -9,9 +9,7 @@ use super::{
     own_words::{own_lines, unflowed},
     parse,
 };
-
-/// Letters inside of letters, as attachments, beyond which a mail is not read. What a person forwards has a few.
-const LETTERS_INSIDE_MAX: usize = 100;
+use crate::message::is_nested_deeply;
 
 /// What a command mail says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,14 +29,6 @@ pub fn read(message: &[u8]) -> Said {
     let lines = own_lines(&text, parse::is_command_word).into_iter().map(str::to_owned).collect();
     let subject = parsed.subject().map(|subject| plain(subject).trim().to_owned());
     Said { subject, lines }
-}
-
-/// Whether letters stand in letters so often that taking the whole apart, and then away, could go too deep. What makes
-/// a part a letter is told by these words alone.
-fn is_nested_deeply(message: &[u8]) -> bool {
-    const WORDS: [&[u8]; 3] = [b"rfc822", b"global", b"digest"];
-    let is_word = |octets: &&[u8]| WORDS.iter().any(|word| octets.eq_ignore_ascii_case(word));
-    message.windows(6).filter(is_word).count() > LETTERS_INSIDE_MAX
 }
 
 /// The first text part; where it is empty beside HTML, the HTML.
