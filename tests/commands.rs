@@ -137,7 +137,7 @@ fn a_command_mail_is_carried_out_line_by_line_and_answered_once() {
         "Auto-Submitted: auto-replied",
         "In-Reply-To: <command@b.example>",
         "> wanted alice@a.example",
-        "wanted: 2 letters, 0.5c went back; alice@a.example needs no postage to write to you",
+        "0.5c went back for 2 letters; alice@a.example needs no postage to write to you",
         "mail that really comes from dave@d.example needs no postage",
         "mail that really comes from spam.example is refused",
         "> wantd x",
@@ -212,7 +212,7 @@ fn nobody_marks_or_commands_for_another() {
     let answer = answer(&world);
     assert_eq!(answer.matches("no letter to you has that name").count(), 3, "{answer}");
     assert!(answer.contains("no letter to you has that Message-ID"), "{answer}");
-    assert!(answer.contains("no letter that waited for it"), "{answer}");
+    assert!(answer.contains("nothing that was paid waits to go back"), "{answer}");
     assert_eq!(refunded(&world), (0, PRICE));
     assert_eq!(book(&world, BOB), []);
     // In Bob's name.
@@ -223,7 +223,10 @@ fn nobody_marks_or_commands_for_another() {
         by("bob", "bob@elsewhere.example", &[POSTAGE], &format!("wanted {bare}")),
     ] {
         let said = refusal(&world.send(&letter));
-        assert!(said.starts_with("550 5.7.1 <postage") && said.contains("your own login"), "{said}");
+        assert!(
+            said.starts_with("550 5.7.1 <postage@b.example>: ") && said.contains("your own login"),
+            "{said}"
+        );
     }
     // A token that nobody made, one with a verb changed, and what only looks like one.
     for detail in [
@@ -242,6 +245,37 @@ fn nobody_marks_or_commands_for_another() {
 }
 
 #[test]
+fn a_login_commands_for_all_its_addresses_and_for_none_else() {
+    let site = Site { gate: "logins = \"file:logins\"\n".into(), ..Site::default() };
+    let mut world = World::without_daemon(&Site::default());
+    fs::write(world.path("logins"), "u1 bob@b.example robert@b.example\nu2 carol@b.example\n").unwrap();
+    world.configure(&site);
+    world.start_daemon();
+    let stamps = world.buy(3);
+    let to_robert =
+        token_address(&paid(&world, &stamps[0], "robert+x@b.example", "<1@a.example>"), "Postage-Wanted");
+    paid_by(&world, &stamps[1], Letter::new("erin@a.example", &["robert@b.example"], "two"), "<2@a.example>");
+    paid_by(
+        &world,
+        &stamps[2],
+        Letter::new("fred@a.example", &["robert@b.example"], "three"),
+        "<3@a.example>",
+    );
+    is_done(&world.send(&by("U1", BOB, &[&to_robert], "")));
+    is_done(&world.send(&by("u1", BOB, &[POSTAGE], "wanted erin@a.example")));
+    let answer = by("u1", BOB, &["fred@a.example"], "Re: three").header("In-Reply-To", "<3@a.example>");
+    assert!(world.send(&answer).is_delivered());
+    assert_eq!(refunded(&world), (3 * PRICE, 0));
+    for (login, from) in [("bob", BOB), ("u2", BOB), ("u1", CAROL), ("", BOB)] {
+        let said = refusal(&world.send(&by(login, from, &[POSTAGE], "allow x@x.example")));
+        assert!(
+            said.starts_with("550 5.7.1 <postage@b.example>: commands are taken"),
+            "{login} {from}: {said}"
+        );
+    }
+}
+
+#[test]
 fn commands_come_by_submission_only_whatever_the_mode() {
     for mode in ["require", "observe"] {
         let site = Site { gate: "exempt_networks = [\"198.51.100.0/24\"]\n".into(), ..Site::mode(mode) };
@@ -249,11 +283,19 @@ fn commands_come_by_submission_only_whatever_the_mode() {
         let stamps = world.buy(1);
         let token = token_address(&paid(&world, &stamps[0], BOB, "<1@a.example>"), "Postage-Wanted");
         for ip in [ALICE_IP, MALLORY_IP, "198.51.100.7".parse().unwrap()] {
-            for to in [POSTAGE, &token, "POSTAGE+anything@B.example", "postage@mx.b.example"] {
+            for to in [
+                POSTAGE,
+                &token,
+                "POSTAGE+anything@B.example",
+                "postage@mx.b.example",
+                "postage+w.@b.example",
+            ] {
                 let outcome = world.send_from(ip, &Letter::new(BOB, &[to], &format!("wanted {ALICE}")));
                 let said = refusal(&outcome);
-                assert!(said.starts_with("550 5.7.1 <postage"), "{said}");
-                assert!(said.ends_with("@b.example>: commands are taken from submission only"), "{said}");
+                assert_eq!(
+                    said, "550 5.7.1 <postage@b.example>: commands are taken from submission only",
+                    "{to}"
+                );
             }
         }
         // The other recipients are not refused for it.

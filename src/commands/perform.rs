@@ -199,15 +199,15 @@ impl Desk<'_> {
     ) -> Result<String, LedgerError> {
         let MarkedSender { letters, refunded, known } =
             self.ledger.mark_sender(&caller.owner(), author, mark, self.now).await?;
-        let them = match letters {
-            0 => "no letter that waited for it".into(),
-            1 => "1 letter".into(),
-            n => format!("{n} letters"),
+        let them = if letters == 1 { "1 letter".into() } else { format!("{letters} letters") };
+        let done = match (mark, letters) {
+            (Mark::Wanted, 0) => "nothing that was paid waits to go back".into(),
+            (Mark::Wanted, _) => format!("{refunded} went back for {them}"),
+            (Mark::Unwanted, 0) => "no paid letter waits for your word".into(),
+            (Mark::Unwanted, _) => format!("{them} noted as unwanted"),
         };
-        let money = if refunded == Micros::ZERO { String::new() } else { format!(", {refunded} went back") };
         let known = if known { "needs no postage to write to you" } else { "is not known to you" };
-        let word = if mark == Mark::Wanted { "wanted" } else { "unwanted" };
-        Ok(format!("{word}: {them}{money}; {author} {known}"))
+        Ok(format!("{done}; {author} {known}"))
     }
 
     async fn write(&self, sender: &Sender, block: bool, caller: &Caller<'_>) -> Result<String, LedgerError> {

@@ -92,14 +92,13 @@ impl OrderMail<'_> {
         let gate = &self.site.config.gate;
         let own = gate.logins.addresses(self.submission.login(), &gate.domains);
         let caller = Caller { author, own: &own };
-        let command_address = address.without_detail();
         let desk = Desk {
             ledger,
             tokens: &self.site.keys.tokens,
             domains: &gate.domains,
             site_price: gate.price,
             max_price: gate.max_price,
-            address: &command_address,
+            address,
             now,
         };
         let mut marked = 0_usize;
@@ -117,7 +116,7 @@ impl OrderMail<'_> {
             tracing::info!(queue_id = self.shown_queue_id(), %author, marked, "letters marked by token");
         }
         if self.orders.iter().any(|order| order.ask == Ask::Commands) {
-            let about = about(&command_address, letter);
+            let about = about(address, letter);
             let said = self.said(letter).await?;
             let carried = carry_out(&said, &caller, &desk).await?;
             let (done, faults, left) = (carried.done, carried.faults, carried.left);

@@ -30,7 +30,7 @@ pub enum Ask {
 pub struct Order {
     /// The recipient as the MTA knows it.
     given: Vec<u8>,
-    /// The address in its signed form.
+    /// The command address, without what stands behind its `+`: a token is nobody else's to read.
     pub address: Address,
     /// What is asked.
     pub ask: Ask,
@@ -39,6 +39,7 @@ pub struct Order {
 impl Order {
     /// The order to a recipient of ours (`address`), which the MTA gave as `given`; `None` when it is no command address.
     pub fn of(given: &[u8], address: &Address, site: &Site) -> Option<Self> {
+        let command_address = site.config.command_address(address.domain())?;
         let local = address.local();
         // What is out of form is quoted; it is still delivered to whoever stands before the `+`.
         let local = local.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(local);
@@ -46,7 +47,7 @@ impl Order {
             Some(plus) => (local.get(..plus)?, local.get(plus + 1..)?),
             None => (local, &b""[..]),
         };
-        if !name.eq_ignore_ascii_case(site.config.commands.address.as_bytes()) {
+        if name != command_address.local() {
             return None;
         }
         let ask = match detail {
@@ -55,7 +56,7 @@ impl Order {
             }
             _ => Ask::Commands,
         };
-        Some(Self { given: given.to_vec(), address: address.clone(), ask })
+        Some(Self { given: given.to_vec(), address: command_address, ask })
     }
 }
 

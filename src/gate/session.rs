@@ -146,7 +146,9 @@ impl Handler for Session {
         let client = Client { ip: self.client, helo: self.helo.clone(), relays_passed: 0 };
         let relay = is_within(&site.config.gate.relays, self.client);
         let network = !relay && is_within(&site.config.gate.exempt_networks, self.client);
-        let submission = ctx.macros().get("auth_authen").map(Submission::of);
+        // An MTA that names a login that is none has authenticated nobody.
+        let login = ctx.macros().get("auth_authen").filter(|login| !login.is_empty());
+        let submission = login.map(Submission::of);
         let local = !sender.has_brackets();
         let splitter = if submission.is_some() || network || local || relay {
             None

@@ -1,6 +1,6 @@
 //! What recipients set for themselves, and what they can look back at: the letters of strangers (SPEC.md §7, §8).
 //!
-//! Settings are those of the recipient without `+detail`, whichever form is given. Whether a price may be asked
+//! Settings are those of the recipient's owner ([`super::owners`]), whichever of his addresses is given. Whether a price may be asked
 //! is the caller's to find out (`[gate] max_price`); the ledger keeps what it is told.
 
 use async_trait::async_trait;

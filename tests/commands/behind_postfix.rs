@@ -90,7 +90,7 @@ fn bob_clicks_answers_and_commands_by_submission() {
     local.expect("EHLO localhost", 250);
     local.expect(&format!("MAIL FROM:<{BOB}>"), 250);
     let said = local.expect(&format!("RCPT TO:<{token}>"), 550).to_string();
-    assert_eq!(said, format!("550 5.7.1 <{token}>: commands are taken from submission only"));
+    assert_eq!(said, format!("550 5.7.1 <{POSTAGE}>: commands are taken from submission only"));
     assert_eq!(refunded(&mx.world), (0, PRICE));
 
     assert_eq!(mx.by("bob", BOB, &[&token], &letter(BOB, &token, "", "")).code, 250);

@@ -140,7 +140,8 @@ mod sqlite_conforms {
             what_was_learned_apart_is_not_lost_when_logins_change,
             an_answer_may_come_to_another_address_of_the_login,
             work_for_one_login_is_counted_together,
-            a_letter_to_one_address_is_marked_by_another;
+            a_letter_to_one_address_is_marked_by_another,
+            one_login_has_one_price_and_hears_of_all_its_strangers;
         keeping:
             what_was_answered_is_there_after_reopening,
             closed_books_answer_nothing,

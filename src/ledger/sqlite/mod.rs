@@ -530,17 +530,17 @@ impl Ledger for SqliteLedger {
 #[async_trait]
 impl Settings for SqliteLedger {
     async fn settings(&self, owner: &Address) -> Result<OwnSettings, LedgerError> {
-        let owner = owner.clone();
+        let owner = self.site.owners().owner(owner);
         self.readers.read(move |conn| settings::settings(conn, &owner)).await
     }
 
     async fn set_price(&self, owner: &Address, price: Option<OwnPrice>) -> Result<(), LedgerError> {
-        let owner = owner.clone();
+        let owner = self.site.owners().owner(owner);
         self.write(move |batch| settings::set_price(batch.conn, &owner, price)).await
     }
 
     async fn set_digest(&self, owner: &Address, digest: Cadence, now: u64) -> Result<(), LedgerError> {
-        let owner = owner.clone();
+        let owner = self.site.owners().owner(owner);
         self.write(move |batch| settings::set_digest(batch.conn, &owner, digest, now)).await
     }
 
@@ -549,7 +549,7 @@ impl Settings for SqliteLedger {
     }
 
     async fn digest_made(&self, owner: &Address, last: Option<u64>, now: u64) -> Result<bool, LedgerError> {
-        let owner = owner.clone();
+        let owner = self.site.owners().owner(owner);
         self.write(move |batch| settings::digest_made(batch.conn, &owner, last, now)).await
     }
 
@@ -559,8 +559,18 @@ impl Settings for SqliteLedger {
         since: u64,
         count_max: u32,
     ) -> Result<Vec<StrangerLetter>, LedgerError> {
-        let recipient = recipient.clone();
-        self.readers.read(move |conn| settings::strangers(conn, &recipient, since, count_max)).await
+        let owned = self.site.owners().of(recipient).own;
+        self.readers
+            .read(move |conn| {
+                let mut letters = Vec::new();
+                for own in &owned {
+                    letters.extend(settings::strangers(conn, own, since, count_max)?);
+                }
+                letters.sort_by_key(|letter| std::cmp::Reverse(letter.time));
+                letters.truncate(count_max as usize);
+                Ok(letters)
+            })
+            .await
     }
 
     async fn paid_letter(&self, number: u64) -> Result<Option<StrangerLetter>, LedgerError> {
