@@ -79,7 +79,7 @@ const FOOTERS: [&str; 14] = [
 /// The lines that are the author's own, none of them empty, without white space around them. `is_command` tells lines
 /// that are meant to be read from those that may belong to the introduction of a quote.
 #[must_use]
-pub fn own_lines<'a>(text: &'a str, is_command: impl Fn(&str) -> bool) -> Vec<&'a str> {
+pub fn own_lines(text: &str, is_command: impl Fn(&str) -> bool) -> Vec<&str> {
     let mut own: Vec<&str> = Vec::new();
     let mut in_quote = false;
     let mut lines = text.lines().peekable();
