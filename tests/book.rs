@@ -1,5 +1,6 @@
 //! The book through the front doors: domains with their subdomains, the addresses of one login, and lists that nobody
 //! knew to be lists.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

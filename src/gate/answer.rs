@@ -18,7 +18,7 @@ use crate::{
     ledger::{self, Ledger, marks::REPLY_TO_MAX, message_id_hash},
     message::{addresses, list},
     policy::{
-        Authenticated, Class, Decision, reply,
+        Class, Decision, reply,
         status::{self, PaidBy},
     },
 };
@@ -48,6 +48,8 @@ pub fn exempt(told: &Told<'_>) -> Verdict {
             address: r.address.clone(),
             class: Class::Exempt,
             freepost: None,
+            authenticated: false,
+            list: None,
             paid: None,
         })
         .collect();
@@ -182,34 +184,30 @@ fn remember(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) {
     let message_id = told.letter.values("Message-ID").next().map(message_id_hash);
     let addresses = |name| if delivered { list::mailto_addresses(told.letter.values(name)) } else { vec![] };
     let unsubscribe = addresses("List-Unsubscribe");
-    // No list speaks for the addresses of others.
-    let list_posts: Vec<Address> = settled
-        .list
-        .iter()
-        .flat_map(|list| {
-            addresses("List-Post").into_iter().filter(|post| post.domain().is_of_organisation(list))
-        })
-        .collect();
+    let posts = addresses("List-Post");
     let mut reply_to = vec![];
     if let (Some(value), true) = (told.letter.values("Reply-To").next(), delivered) {
         reply_to = addresses::addresses(value);
         reply_to.truncate(REPLY_TO_MAX);
     }
     for party in &settled.parties {
+        // No list speaks for the addresses of others.
+        let of_list =
+            |post: &&Address| party.list.as_ref().is_some_and(|list| post.domain().is_of_organisation(list));
         ledger.decided(ledger::Decision {
             time: settled.now,
             recipient: party.address.clone(),
             author: settled.author.clone(),
-            authenticated: settled.authenticated == Authenticated::Yes,
+            authenticated: party.authenticated,
             message_id,
             result: party.class.as_str(),
             reason: reply::word(party.class).map_or("", crate::stamp::Word::as_str),
             delivered,
             number: party.paid.as_ref().map(|(_, number, _)| *number),
-            list: settled.list.as_ref().map(ToString::to_string),
+            list: party.list.as_ref().map(ToString::to_string),
             unsubscribe: unsubscribe.clone(),
             reply_to: reply_to.clone(),
-            list_posts: list_posts.clone(),
+            list_posts: posts.iter().filter(of_list).cloned().collect(),
         });
     }
 }

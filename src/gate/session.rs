@@ -17,7 +17,7 @@ use super::{
     answered,
     assess::Assessment,
     client::Client,
-    learn::{Submission, learn},
+    learn::{Submission, is_null_sender, learn},
     letter::{Letter, Recipient},
     obey::OrderMail,
     orders::{Order, Orders},
@@ -28,6 +28,7 @@ use crate::{
     address::{Address, Domain, escaped},
     config::Mode,
     ledger::marks::Answered,
+    message::envelope,
     policy::{
         Class, reply,
         status::{is_own_status, must_go},
@@ -41,6 +42,7 @@ const ROLES: [&[u8]; 2] = [b"postmaster", b"abuse"];
 pub struct Session {
     gate: Arc<Gate>,
     client: Option<IpAddr>,
+    client_name: Vec<u8>,
     helo: Vec<u8>,
     in_hand: Option<InHand>,
 }
@@ -75,6 +77,18 @@ impl InHand {
         if is_within(&gate.relays, self.client.ip) && self.submission.is_none() {
             self.client = Client::behind(&self.client, &self.letter, |ip| is_within(&gate.relays, Some(*ip)));
             self.network = is_within(&gate.exempt_networks, self.client.ip);
+        }
+    }
+
+    /// The recipient, if the letter stays with us: an address of ours, unless a bounce to it goes back to where it came
+    /// from. The MTA of such a site has checked that the address is one it made.
+    fn recipient_here(&self, recipient: &[u8]) -> Option<Address> {
+        let gate = &self.site.config.gate;
+        let address = ours(recipient, &gate.domains, &gate.hostname)?;
+        match envelope::original(&address) {
+            Some(author) if gate.srs && gate.guards(author.domain()) => Some(author),
+            Some(_) if gate.srs && is_null_sender(&self.letter.mail_from) => None,
+            _ => Some(address),
         }
     }
 
@@ -117,7 +131,7 @@ impl InHand {
 
 impl Session {
     pub(super) const fn new(gate: Arc<Gate>) -> Self {
-        Self { gate, client: None, helo: vec![], in_hand: None }
+        Self { gate, client: None, client_name: vec![], helo: vec![], in_hand: None }
     }
 
     fn told<'a>(&'a self, ctx: &'a Context, hand: &'a InHand) -> Told<'a> {
@@ -133,6 +147,7 @@ impl Handler for Session {
             ClientAddress::Unix(_) => Some(IpAddr::from([127, 0, 0, 1])),
             ClientAddress::Unknown => None,
         };
+        self.client_name = client.host.clone();
         Reply::Continue
     }
 
@@ -143,7 +158,12 @@ impl Handler for Session {
 
     async fn mail(&mut self, ctx: &Context, sender: EnvelopeAddress<'_>, _args: Args<'_>) -> Reply {
         let site = self.gate.site();
-        let client = Client { ip: self.client, helo: self.helo.clone(), relays_passed: 0 };
+        let client = Client {
+            ip: self.client,
+            helo: self.helo.clone(),
+            name: self.client_name.clone(),
+            relays_passed: 0,
+        };
         let relay = is_within(&site.config.gate.relays, self.client);
         let network = !relay && is_within(&site.config.gate.exempt_networks, self.client);
         // An MTA that names a login that is none has authenticated nobody.
@@ -174,8 +194,7 @@ impl Handler for Session {
 
     async fn rcpt(&mut self, _ctx: &Context, recipient: EnvelopeAddress<'_>, _args: Args<'_>) -> RcptReply {
         let Some(hand) = &mut self.in_hand else { return RcptReply::Continue };
-        let gate = &hand.site.config.gate;
-        let address = ours(recipient.bytes(), &gate.domains, &gate.hostname);
+        let address = hand.recipient_here(recipient.bytes());
         if let Some(order) = address.as_ref().and_then(|a| Order::of(recipient.bytes(), a, &hand.site)) {
             return hand.take_order(order);
         }
@@ -352,7 +371,7 @@ impl Session {
                 _ => Reply::Continue,
             };
         }
-        let assessment = assessment.ask_spf(&hand.site, &hand.letter, &hand.client).await;
+        let assessment = assessment.ask_spf(&hand.site, &hand.letter, &hand.client, &*self.gate.ledger).await;
         let needs_body = assessment.needs_body(&hand.letter);
         if assessment.awaits_return() {
             hand.letter.expect_returned();

@@ -7,7 +7,10 @@ use std::{fmt, str::FromStr};
 use serde::{Serialize, Serializer};
 
 use super::zone::Zone;
-use crate::address::{Address, AddressError, Domain};
+use crate::{
+    address::{Address, AddressError, Domain},
+    identity::forwarder::{ForwarderError, HOST_PREFIX, SEALER_PREFIX, own_name},
+};
 
 /// Octets of the memo of an entry: a line, not a file.
 pub const MEMO_OCTETS_MAX: usize = 200;
@@ -25,6 +28,10 @@ pub enum Sender {
     Zone(Zone),
     /// A mailing list by its List-Id, lower-cased, without brackets.
     List(String),
+    /// No sender, but a forwarder whose seals (ARC) as this domain or one below it say who the sender is.
+    Sealer(Domain),
+    /// The same, a host of this name or one below it.
+    Host(Domain),
 }
 
 /// What was written is no sender.
@@ -36,6 +43,9 @@ pub enum SenderError {
     /// A List-Id that is empty, too long or has white space in it.
     #[error("`{0}` is not a List-Id; copy what stands between < and > in the List-Id field")]
     ListId(String),
+    /// No forwarder.
+    #[error(transparent)]
+    Forwarder(#[from] ForwarderError),
     /// A welcome for all the world.
     #[error(
         "anybody can have a name below `{0}`: name the domains you mean, like .a{0}; it can only be blocked"
@@ -53,6 +63,12 @@ impl FromStr for Sender {
                 return Err(SenderError::ListId(crate::address::shown(id.as_bytes())));
             }
             return Ok(Self::List(id));
+        }
+        if let Some(domain) = text.strip_prefix(SEALER_PREFIX) {
+            return Ok(Self::Sealer(own_name(domain)?));
+        }
+        if let Some(name) = text.strip_prefix(HOST_PREFIX) {
+            return Ok(Self::Host(own_name(name)?));
         }
         if text.contains('@') {
             Ok(Self::Address(text.parse()?))
@@ -93,7 +109,7 @@ impl Sender {
     pub fn exactness(&self) -> usize {
         match self {
             Self::Address(_) | Self::List(_) => usize::MAX,
-            Self::Domain(_) => usize::MAX - 1,
+            Self::Domain(_) | Self::Sealer(_) | Self::Host(_) => usize::MAX - 1,
             Self::Zone(zone) => zone.labels(),
         }
     }
@@ -139,6 +155,8 @@ impl fmt::Display for Sender {
             Self::Domain(domain) => domain.fmt(f),
             Self::Zone(zone) => zone.fmt(f),
             Self::List(id) => write!(f, "list:{id}"),
+            Self::Sealer(domain) => write!(f, "{SEALER_PREFIX}{domain}"),
+            Self::Host(name) => write!(f, "{HOST_PREFIX}{name}"),
         }
     }
 }
@@ -279,10 +297,24 @@ mod tests {
             ("A.example", "a.example"),
             (".A.example", ".a.example"),
             ("list:<Users.List.example>", "list:users.list.example"),
+            ("arc:Old.example", "arc:old.example"),
+            ("host:MX.old.example.", "host:mx.old.example"),
         ] {
             assert_eq!(text.parse::<Sender>().unwrap().to_string(), shown);
         }
-        for bad in ["alice", "", "list:", "list:a b", "@", "alice@", ".", "..a.example"] {
+        for bad in [
+            "alice",
+            "",
+            "list:",
+            "list:a b",
+            "@",
+            "alice@",
+            ".",
+            "..a.example",
+            "arc:co.uk",
+            "host:",
+            "host:192.0.2.1",
+        ] {
             assert!(bad.parse::<Sender>().is_err(), "{bad}");
         }
     }

@@ -31,6 +31,8 @@ async fn refuse(desk: &Desk, author: &str, time: u64) {
         number: None,
         list: None,
         unsubscribe: vec![],
+        reply_to: vec![],
+        list_posts: vec![],
     });
     // Decisions go into the ledger with whatever is written next.
     desk.ledger.health().await.unwrap();

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     address::{Address, Domain},
+    identity::forwarder::{HOST_PREFIX, SEALER_PREFIX},
     ledger::{
         LedgerError,
         book::{BookEntry, How, Known, NewEntry, Sender, Standing, strongest},
@@ -185,6 +186,8 @@ fn key(sender: &Sender) -> Vec<u8> {
         Sender::Domain(domain) => domain.as_str().into(),
         Sender::Zone(zone) => [&[ZONE_PREFIX], zone.as_str().as_bytes()].concat(),
         Sender::List(id) => [LIST_PREFIX, id.as_bytes()].concat(),
+        // As they are written: no domain has a colon in it.
+        Sender::Sealer(_) | Sender::Host(_) => sender.to_string().into_bytes(),
     }
 }
 
@@ -195,10 +198,17 @@ fn sender(key: &[u8]) -> Result<Sender, Fail> {
     if key.contains(&b'@') {
         return Ok(Sender::Address(address(key)?));
     }
+    let text = String::from_utf8_lossy(key);
     if key.first() == Some(&ZONE_PREFIX) {
-        let zone: Result<Zone, _> = String::from_utf8_lossy(key).parse();
+        let zone: Result<Zone, _> = text.parse();
         return Ok(Sender::Zone(zone.map_err(|e| Fail::damaged(e.to_string()))?));
     }
-    let domain: Result<Domain, _> = String::from_utf8_lossy(key).parse();
-    Ok(Sender::Domain(domain.map_err(|e| Fail::damaged(e.to_string()))?))
+    let domain = |text: &str| text.parse::<Domain>().map_err(|e| Fail::damaged(e.to_string()));
+    Ok(if let Some(sealer) = text.strip_prefix(SEALER_PREFIX) {
+        Sender::Sealer(domain(sealer)?)
+    } else if let Some(host) = text.strip_prefix(HOST_PREFIX) {
+        Sender::Host(domain(host)?)
+    } else {
+        Sender::Domain(domain(&text)?)
+    })
 }
