@@ -17,6 +17,7 @@ use super::{
     outbox::{AnswerAbout, Attempt, Mail, NewMail, Outbox, OutboxState, Queued, WaitingAnswers},
     sent::{Answerable, Sent},
     settings::{Cadence, MarkedSender, OwnPrice, OwnSettings, Settings, StrangerLetter},
+    settling::{Done, Lag, Settling, Terms},
     tally::Tally,
 };
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
 mod backup;
 mod batch;
 mod book;
+mod cut;
 mod fail;
 mod freepost;
 mod mark;
@@ -39,6 +41,7 @@ mod redeem;
 mod schema;
 mod sent;
 mod settings;
+mod settling;
 mod tally;
 mod trade;
 mod writer;
@@ -520,5 +523,25 @@ impl Settings for SqliteLedger {
                 return Ok(all);
             }
         }
+    }
+}
+
+#[async_trait]
+impl Settling for SqliteLedger {
+    async fn settling_clock(&self, now: u64) -> Result<u64, LedgerError> {
+        self.write(move |batch| settling::clock(batch.conn, now)).await
+    }
+
+    async fn settle(&self, terms: Terms) -> Result<Done, LedgerError> {
+        let terms = Arc::new(terms);
+        let of_step = Arc::clone(&terms);
+        let done = self.write(move |batch| settling::settle(batch, &of_step)).await?;
+        // A transaction of its own: mail goes between.
+        Ok(done.and(self.write(move |batch| cut::cut(batch, &terms)).await?))
+    }
+
+    async fn lag(&self, terms: &Terms) -> Result<Lag, LedgerError> {
+        let (terms, site) = (terms.clone(), Arc::clone(&self.site));
+        self.readers.read(move |conn| settling::lag(conn, &terms, &site)).await
     }
 }
