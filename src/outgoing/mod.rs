@@ -132,8 +132,14 @@ impl Courier {
     /// # Errors
     /// [`LedgerError`]; what was not written down is done again in the next round.
     pub async fn round(&mut self, now: u64, is_over: impl Fn() -> bool) -> Result<(), LedgerError> {
-        self.write_answers(now, &is_over).await?;
-        self.write_digests(now, &is_over).await?;
+        // Trouble with one is none of the others'.
+        let answers = self.write_answers(now, &is_over).await;
+        let digests = self.write_digests(now, &is_over).await;
+        let mails = self.hand_over_mails(now, &is_over).await;
+        answers.and(digests).and(mails)
+    }
+
+    async fn hand_over_mails(&mut self, now: u64, is_over: impl Fn() -> bool) -> Result<(), LedgerError> {
         if self.held_until(now).is_some() {
             return Ok(());
         }

@@ -115,6 +115,7 @@ mod sqlite_conforms {
             an_answer_waits_until_its_mail_is_made,
             a_mail_keeps_its_id_until_it_is_taken,
             answers_beyond_the_limits_wait_and_go_together,
+            answers_wait_behind_a_mail_that_is_not_taken,
             what_came_while_a_mail_was_made_waits_for_the_next,
             too_many_answers_for_an_address_are_counted_and_left_out,
             long_texts_are_cut_between_characters,
