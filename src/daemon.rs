@@ -23,6 +23,7 @@ use crate::{
     },
     office::{self, Office},
     outgoing::Courier,
+    settler,
 };
 
 /// Connections of the MTA at a time: Postfix's default process limit is 100, a busy site's some thousands.
@@ -69,11 +70,10 @@ pub struct Daemon {
     milter_addresses: Vec<Address>,
     office_address: Option<SocketAddr>,
     stop: watch::Sender<bool>,
-    /// What the courier goes by; the gate and the office have theirs.
-    courier_site: watch::Sender<Arc<Site>>,
     milter_task: JoinHandle<Summary>,
     office_task: Option<JoinHandle<()>>,
     courier_task: JoinHandle<()>,
+    settler_task: JoinHandle<()>,
 }
 
 impl Daemon {
@@ -113,8 +113,15 @@ impl Daemon {
         let office_task = office_listener
             .zip(office.clone())
             .map(|(listener, office)| tokio::spawn(office::serve(listener, office, until(stopped.clone()))));
-        let (courier_site, followed) = watch::channel(site);
-        let courier_task = tokio::spawn(Courier::new(ledger.clone(), followed).run(stopped.clone()));
+        let of_gate = gate.clone();
+        let courier = Courier::new(ledger.clone(), move || of_gate.site());
+        let courier_task = tokio::spawn(courier.run(stopped.clone()));
+        let of_gate = gate.clone();
+        let settler_task = tokio::spawn(settler::run(
+            ledger.clone(),
+            move |now, clock| settler::terms(&of_gate.site().config, now, clock),
+            stopped.clone(),
+        ));
         let milter_task = tokio::spawn(server.run(GateService(gate.clone()), until(stopped)));
         Ok(Self {
             gate,
@@ -123,10 +130,10 @@ impl Daemon {
             milter_addresses,
             office_address,
             stop,
-            courier_site,
             milter_task,
             office_task,
             courier_task,
+            settler_task,
         })
     }
 
@@ -162,8 +169,7 @@ impl Daemon {
             _ => None,
         };
         self.ledger.set_owners(site.config.gate.logins.owners().clone());
-        self.gate.reload(site.clone());
-        self.courier_site.send_replace(site);
+        self.gate.reload(site);
         if let Some((office, site)) = for_office {
             office.reload(site);
         }
@@ -179,6 +185,7 @@ impl Daemon {
                 let _ = task.await;
             }
             let _ = self.courier_task.await;
+            let _ = self.settler_task.await;
         };
         let _ = tokio::time::timeout(DRAIN, others).await;
         self.ledger.close().await;

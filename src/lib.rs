@@ -26,6 +26,7 @@ pub mod office;
 pub mod outgoing;
 pub mod policy;
 pub mod service;
+pub mod settler;
 pub mod stamp;
 pub mod wallet;
 pub mod warm;

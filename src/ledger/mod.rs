@@ -18,6 +18,7 @@ use crate::{
 };
 
 pub mod book;
+mod carried;
 mod chain;
 mod check;
 pub mod freepost;
@@ -26,6 +27,7 @@ pub mod outbox;
 pub mod owners;
 pub mod sent;
 pub mod settings;
+pub mod settling;
 pub mod sqlite;
 pub mod tally;
 pub mod zone;
@@ -37,6 +39,7 @@ use outbox::Outbox;
 use owners::Owners;
 use sent::{Answerable, Answering, Sent};
 use settings::Settings;
+use settling::Settling;
 use tally::Tally;
 
 /// A letter refused for double spending is a retry of the same letter for so long after the first, in seconds (SPEC.md §3).
@@ -176,7 +179,7 @@ pub enum Outcome {
 /// What the ledger says of a stamp that did not pay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ledgered {
-    /// It was never good; the ledger was not asked about more than a retry.
+    /// It was never good, and is not known to be spent; whether it was sold was not asked.
     NotGood,
     /// Of our own office, and not sold.
     Unsold,
@@ -398,7 +401,7 @@ pub enum LedgerError {
 /// Book, sent letters and daily count of work are those of the recipient's owner ([`owners`]), whichever of his
 /// addresses is given, `+detail` or not.
 #[async_trait]
-pub trait Ledger: Marks + Outbox + Settings + Send + Sync + 'static {
+pub trait Ledger: Marks + Outbox + Settings + Settling + Send + Sync + 'static {
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;
 

@@ -195,7 +195,8 @@ pub trait Outbox {
         now: u64,
     ) -> Result<(), LedgerError>;
 
-    /// The answers of one address that may go now; the address that has waited longest.
+    /// The answers of one address that may go now, the address that has waited longest: none for which an answer mail
+    /// waits yet to be taken.
     async fn answers_due(&self, now: u64) -> Result<Option<WaitingAnswers>, LedgerError>;
 
     /// Queues the mail made of these answers, which go in the same commit; false when they are not those that wait any

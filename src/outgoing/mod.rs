@@ -62,7 +62,7 @@ const DIGEST_LETTERS_MAX: u32 = 2_000;
 pub struct Courier {
     ledger: Arc<dyn Ledger>,
     /// The configuration in force.
-    site: watch::Receiver<Arc<Site>>,
+    site: Box<dyn Fn() -> Arc<Site> + Send + Sync>,
     away: Option<Away>,
     /// When it was last looked whose digest is due, in Unix seconds; 0: some are left to make.
     digests_looked: u64,
@@ -80,10 +80,10 @@ struct Away {
 }
 
 impl Courier {
-    /// A courier between this ledger and the smarthost of this site.
+    /// A courier between this ledger and the smarthost of the site in force, which may change.
     #[must_use]
-    pub fn new(ledger: Arc<dyn Ledger>, site: watch::Receiver<Arc<Site>>) -> Self {
-        Self { ledger, site, away: None, digests_looked: 0, zone: TimeZone::system() }
+    pub fn new(ledger: Arc<dyn Ledger>, site: impl Fn() -> Arc<Site> + Send + Sync + 'static) -> Self {
+        Self { ledger, site: Box::new(site), away: None, digests_looked: 0, zone: TimeZone::system() }
     }
 
     /// The same, by the clocks of another zone than the system's.
@@ -132,8 +132,14 @@ impl Courier {
     /// # Errors
     /// [`LedgerError`]; what was not written down is done again in the next round.
     pub async fn round(&mut self, now: u64, is_over: impl Fn() -> bool) -> Result<(), LedgerError> {
-        self.write_answers(now, &is_over).await?;
-        self.write_digests(now, &is_over).await?;
+        // Trouble with one is none of the others'.
+        let answers = self.write_answers(now, &is_over).await;
+        let digests = self.write_digests(now, &is_over).await;
+        let mails = self.hand_over_mails(now, &is_over).await;
+        answers.and(digests).and(mails)
+    }
+
+    async fn hand_over_mails(&mut self, now: u64, is_over: impl Fn() -> bool) -> Result<(), LedgerError> {
         if self.held_until(now).is_some() {
             return Ok(());
         }
@@ -202,7 +208,7 @@ impl Courier {
         period: Period,
         now: u64,
     ) -> Result<Option<NewMail>, LedgerError> {
-        let site = self.site.borrow().clone();
+        let site = (self.site)();
         let config = &site.config;
         let Some(commands) = command_address(config, owner) else { return Ok(None) };
         let letters = self.ledger.strangers(owner, period.since, DIGEST_LETTERS_MAX).await?;
@@ -238,7 +244,7 @@ impl Courier {
     }
 
     async fn try_mail(&mut self, mail: Mail, now: u64) -> Result<(), LedgerError> {
-        let site = self.site.borrow().clone();
+        let site = (self.site)();
         let config = &site.config;
         let smarthost = &config.commands.smtp;
         let handed = hand_over(smarthost, &config.gate.hostname, &mail.to, &mail.message).await;

@@ -127,6 +127,7 @@ mod sqlite_conforms {
             an_answer_waits_until_its_mail_is_made,
             a_mail_keeps_its_id_until_it_is_taken,
             answers_beyond_the_limits_wait_and_go_together,
+            answers_wait_behind_a_mail_that_is_not_taken,
             what_came_while_a_mail_was_made_waits_for_the_next,
             too_many_answers_for_an_address_are_counted_and_left_out,
             long_texts_are_cut_between_characters,
@@ -143,6 +144,25 @@ mod sqlite_conforms {
             work_for_one_login_is_counted_together,
             a_letter_to_one_address_is_marked_by_another,
             one_login_has_one_price_and_hears_of_all_its_strangers;
+        settling:
+            what_nobody_wanted_is_kept_when_the_window_is_over,
+            what_nobody_wanted_is_burned_where_the_site_says_so,
+            each_domain_and_office_is_settled,
+            many_redemptions_are_settled_in_several_steps,
+            unused_stamps_go_back_to_their_buyer,
+            a_used_up_order_ends_without_an_entry,
+            unused_stamps_for_foreign_domains_do_not_go_back,
+            many_orders_are_ended_in_several_steps,
+            the_settling_clock_follows_a_day_a_pass,
+            the_settling_clock_begins_with_the_books,
+            a_letter_of_a_wrong_clock_is_settled_with_the_next,
+            old_history_goes_and_the_books_still_prove,
+            a_mark_that_was_dropped_is_no_second_chance,
+            young_history_stays,
+            a_mark_at_the_last_second_races_with_settling,
+            two_processes_settle_side_by_side,
+            what_is_due_and_not_done_is_said,
+            settled_postage_is_told_as_final;
         keeping:
             what_was_answered_is_there_after_reopening,
             closed_books_answer_nothing,

@@ -10,4 +10,5 @@ pub mod retries;
 pub mod selling;
 pub mod sent;
 pub mod settings;
+pub mod settling;
 pub mod work;

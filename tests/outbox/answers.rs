@@ -2,10 +2,12 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
+use farthing::ledger::outbox::{AnswerAbout, Outbox as _};
+
 use crate::{
     desk::{DAY, Desk, NOW},
     sink::{HANG_UP, Sink},
-    support::{BOB, CAROL},
+    support::{BOB, CAROL, PATIENCE},
 };
 
 #[tokio::test]
@@ -179,6 +181,48 @@ async fn one_mail_that_the_smarthost_stumbles_over_holds_up_no_other() {
     // The pause is over; Bob's mail and Carol's are due, and each is tried.
     desk.round(NOW + 5).await;
     assert_eq!(sink.taken().iter().filter(|mail| mail.to == [CAROL]).count(), 1);
+}
+
+#[tokio::test]
+async fn a_mailbox_that_was_full_gets_one_mail_of_all_that_waited() {
+    let sink = Sink::start();
+    let mut desk = Desk::new(&sink.url());
+    sink.say("RCPT", "452 4.2.2 mailbox full");
+    for minute in 0..30 {
+        desk.answer_bob(&format!("n{minute}"), NOW + minute * 60).await;
+        desk.round(NOW + minute * 60).await;
+    }
+    sink.say_nothing_else();
+    for minute in 30..120 {
+        desk.round(NOW + minute * 60).await;
+    }
+    let subjects: Vec<String> = sink.taken().iter().map(|mail| mail.field("Subject")).collect();
+    assert_eq!(subjects, ["Re: n0", "Re: n29 (and 28 more)"]);
+}
+
+#[tokio::test]
+async fn a_courier_at_work_takes_an_answer_at_once_and_stops_when_told() {
+    let sink = Sink::start();
+    let Desk { ledger, courier, directory, .. } = Desk::new(&sink.url());
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let at_work = tokio::spawn(courier.run(stopped));
+    for subject in ["one", "two"] {
+        let to = format!("{subject}@b.example").parse().unwrap();
+        let about = AnswerAbout {
+            from: "postage@b.example".parse().unwrap(),
+            subject: subject.into(),
+            in_reply_to: None,
+        };
+        ledger.answer(&to, about, "done\n".into(), farthing::clock::unix_now()).await.unwrap();
+        let before = std::time::Instant::now();
+        while !sink.taken().iter().any(|mail| mail.field("Subject") == subject) {
+            assert!(before.elapsed() < PATIENCE, "far sooner than it would look by itself");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+    stop.send(true).unwrap();
+    tokio::time::timeout(PATIENCE, at_work).await.unwrap().unwrap();
+    drop(directory);
 }
 
 #[tokio::test]

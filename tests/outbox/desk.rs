@@ -13,7 +13,6 @@ use farthing::{
     outgoing::Courier,
 };
 use jiff::tz::TimeZone;
-use tokio::sync::watch;
 
 use crate::support::BOB;
 
@@ -76,7 +75,7 @@ pub fn config(directory: &tempfile::TempDir, smarthost: &str) -> Config {
 fn opened(directory: &tempfile::TempDir, smarthost: &str) -> (Arc<SqliteLedger>, Courier) {
     let config = config(directory, smarthost);
     let ledger = Arc::new(open_ledger(&config).unwrap());
-    let (_, site) = watch::channel(Arc::new(site(config, Missing::Make).unwrap()));
-    let courier = Courier::new(ledger.clone() as Arc<dyn Ledger>, site);
+    let site = Arc::new(site(config, Missing::Make).unwrap());
+    let courier = Courier::new(ledger.clone() as Arc<dyn Ledger>, move || site.clone());
     (ledger, courier.in_zone(TimeZone::UTC))
 }

@@ -7,7 +7,7 @@ use super::{
     batch::{Batch, NewEntry},
     book,
     fail::{Fail, read_time, stored_time},
-    sent, settings,
+    sent, settings, settling,
 };
 use crate::{
     address::{Address, Domain},
@@ -143,7 +143,9 @@ fn give_back(batch: &mut Batch<'_>, redeemed: &Redeemed, now: u64, marked: &mut 
     if marked.already_refunded {
         return Ok(());
     }
-    marked.too_late = now.saturating_sub(read_time(redeemed.time)) > batch.site.refund_window_s;
+    // What is settled stays so, whatever the window or the clock are now.
+    marked.too_late = is_final(batch.conn, redeemed.seq)?
+        || now.saturating_sub(read_time(redeemed.time)) > batch.site.refund_window_s;
     if marked.too_late {
         return Ok(());
     }
@@ -222,8 +224,8 @@ fn find(conn: &Connection, owners: &Owners, target: &MarkTarget) -> Result<Found
 }
 
 /// Whether the refund window of this redemption is over for good.
-pub(super) fn is_final(_conn: &Connection, _seq: i64) -> rusqlite::Result<bool> {
-    Ok(false)
+pub(super) fn is_final(conn: &Connection, seq: i64) -> rusqlite::Result<bool> {
+    Ok(seq <= settling::settled_to(conn)?)
 }
 
 /// Numbers are kept by day, so each day that has any is asked, the newest first.

@@ -22,6 +22,7 @@ use super::{
     owners::Owners,
     sent::{Answerable, Sent},
     settings::{Cadence, MarkedSender, OwnPrice, OwnSettings, Settings, StrangerLetter},
+    settling::{Done, Lag, Settling, Terms},
     tally::Tally,
 };
 use crate::{
@@ -33,6 +34,7 @@ mod answered;
 mod backup;
 mod batch;
 mod book;
+mod cut;
 mod fail;
 mod freepost;
 mod mark;
@@ -45,6 +47,7 @@ mod redeem;
 mod schema;
 mod sent;
 mod settings;
+mod settling;
 mod tally;
 mod trade;
 mod writer;
@@ -598,5 +601,25 @@ impl Settings for SqliteLedger {
                 return Ok(all);
             }
         }
+    }
+}
+
+#[async_trait]
+impl Settling for SqliteLedger {
+    async fn settling_clock(&self, now: u64) -> Result<u64, LedgerError> {
+        self.write(move |batch| settling::clock(batch.conn, now)).await
+    }
+
+    async fn settle(&self, terms: Terms) -> Result<Done, LedgerError> {
+        let terms = Arc::new(terms);
+        let of_step = Arc::clone(&terms);
+        let done = self.write(move |batch| settling::settle(batch, &of_step)).await?;
+        // A transaction of its own: mail goes between.
+        Ok(done.and(self.write(move |batch| cut::cut(batch, &terms)).await?))
+    }
+
+    async fn lag(&self, terms: &Terms) -> Result<Lag, LedgerError> {
+        let (terms, site) = (terms.clone(), Arc::clone(&self.site));
+        self.readers.read(move |conn| settling::lag(conn, &terms, &site)).await
     }
 }

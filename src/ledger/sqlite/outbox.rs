@@ -22,6 +22,11 @@ use crate::{
 /// Rows that are done and old that go for each mail that is done: more than come, so they never pile up.
 const DROPPED_AT_ONCE: u32 = 4;
 
+/// Of an address that may get an answer mail: it is not one behind one that the smarthost has yet to take, or all would
+/// arrive together when it does.
+const NONE_ON_ITS_WAY: &str = "NOT EXISTS (SELECT 1 FROM outgoing o WHERE o.address = answer_due.address
+    AND o.kind = 'answer' AND o.next_try IS NOT NULL)";
+
 /// Where a text ends that was longer.
 const CUT: &str = "\n[cut here: the answer was too long]\n";
 
@@ -85,7 +90,8 @@ pub(super) fn answer(
 /// Writes down from when on the address may get what waits for it.
 fn note_due(conn: &Connection, to: &[u8], now: u64) -> Result<(), Fail> {
     let mut find = conn.prepare_cached(
-        "SELECT queued FROM outgoing WHERE address = ?1 AND kind = 'answer' AND queued > ?2",
+        "SELECT max(queued, coalesce(tried, 0)) AS got FROM outgoing
+         WHERE address = ?1 AND kind = 'answer' AND got > ?2",
     )?;
     let since = stored_time(now.saturating_sub(DAY_S));
     let history = find.query_map(params![to, since], |row| row.get(0).map(read_time))?;
@@ -110,7 +116,7 @@ fn has_room(conn: &Connection, octets: u64, share: u64) -> Result<bool, Fail> {
 /// The answers of one address that may go now.
 pub(super) fn answers_due(conn: &Connection, now: u64) -> Result<Option<WaitingAnswers>, Fail> {
     let mut find = conn.prepare_cached(
-        "SELECT address, left_out FROM answer_due WHERE due <= ?1 OR due > ?2 ORDER BY due LIMIT 1",
+        &format!("SELECT address, left_out FROM answer_due WHERE (due <= ?1 OR due > ?2) AND {NONE_ON_ITS_WAY} ORDER BY due LIMIT 1"),
     )?;
     let ahead = stored_time(now.saturating_add(OUTBOX_AHEAD_MAX_S));
     let row = find.query_row(params![stored_time(now), ahead], |row| {
@@ -240,17 +246,28 @@ pub(super) fn mail_tried(conn: &Connection, seq: i64, attempt: &Attempt, now: u6
         "UPDATE outgoing SET next_try = NULL, message = NULL, tried = ?2 WHERE seq = ?1 AND next_try IS NOT NULL",
     )?;
     write.execute(params![seq, stored_time(now)])?;
+    note_due_behind(conn, seq, now)?;
     let mut drop = conn.prepare_cached(
         "DELETE FROM outgoing WHERE seq IN
-             (SELECT seq FROM outgoing WHERE next_try IS NULL AND queued < ?1 ORDER BY queued LIMIT ?2)",
+             (SELECT seq FROM outgoing WHERE next_try IS NULL AND tried < ?1 ORDER BY tried LIMIT ?2)",
     )?;
     drop.execute(params![stored_time(now.saturating_sub(OUTBOX_KEPT_S)), DROPPED_AT_ONCE])?;
     Ok(())
 }
 
+/// What waited behind this mail is due a while after it.
+fn note_due_behind(conn: &Connection, seq: i64, now: u64) -> Result<(), Fail> {
+    let mut find = conn.prepare_cached(
+        "SELECT address FROM answer_due WHERE address = (SELECT address FROM outgoing WHERE seq = ?1)",
+    )?;
+    let behind: Option<Vec<u8>> = find.query_row([seq], |row| row.get(0)).optional()?;
+    behind.map_or(Ok(()), |to| note_due(conn, &to, now))
+}
+
 /// When the next answer or mail is due.
 pub(super) fn next(conn: &Connection) -> Result<Option<u64>, Fail> {
-    let mut answer = conn.prepare_cached("SELECT min(due) FROM answer_due")?;
+    let mut answer =
+        conn.prepare_cached(&format!("SELECT min(due) FROM answer_due WHERE {NONE_ON_ITS_WAY}"))?;
     let mut mail =
         conn.prepare_cached("SELECT min(next_try) FROM outgoing WHERE kind = ?1 AND next_try IS NOT NULL")?;
     let mut next: Option<i64> = answer.query_row([], |row| row.get(0))?;

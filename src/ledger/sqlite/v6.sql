@@ -31,10 +31,10 @@ CREATE TABLE outgoing (
     message    BLOB,
     octets     INTEGER NOT NULL,
     next_try   INTEGER, -- null: done
-    tried      INTEGER,
+    tried      INTEGER, -- when it was last handed over, taken or not
     last_error TEXT,
     CHECK ((next_try IS NULL) = (message IS NULL))
 ) STRICT;
 CREATE INDEX outgoing_next ON outgoing (kind, next_try, octets) WHERE next_try IS NOT NULL;
-CREATE INDEX outgoing_done ON outgoing (queued) WHERE next_try IS NULL;
+CREATE INDEX outgoing_done ON outgoing (tried) WHERE next_try IS NULL;
 CREATE INDEX outgoing_address ON outgoing (address, kind, queued);

@@ -40,6 +40,13 @@ async fn make(ledger: &dyn Ledger, id: &str, now: u64) -> WaitingAnswers {
     waiting
 }
 
+/// The same, and the smarthost takes it at once.
+async fn send(ledger: &dyn Ledger, id: &str, now: u64) -> WaitingAnswers {
+    let waiting = make(ledger, id, now).await;
+    take(ledger, now).await;
+    waiting
+}
+
 fn subjects(waiting: &WaitingAnswers) -> Vec<&str> {
     waiting.parts.iter().map(|part| part.about.subject.as_str()).collect()
 }
@@ -108,23 +115,45 @@ pub async fn a_mail_keeps_its_id_until_it_is_taken(site: &Site) {
 pub async fn answers_beyond_the_limits_wait_and_go_together(site: &Site) {
     let ledger = &*site.ledger;
     answer(ledger, BOB, "one", NOW).await;
-    make(ledger, "<1@b.example>", NOW).await;
+    send(ledger, "<1@b.example>", NOW).await;
     answer(ledger, BOB, "two", NOW + 10).await;
     answer(ledger, BOB, "three", NOW + 20).await;
     answer(ledger, "carol@b.example", "four", NOW + 20).await;
-    assert_eq!(subjects(&make(ledger, "<2@b.example>", NOW + 20).await), ["four"], "each has his own minute");
+    assert_eq!(subjects(&send(ledger, "<2@b.example>", NOW + 20).await), ["four"], "each has his own minute");
     assert_eq!(ledger.answers_due(NOW + 59).await.unwrap(), None);
-    assert_eq!(subjects(&make(ledger, "<3@b.example>", NOW + 60).await), ["two", "three"]);
+    assert_eq!(ledger.outbox_next().await.unwrap(), Some(NOW + 60));
+    assert_eq!(subjects(&send(ledger, "<3@b.example>", NOW + 60).await), ["two", "three"]);
 
-    // Two are Bob's by now; the rest of his day's, taken or not.
+    // Two are Bob's by now; the rest of his day's.
     for n in 2..ANSWERS_DAILY_MAX as u64 {
         answer(ledger, BOB, "more", NOW + n * 60).await;
-        make(ledger, &format!("<more{n}@b.example>"), NOW + n * 60).await;
-        take(ledger, NOW + n * 60).await;
+        send(ledger, &format!("<more{n}@b.example>"), NOW + n * 60).await;
     }
     answer(ledger, BOB, "one too many", NOW + HOUR).await;
     assert_eq!(ledger.answers_due(NOW + DAY - 1).await.unwrap(), None);
+    assert_eq!(ledger.outbox_next().await.unwrap(), Some(NOW + DAY));
     assert_eq!(subjects(&make(ledger, "<last@b.example>", NOW + DAY).await), ["one too many"]);
+}
+
+pub async fn answers_wait_behind_a_mail_that_is_not_taken(site: &Site) {
+    let ledger = &*site.ledger;
+    answer(ledger, BOB, "one", NOW).await;
+    make(ledger, "<1@b.example>", NOW).await;
+    let mail = due(ledger, NOW).await.unwrap();
+    answer(ledger, BOB, "two", NOW + 100).await;
+    answer(ledger, BOB, "three", NOW + 200).await;
+    assert_eq!(ledger.answers_due(NOW + HOUR).await.unwrap(), None);
+    let put_off = Attempt::PutOff { next_try: NOW + HOUR, error: "450 later".into() };
+    ledger.mail_tried(mail.seq, put_off, NOW + 300).await.unwrap();
+    assert_eq!(ledger.answers_due(NOW + HOUR).await.unwrap(), None);
+    assert_eq!(ledger.outbox_next().await.unwrap(), Some(NOW + HOUR), "nothing is due before it");
+    take(ledger, NOW + HOUR).await;
+    assert_eq!(
+        ledger.answers_due(NOW + HOUR + 59).await.unwrap(),
+        None,
+        "a minute after the smarthost took it"
+    );
+    assert_eq!(subjects(&make(ledger, "<2@b.example>", NOW + HOUR + 60).await), ["two", "three"]);
 }
 
 pub async fn what_came_while_a_mail_was_made_waits_for_the_next(site: &Site) {
@@ -134,6 +163,7 @@ pub async fn what_came_while_a_mail_was_made_waits_for_the_next(site: &Site) {
     answer(ledger, BOB, "two", NOW).await;
     let first = mail(BOB, MailKind::Answer, "<1@b.example>", NOW);
     assert!(ledger.queue_answers(&waiting, Some(first), NOW).await.unwrap());
+    take(ledger, NOW).await;
     assert_eq!(ledger.answers_due(NOW + 59).await.unwrap(), None);
     assert_eq!(subjects(&make(ledger, "<2@b.example>", NOW + 60).await), ["two"]);
 }
@@ -144,7 +174,7 @@ pub async fn too_many_answers_for_an_address_are_counted_and_left_out(site: &Sit
         answer(ledger, BOB, &format!("n{n}"), NOW).await;
     }
     answer(ledger, "carol@b.example", "other", NOW + 1).await;
-    let waiting = make(ledger, "<1@b.example>", NOW).await;
+    let waiting = send(ledger, "<1@b.example>", NOW).await;
     assert_eq!((waiting.parts.len() as u64, waiting.left_out), (ANSWERS_WAITING_MAX, 3));
     assert_eq!(make(ledger, "<2@b.example>", NOW + 1).await.left_out, 0, "Carol's are her own");
     answer(ledger, BOB, "after", NOW + 1).await;
@@ -181,9 +211,15 @@ pub async fn a_clock_that_ran_ahead_holds_nothing_back(site: &Site) {
     let ahead = NOW + 400 * DAY;
     answer(ledger, BOB, "one", ahead).await;
     make(ledger, "<1@b.example>", ahead).await;
-    answer(ledger, BOB, "two", ahead).await;
-    assert!(due(ledger, NOW).await.is_some());
-    assert_eq!(subjects(&make(ledger, "<2@b.example>", NOW).await), ["two"]);
+    let later = Attempt::PutOff { next_try: ahead + HOUR, error: "450 later".into() };
+    ledger.mail_tried(due(ledger, ahead).await.unwrap().seq, later, ahead).await.unwrap();
+    answer(ledger, "carol@b.example", "two", ahead).await;
+    send(ledger, "<2@b.example>", ahead).await;
+    answer(ledger, "carol@b.example", "three", ahead).await;
+
+    // The clock is put right.
+    assert_eq!(due(ledger, NOW).await.unwrap().message_id, "<1@b.example>");
+    assert_eq!(subjects(&make(ledger, "<3@b.example>", NOW).await), ["three"]);
 }
 
 pub async fn what_waits_is_told(site: &Site) {
@@ -197,12 +233,13 @@ pub async fn what_waits_is_told(site: &Site) {
     let mail = due(ledger, NOW).await.unwrap();
     let put_off = Attempt::PutOff { next_try: NOW + 100, error: "refused".into() };
     ledger.mail_tried(mail.seq, put_off, NOW).await.unwrap();
-    assert_eq!(ledger.outbox_next().await.unwrap(), Some(NOW + 60), "the answer that was held back");
+    assert_eq!(ledger.outbox_next().await.unwrap(), Some(NOW + 100));
     let state = OutboxState { answers: 1, mails: 1, oldest: Some(NOW), last_error: Some("refused".into()) };
     assert_eq!(ledger.outbox_state().await.unwrap(), state);
     ledger.mail_tried(mail.seq, Attempt::Taken, NOW).await.unwrap();
     let state = OutboxState { answers: 1, mails: 0, oldest: Some(NOW + 5), last_error: None };
     assert_eq!(ledger.outbox_state().await.unwrap(), state);
+    assert_eq!(ledger.outbox_next().await.unwrap(), Some(NOW + 60));
 }
 
 pub async fn whoever_waits_for_mail_is_told(site: &Site) {
