@@ -120,8 +120,15 @@ impl Assessment {
                 postage = offered.for_recipient(&asked, several, gate.work_bits);
             }
             let address = recipient.address.clone();
-            let party = Party { address, facts, freepost, postage, price, answering: None, sealers: 0 };
-            assessment.parties.push(party);
+            assessment.parties.push(Party {
+                address,
+                facts,
+                freepost,
+                postage,
+                price,
+                answering: None,
+                sealers: 0,
+            });
         }
         assessment.look_up_answered(ledger, &answered).await;
         assessment.check_signatures(site).await;
