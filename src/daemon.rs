@@ -22,6 +22,7 @@ use crate::{
         sqlite::{self, OpenError, Options, SqliteLedger},
     },
     office::{self, Office},
+    outgoing::Courier,
     settler,
 };
 
@@ -71,6 +72,7 @@ pub struct Daemon {
     stop: watch::Sender<bool>,
     milter_task: JoinHandle<Summary>,
     office_task: Option<JoinHandle<()>>,
+    courier_task: JoinHandle<()>,
     settler_task: JoinHandle<()>,
 }
 
@@ -112,6 +114,9 @@ impl Daemon {
             .zip(office.clone())
             .map(|(listener, office)| tokio::spawn(office::serve(listener, office, until(stopped.clone()))));
         let of_gate = gate.clone();
+        let courier = Courier::new(ledger.clone(), move || of_gate.site());
+        let courier_task = tokio::spawn(courier.run(stopped.clone()));
+        let of_gate = gate.clone();
         let settler_task = tokio::spawn(settler::run(
             ledger.clone(),
             move |now, clock| settler::terms(&of_gate.site().config, now, clock),
@@ -127,6 +132,7 @@ impl Daemon {
             stop,
             milter_task,
             office_task,
+            courier_task,
             settler_task,
         })
     }
@@ -174,10 +180,14 @@ impl Daemon {
     pub async fn stop(self) -> Summary {
         let _ = self.stop.send(true);
         let summary = self.milter_task.await.unwrap_or_default();
-        if let Some(task) = self.office_task {
-            let _ = tokio::time::timeout(DRAIN, task).await;
-        }
-        let _ = tokio::time::timeout(DRAIN, self.settler_task).await;
+        let others = async {
+            if let Some(task) = self.office_task {
+                let _ = task.await;
+            }
+            let _ = self.courier_task.await;
+            let _ = self.settler_task.await;
+        };
+        let _ = tokio::time::timeout(DRAIN, others).await;
         self.ledger.close().await;
         summary
     }

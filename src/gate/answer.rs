@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     address::{Address, escaped},
-    ledger::{self, Ledger, message_id_hash},
-    message::list,
+    ledger::{self, Ledger, marks::REPLY_TO_MAX, message_id_hash},
+    message::{addresses, list},
     policy::{
         Class, Decision, reply,
         status::{self, PaidBy},
@@ -192,6 +192,11 @@ fn remember(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) {
     let addresses = |name| if delivered { list::mailto_addresses(told.letter.values(name)) } else { vec![] };
     let unsubscribe = addresses("List-Unsubscribe");
     let posts = addresses("List-Post");
+    let mut reply_to = vec![];
+    if let (Some(value), true) = (told.letter.values("Reply-To").next(), delivered) {
+        reply_to = addresses::addresses(value);
+        reply_to.truncate(REPLY_TO_MAX);
+    }
     for party in &settled.parties {
         // No list speaks for the addresses of others.
         let of_list =
@@ -208,6 +213,7 @@ fn remember(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) {
             number: party.paid.as_ref().map(|(_, number, _)| *number),
             list: party.list.as_ref().map(ToString::to_string),
             unsubscribe: unsubscribe.clone(),
+            reply_to: reply_to.clone(),
             list_posts: posts.iter().filter(of_list).cloned().collect(),
         });
     }

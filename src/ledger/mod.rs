@@ -24,6 +24,8 @@ mod check;
 pub mod foresee;
 pub mod freepost;
 pub mod funding;
+pub mod marks;
+pub mod outbox;
 pub mod owners;
 pub mod sent;
 pub mod settings;
@@ -35,6 +37,8 @@ pub mod zone;
 use book::{BookEntry, Known, NewEntry, Sender};
 use freepost::{Label, NewLabel};
 use funding::Funding;
+use marks::Marks;
+use outbox::Outbox;
 use owners::Owners;
 use sent::{Answerable, Answering, Sent};
 use settings::Settings;
@@ -344,6 +348,8 @@ pub struct Decision {
     pub list: Option<String>,
     /// Where it says to unsubscribe; writing there makes nobody known.
     pub unsubscribe: Vec<Address>,
+    /// Where its answers should go, if not to the author; at most [`marks::REPLY_TO_MAX`] are kept.
+    pub reply_to: Vec<Address>,
     /// Where the list takes letters, as far as it can speak for these addresses: what is written there is for all of it.
     pub list_posts: Vec<Address>,
 }
@@ -398,7 +404,9 @@ pub enum LedgerError {
 /// Book, sent letters and daily count of work are those of the recipient's owner ([`owners`]), whichever of his
 /// addresses is given, `+detail` or not.
 #[async_trait]
-pub trait Ledger: foresee::Foresee + Funding + Settings + Settling + Send + Sync + 'static {
+pub trait Ledger:
+    foresee::Foresee + Funding + Marks + Outbox + Settings + Settling + Send + Sync + 'static
+{
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;
 

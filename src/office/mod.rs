@@ -7,6 +7,7 @@
 mod calls;
 pub mod grants;
 mod limits;
+mod links;
 mod order;
 mod page;
 mod problem;
@@ -43,7 +44,7 @@ use crate::{
     keys::{KeyError, Keys},
     ledger::Ledger,
     money::{Currency, Micros, STAMP_VALUE_MAX},
-    stamp::{PublicKey, SecretKey, Selector},
+    stamp::{PublicKey, SecretKey, Selector, tokens::TokenKey},
 };
 use limits::Counters;
 
@@ -72,6 +73,8 @@ pub struct Site {
     grant: Option<grants::Terms>,
     /// Who may tell of payments.
     providers: Vec<Box<dyn webhook::Provider>>,
+    /// What checks the tokens of links.
+    tokens: Vec<TokenKey>,
 }
 
 /// Why there is no office.
@@ -112,6 +115,7 @@ impl Site {
             stamp_lifetime_s: office.stamp_lifetime_s,
             grant: grants::Terms::of(office),
             providers: webhook::providers(config)?,
+            tokens: keys.tokens.clone(),
         })
     }
 
@@ -181,6 +185,8 @@ impl Office {
             .route("/v1/webhooks/{provider}", post(webhook::receive))
             .route("/p/voucher", get(vouchers::show))
             .route("/p/{*address}", get(page::show))
+            .route("/w/{token}", get(links::ask_wanted).post(links::mark_wanted))
+            .route("/u/{token}", get(links::ask_unwanted).post(links::mark_unwanted))
             .layer(from_fn_with_state(self.clone(), limits::by_address))
             .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, self.limits.request_time))
             .layer(map_response(problem::dress))

@@ -35,7 +35,7 @@ pub async fn show(State(office): State<SharedOffice>, request: Request) -> Resul
     if !is_plain(&address) {
         in_commands = "ADDRESS".into();
     }
-    page(StatusCode::OK, |nonce| Pay {
+    page(StatusCode::OK, Forms::None, |nonce| Pay {
         nonce,
         quote: site.quote(&address, price),
         price: price.to_string(),
@@ -60,18 +60,33 @@ fn units(micros: u64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// Whether a browser asks.
+pub(super) fn wants_page(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.contains("text/html")
+}
+
 /// A page for a person, a problem document for a program.
 fn not_found(headers: &HeaderMap) -> Result<Response, Problem> {
-    let wants = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if wants.contains("text/html") {
-        return page(StatusCode::NOT_FOUND, |nonce| NotHere { nonce });
+    if wants_page(headers) {
+        return page(StatusCode::NOT_FOUND, Forms::None, |nonce| NotHere { nonce });
     }
     Err(Problem::new(StatusCode::NOT_FOUND, "that is not an address of a mail domain of this office"))
 }
 
-/// A page under a policy that lets nothing run and nothing load but its own style.
+/// Where the forms of a page may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forms {
+    /// It has none.
+    None,
+    /// Back to the office.
+    Here,
+}
+
+/// A page under a policy that lets nothing run and nothing load but its own style, whose nonce it is given.
 pub(super) fn page<T: Template>(
     status: StatusCode,
+    forms: Forms,
     with: impl FnOnce(String) -> T,
 ) -> Result<Response, Problem> {
     let trouble = |error: &dyn std::fmt::Display| {
@@ -81,8 +96,12 @@ pub(super) fn page<T: Template>(
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|e| trouble(&e))?;
     let nonce = BASE64URL_NOPAD.encode(&random);
+    let forms = match forms {
+        Forms::None => "'none'",
+        Forms::Here => "'self'",
+    };
     let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action {forms}; frame-ancestors 'none'"
     );
     let policy = HeaderValue::try_from(policy).map_err(|e| trouble(&e))?;
     let html = with(nonce).render().map_err(|e| trouble(&e))?;

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{
     SharedOffice, limits,
-    page::page,
+    page::{Forms, page},
     problem::Problem,
     request::signed_call,
     wire::{Credit, VoucherBody},
@@ -57,7 +57,11 @@ pub async fn redeem(State(office): State<SharedOffice>, request: Request) -> Res
 /// 500 when it cannot be made.
 pub async fn show(State(office): State<SharedOffice>) -> Result<Response, Problem> {
     let site = office.site();
-    page(StatusCode::OK, |nonce| Voucher { nonce, office: site.domain.to_string(), url: site.url.clone() })
+    page(StatusCode::OK, Forms::None, |nonce| Voucher {
+        nonce,
+        office: site.domain.to_string(),
+        url: site.url.clone(),
+    })
 }
 
 #[derive(Template)]

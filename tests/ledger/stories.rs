@@ -5,6 +5,7 @@ pub mod foresee;
 pub mod funding;
 pub mod keeping;
 pub mod marks;
+pub mod outbox;
 pub mod owners;
 pub mod redeeming;
 pub mod retries;

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
+    answered,
     batch::{Batch, NewEntry},
     book,
     fail::{Fail, read_time, stored_time},
@@ -37,7 +38,7 @@ pub(super) struct Letter {
     pub author: Option<Address>,
     pub authenticated: bool,
     /// The list it came from, if it authenticated as the list's.
-    list: Option<String>,
+    pub list: Option<String>,
 }
 
 const REDEEMED: &str =
@@ -67,6 +68,18 @@ pub(super) fn mark(
         Found::Nothing => return Ok(Err(MarkError::NoSuchLetter)),
         Found::Two => return Ok(Err(MarkError::Ambiguous)),
     };
+    mark_found(batch, redeemed.as_ref(), &letter, mark, How::Wanted, now).map(Ok)
+}
+
+/// Marks a letter that was found, with what was redeemed for it; `how` is what the book says of a sender who is new to it.
+pub(super) fn mark_found(
+    batch: &mut Batch<'_>,
+    redeemed: Option<&Redeemed>,
+    letter: &Letter,
+    mark: Mark,
+    how: How,
+    now: u64,
+) -> Result<Marked, Fail> {
     let mut marked = Marked {
         recipient: letter.recipient.clone(),
         author: letter.author.clone(),
@@ -75,14 +88,27 @@ pub(super) fn mark(
         too_late: false,
         known: false,
     };
-    if let Some(redeemed) = &redeemed {
+    if let Some(redeemed) = redeemed {
         match mark {
             Mark::Wanted => give_back(batch, redeemed, now, &mut marked)?,
             Mark::Unwanted => note_unwanted(batch.conn, redeemed.seq, now)?,
         }
     }
-    marked.known = teach(batch, &letter, mark, now)?;
-    Ok(Ok(marked))
+    marked.known = teach(batch, letter, mark, how, now)?;
+    Ok(marked)
+}
+
+/// The recipient of the letter that a stamp paid for.
+pub(super) fn recipient_of_stamp(
+    conn: &Connection,
+    office: Option<&Domain>,
+    id: &StampId,
+) -> Result<Result<Address, MarkError>, Fail> {
+    Ok(match by_stamp(conn, office, id)? {
+        Found::Redeemed(found) => Ok(found.letter.recipient),
+        Found::Two => Err(MarkError::Ambiguous),
+        Found::Free(_) | Found::Nothing => Err(MarkError::NoSuchLetter),
+    })
 }
 
 /// Notes that a paid letter was unwanted.
@@ -140,20 +166,13 @@ fn give_back(batch: &mut Batch<'_>, redeemed: &Redeemed, now: u64, marked: &mut 
 
 /// Changes the recipient's book and says whether the author is known to him now. Only a letter that
 /// authenticated teaches: else whoever forges a friend's name could make him a stranger.
-fn teach(batch: &Batch<'_>, letter: &Letter, mark: Mark, now: u64) -> Result<bool, Fail> {
+fn teach(batch: &Batch<'_>, letter: &Letter, mark: Mark, how: How, now: u64) -> Result<bool, Fail> {
     let owners = batch.site.owners();
     let reader = owners.of(&letter.recipient);
     if let Some(id) = &letter.list {
         match mark {
             Mark::Wanted => {
-                book::learn(
-                    batch.conn,
-                    &owners,
-                    &letter.recipient,
-                    &Sender::List(id.clone()),
-                    How::Wanted,
-                    now,
-                )?;
+                book::learn(batch.conn, &owners, &letter.recipient, &Sender::List(id.clone()), how, now)?;
             }
             Mark::Unwanted => {
                 for name in Sender::names_of_list(id) {
@@ -167,7 +186,7 @@ fn teach(batch: &Batch<'_>, letter: &Letter, mark: Mark, now: u64) -> Result<boo
     if letter.authenticated {
         match mark {
             Mark::Wanted => {
-                book::learn(batch.conn, &owners, &letter.recipient, &sender, How::Wanted, now)?;
+                book::learn(batch.conn, &owners, &letter.recipient, &sender, how, now)?;
             }
             Mark::Unwanted => {
                 book::forget(batch.conn, &reader, &sender)?;
@@ -321,8 +340,8 @@ pub(super) fn address(bytes: &[u8]) -> Result<Address, Fail> {
 pub(super) fn note(conn: &Connection, owners: &Owners, decision: &Decision) -> Result<(), Fail> {
     let mut insert = conn.prepare_cached(
         "INSERT INTO decisions (time, recipient, author, authenticated, message_id, result, reason, delivered, number, list,
-                                reader)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                                reader, reply_to)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     insert.execute(params![
         stored_time(decision.time),
@@ -336,6 +355,7 @@ pub(super) fn note(conn: &Connection, owners: &Owners, decision: &Decision) -> R
         decision.number.map(u64::cast_signed),
         decision.list,
         settings::reader_of(decision),
+        answered::reply_to_column(decision),
     ])?;
     if decision.delivered
         && decision.result == "known"

@@ -117,6 +117,7 @@ mod tests {
             number: None,
             list: None,
             unsubscribe: vec![],
+            reply_to: vec![],
             list_posts: vec![],
         };
         mark::note(conn, &crate::ledger::owners::Owners::apart(), &decision).unwrap();
