@@ -1,5 +1,8 @@
 //! What recipients set for themselves, as senders meet it: at the milter's socket, at the office, in the daemon's books.
 
+// A test fails by panicking.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 mod support;
 
 use farthing::{
@@ -133,6 +136,32 @@ fn no_price_is_above_the_highest_that_the_site_allows() {
     let enough = world.buy_of(1, cents("0.5c"));
     let outcome = world.send(&letter(BOB, "a").header("Postage-Stamp", enough[0].to(BOB, ALICE)));
     assert_eq!(result(&outcome), "paid");
+}
+
+#[test]
+fn an_admin_sees_and_sets_them() {
+    let world = World::start(&Site::default());
+    assert_eq!(world.json(&["settings", "list"]), serde_json::json!([]));
+    let set = world.farthing(&["settings", "price", "1c", "--public", "--for", "bob+x@b.example"]);
+    assert_eq!(support::text(&set.stdout), "bob@b.example: 1c (public), digest off\n");
+    let set = world.farthing(&["settings", "digest", "weekly", "--for", CAROL]);
+    assert_eq!(support::text(&set.stdout), "carol@b.example: 0.25c (the site's), digest weekly\n");
+    let all = world.json(&["settings", "list"]);
+    assert_eq!((&all[0]["recipient"], &all[0]["price"]), (&BOB.into(), &10_000.into()));
+    assert_eq!((&all[1]["digest"], &all[1]["price"]), (&"weekly".into(), &serde_json::Value::Null));
+    assert_eq!(world.json(&["settings", "list", "--for", "eve@b.example"])[0]["digest"], "off");
+    assert_eq!(quoted(&world, BOB), 10_000);
+    for (arguments, exit) in [
+        (["settings", "price", "11c", "--for", BOB], 65),
+        (["settings", "price", "0", "--for", BOB], 65),
+        (["settings", "price", "much", "--for", BOB], 64),
+        (["settings", "price", "1c", "--for", ALICE], 65),
+        (["settings", "digest", "hourly", "--for", BOB], 64),
+    ] {
+        assert_eq!(world.farthing(&arguments).status.code(), Some(exit), "{arguments:?}");
+    }
+    let set = world.farthing(&["settings", "price", "default", "--for", BOB]);
+    assert_eq!(support::text(&set.stdout), "bob@b.example: 0.25c (the site's), digest off\n");
 }
 
 #[test]

@@ -21,7 +21,8 @@ pub enum Known {
     /// Take mail from a sender without postage, once it authenticates.
     #[command(after_help = "Examples:\n  farthing known add alice@a.example --for bob@b.example\n  \
                             farthing known add a.example                 (the whole site)\n  \
-                            farthing known add list:users.lists.example --for bob@b.example")]
+                            farthing known add list:users.lists.example --for bob@b.example\n  \
+                            farthing known add arc:old.example --for bob@b.example   (it forwards Bob's mail)")]
     Add(Entry),
     /// Take an entry out of the book again, known or blocked.
     Remove(Entry),
@@ -43,7 +44,7 @@ pub struct Whose {
 /// One entry of the book.
 #[derive(Args)]
 pub struct Entry {
-    /// ADDRESS, DOMAIN or list:LIST-ID.
+    /// ADDRESS, DOMAIN or list:LIST-ID; or a forwarder: arc:DOMAIN (whose ARC seals count) or host:NAME.
     sender: Sender,
     #[command(flatten)]
     whose: Whose,
@@ -88,7 +89,15 @@ fn write(
     let word = if block { "blocked" } else { "known" };
     context.print(&json!({"sender": entry.sender, "block": block, "new": added}), || {
         let already = if added { "" } else { " already" };
-        format!("{} is{already} {word} to {whom}\n", entry.sender)
+        match (&entry.sender, block) {
+            (Sender::Sealer(_) | Sender::Host(_), false) => {
+                format!(
+                    "{} is{already} believed, for {whom}, about whose letters it sends on\n",
+                    entry.sender
+                )
+            }
+            _ => format!("{} is{already} {word} to {whom}\n", entry.sender),
+        }
     })
 }
 

@@ -29,6 +29,8 @@ mod overview;
 mod postfix;
 mod price;
 mod report;
+mod sendmail;
+mod settings;
 mod simulate;
 mod stamp;
 mod status;
@@ -186,6 +188,9 @@ enum Command {
     /// Put stamps on a letter: from stdin to stdout.
     #[command(after_help = stamp::EXAMPLES)]
     Stamp(stamp::StampArgs),
+    /// Send a letter from standard input, with stamps for those who ask for them: a drop-in for sendmail(1).
+    #[command(after_help = sendmail::EXAMPLES)]
+    Sendmail(sendmail::SendmailArgs),
     /// Make a hashcash stamp: work instead of money, for those who take it.
     #[command(after_help = work::EXAMPLES)]
     Work(work::WorkArgs),
@@ -203,6 +208,9 @@ enum Command {
     /// Addresses that take mail without postage, for shops and newsletters.
     #[command(subcommand)]
     Freepost(freepost::FreepostCommand),
+    /// What recipients have set for themselves: their own price, digests.
+    #[command(subcommand)]
+    Settings(settings::SettingsCommand),
     /// The accounts of those who buy stamps here.
     #[command(subcommand)]
     Account(account::Account),
@@ -240,7 +248,7 @@ struct Completions {
 /// Runs the command line; never panics for what is typed.
 #[must_use]
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(ids::protected(arguments)) {
+    let cli = match Cli::try_parse_from(as_sendmail(ids::protected(arguments))) {
         Ok(cli) => cli,
         Err(e) => return ExitCode::from(usage::answer("farthing", &e)),
     };
@@ -258,18 +266,29 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Called by the name of sendmail, it is `farthing sendmail`.
+fn as_sendmail(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let name = arguments.first().map(std::path::Path::new).and_then(std::path::Path::file_name);
+    if name.is_some_and(|name| name == "sendmail") {
+        arguments.insert(1, "sendmail".into());
+    }
+    arguments
+}
+
 fn run(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::Wallet(wallet) => wallet::run(&wallet, context),
         Command::Price(args) => price::run(&args, context),
         Command::Buy(args) => buy::run(&args, context),
         Command::Stamp(args) => stamp::run(&args, context),
+        Command::Sendmail(args) => sendmail::run(&args, context),
         Command::Work(args) => work::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Wanted(args) => mark::run(&args, crate::ledger::Mark::Wanted, context),
         Command::Unwanted(args) => mark::run(&args, crate::ledger::Mark::Unwanted, context),
         Command::Known(known) => known::run(&known, context),
         Command::Freepost(command) => freepost::run(&command, context),
+        Command::Settings(command) => settings::run(&command, context),
         Command::Account(account) => account::run(&account, context),
         Command::Ledger(ledger) => ledger::run(&ledger, context),
         Command::Key(key) => key::run(&key, context),

@@ -18,6 +18,7 @@ pub use parse::Listen;
 
 use crate::{
     address::{Address, Domain},
+    identity::forwarder::Forwarders,
     money::{Currency, Micros},
 };
 
@@ -121,6 +122,9 @@ pub struct Gate {
     /// Servers in front of us whose Received field names the real client. Their own address exempts and authenticates
     /// nobody, whatever `exempt_networks` says.
     pub relays: Vec<IpNet>,
+    /// The MTA answers for SRS addresses and refuses those that it has not made itself: a bounce to one goes back to its
+    /// author, and is not asked for postage.
+    pub srs: bool,
     /// Recipients that differ.
     pub mixed: Mixed,
     /// Which addresses a login owns.
@@ -230,6 +234,10 @@ pub struct Identity {
     pub trusted: Vec<String>,
     /// Whom local users write to becomes known to them.
     pub learn_from_sent: bool,
+    /// Authenticated mail from domains of ours is known.
+    pub own_domains_known: bool,
+    /// Whose word about a letter's author is taken, for all recipients.
+    pub forwarders: Forwarders,
 }
 
 /// `[commands]`
@@ -362,6 +370,12 @@ impl Config {
             (None, Some(office)) => vec![office.domain.clone()],
             (None, None) => vec![],
         }
+    }
+
+    /// Whether the authenticated mail of this domain is known because it is one of ours.
+    #[must_use]
+    pub fn welcomes_as_own(&self, domain: &Domain) -> bool {
+        self.identity.own_domains_known && self.gate.guards(domain)
     }
 
     /// The address that takes commands in a domain of ours: `postage@b.example`.

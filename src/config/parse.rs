@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     address::{Address, Domain, shown},
+    identity::forwarder::Forwarders,
     money::{Currency, Micros, STAMP_VALUE_MAX},
 };
 
@@ -148,6 +149,7 @@ fn gate(mut s: Section<'_, '_>, base: &Path) -> Option<Gate> {
     let accept_offices = offices_listed.then_some(accept_offices);
     let exempt_networks = s.parsed_list("exempt_networks", &["127.0.0.0/8", "::1"], network);
     let relays = s.parsed_list("relays", &[], network);
+    let srs = s.boolean("srs").unwrap_or(false);
     let mixed = s.choice("mixed", Mixed::Split, &[("split", Mixed::Split), ("strictest", Mixed::Strictest)]);
     let logins = s.parsed("logins", "", |t| logins(t, base));
     let on_trouble = s.choice(
@@ -170,6 +172,7 @@ fn gate(mut s: Section<'_, '_>, base: &Path) -> Option<Gate> {
         accept_offices,
         exempt_networks,
         relays,
+        srs,
         mixed,
         logins: logins?,
         on_trouble,
@@ -235,8 +238,13 @@ fn identity(mut s: Section<'_, '_>) -> Identity {
         s.fault("trusted", "check = \"results\" needs the authserv-ids whose results are believed");
     }
     let learn_from_sent = s.boolean("learn_from_sent").unwrap_or(true);
+    let own_domains_known = s.boolean("own_domains_known").unwrap_or(true);
+    let forwarders = Forwarders(s.parsed_list("forwarders", &[], str::parse));
+    if check != IdentityCheck::Verify && !forwarders.0.is_empty() {
+        s.fault("forwarders", "what a forwarder saw is looked into only with check = \"verify\"");
+    }
     s.finish();
-    Identity { check, trusted, learn_from_sent }
+    Identity { check, trusted, learn_from_sent, own_domains_known, forwarders }
 }
 
 fn commands(mut s: Section<'_, '_>) -> Option<Commands> {

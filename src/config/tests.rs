@@ -32,6 +32,7 @@ accept_offices = ["b.example"]
 work_daily = 3
 exempt_networks = ["127.0.0.0/8", "::1"]
 relays = ["192.0.2.7"]
+srs = true
 mixed = "split"
 logins = ""
 on_trouble = "tempfail"
@@ -53,6 +54,8 @@ keep = "burn"
 check = "verify"
 trusted = []
 learn_from_sent = true
+own_domains_known = false
+forwarders = ["arc:old.example", "host:mx.old.example", "192.0.2.8"]
 [dns]
 servers = ["127.0.0.1:5353", "192.0.2.53"]
 [commands]
@@ -75,6 +78,8 @@ listen = "127.0.0.1:9894"
     assert_eq!(office.url, "https://b.example/", "a URL ends in a slash");
     assert_eq!(office.grant.get(), 25_000);
     assert!(!config.ledger.keep_in_treasury);
+    assert!(config.gate.srs && !config.identity.own_domains_known);
+    assert_eq!(config.identity.forwarders.0.len(), 3);
     assert_eq!(config.commands.smtp, Smarthost::Sendmail("/usr/sbin/sendmail".into()));
 }
 
@@ -135,6 +140,12 @@ fn every_fault_is_named_with_its_line_and_what_to_do() {
         ("[ledger]\nurl = \"mysql://x\"", "is no ledger"),
         ("[ledger]\nrefund_window = \"1 month\"", "is not a time"),
         ("[identity]\ncheck = \"results\"", "needs the authserv-ids"),
+        ("[identity]\nforwarders = [\"mx.old.example\"]", "write arc:DOMAIN for who seals (ARC), host:NAME"),
+        ("[identity]\nforwarders = [\"arc:co.uk\"]", "anybody can have a name below it"),
+        (
+            "[identity]\ncheck = \"none\"\nforwarders = [\"192.0.2.8\"]",
+            "farthing.toml:3: [identity] forwarders: what a forwarder saw is looked into only",
+        ),
         ("[dns]\nservers = [\"dns.example\"]", "is not ADDRESS:PORT"),
         ("gate = 1", "`gate` is a section"),
         ("[gate\n", "farthing.toml:1: "),

@@ -18,7 +18,7 @@ use crate::{
     ledger::{self, Ledger, message_id_hash},
     message::list,
     policy::{
-        Authenticated, Class, Decision, reply,
+        Class, Decision, reply,
         status::{self, PaidBy},
     },
 };
@@ -48,6 +48,8 @@ pub fn exempt(told: &Told<'_>) -> Verdict {
             address: r.address.clone(),
             class: Class::Exempt,
             freepost: None,
+            authenticated: false,
+            list: None,
             paid: None,
             price: None,
         })
@@ -186,13 +188,13 @@ fn remember(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) {
             time: settled.now,
             recipient: party.address.clone(),
             author: settled.author.clone(),
-            authenticated: settled.authenticated == Authenticated::Yes,
+            authenticated: party.authenticated,
             message_id,
             result: party.class.as_str(),
             reason: reply::word(party.class).map_or("", crate::stamp::Word::as_str),
             delivered,
             number: party.paid.as_ref().map(|(_, number, _)| *number),
-            list: settled.list.as_ref().map(ToString::to_string),
+            list: party.list.as_ref().map(ToString::to_string),
             unsubscribe: unsubscribe.clone(),
         });
     }

@@ -3,20 +3,24 @@
 //! The book is read first; DNS is asked only where its answer could change the verdict, or on a letter that a
 //! stamp would pay for (what a later `wanted` may teach). Trouble is kept as trouble: it is no "no".
 
-use std::time::{Duration, Instant};
+mod forwarded;
+mod sender;
+
+use std::time::Instant;
+
+use sender::Behind;
 
 use super::{
     Site,
-    client::Client,
     learn::is_null_sender,
-    letter::{Kept, Letter},
+    letter::Letter,
     postage::{ForRecipient, Offered},
     settle::Settled,
 };
 use crate::{
     address::{Address, Domain},
-    config::{IdentityCheck, Mode},
-    identity::{Authentication, Inquiry, Step, dkim, spf::Envelope},
+    config::Mode,
+    identity::Inquiry,
     ledger::{
         Ledger,
         book::{Known, Sender},
@@ -26,10 +30,6 @@ use crate::{
     policy::{self, Answers, Authenticated, Decision, Facts, Postage, price::Price},
     stamp::{Asked, CancelledStamp, PublicKey, Word, check::signed, freepost::Freepost},
 };
-
-/// Waiting for offices' keys at the end of the header after which SPF is left for the end of the message. The two waits
-/// together would be longer than an MTA waits there (Sendmail: 10 s).
-const HEADER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is known for one recipient.
 pub struct Party {
@@ -45,27 +45,8 @@ pub struct Party {
     pub price: Option<Price>,
     /// What he sent, by its Message-ID, and the letter answers or returns.
     pub answering: Option<[u8; 16]>,
-}
-
-/// How far it has been looked into whether a domain stands behind the letter.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Behind {
-    /// Nothing hangs on it, or it is not looked into here.
-    #[default]
-    NotAsked,
-    /// Only a signature can still show it (or SPF, when it has not been asked), once the body is there.
-    AskLater,
-    /// That is the answer.
-    Found(Authenticated),
-}
-
-impl Behind {
-    const fn found(self) -> Authenticated {
-        match self {
-            Self::Found(found) => found,
-            Self::NotAsked | Self::AskLater => Authenticated::No,
-        }
-    }
+    /// Sealers of the letter's ARC chain, from the last, whose word he takes.
+    sealers: usize,
 }
 
 /// All that is known of a letter.
@@ -94,7 +75,7 @@ impl Assessment {
         let gate = &site.config.gate;
         let from: Vec<&[u8]> = letter.values("From").collect();
         let author = message::author(&from);
-        let own_domain = author.as_ref().is_some_and(|author| gate.guards(author.domain()));
+        let own_domain = author.as_ref().is_some_and(|author| site.config.welcomes_as_own(author.domain()));
         let offered = Offered::read(|name| letter.values(name), gate.work_bits > 0);
         let several = letter.recipients.len() > 1;
         let senders: Vec<Sender> = author
@@ -140,7 +121,15 @@ impl Assessment {
                 postage = offered.for_recipient(&asked, several, gate.work_bits);
             }
             let address = recipient.address.clone();
-            assessment.parties.push(Party { address, facts, freepost, postage, price, answering: None });
+            assessment.parties.push(Party {
+                address,
+                facts,
+                freepost,
+                postage,
+                price,
+                answering: None,
+                sealers: 0,
+            });
         }
         assessment.look_up_answered(ledger, &answered).await;
         assessment.check_signatures(site).await;
@@ -267,44 +256,6 @@ impl Assessment {
         matches!(settled.decision, Decision::Refuse(_)).then_some(settled)
     }
 
-    /// Asks SPF, if it matters at all who sent the letter, and if DNS has not been waited for long already: then it is
-    /// asked when the letter is complete, where the MTA can be asked for patience. Or reads what a trusted server says.
-    pub async fn ask_spf(mut self, site: &Site, letter: &Letter, client: &Client) -> Self {
-        let good = |party: &Party| !party.facts.exempt && party.postage.has_good();
-        let ask_author = self.parties.iter().any(|p| policy::author_matters(&p.facts) || good(p));
-        let ask_list = self.parties.iter().any(|p| policy::list_matters(&p.facts) || good(p));
-        let author = self.author.as_ref().map(Address::domain).filter(|_| ask_author);
-        let list = self.list.as_ref().filter(|_| ask_list);
-        if author.is_none() && list.is_none() {
-            return self;
-        }
-        match site.config.identity.check {
-            IdentityCheck::None => {}
-            IdentityCheck::Results => {
-                let told = super::told::told(&site.config.identity.trusted, letter, client.relays_passed);
-                self.by_author = author.map_or(Behind::NotAsked, |a| Behind::Found(told.of_author(a)));
-                self.by_list = list.map_or(Behind::NotAsked, |l| Behind::Found(told.of_list(l)));
-            }
-            IdentityCheck::Verify => {
-                let envelope = Envelope::new(client.ip, &client.helo, &letter.mail_from);
-                let mut inquiry = Inquiry::new(site.dns.clone(), envelope);
-                let late = self.begun.elapsed() > HEADER_PATIENCE;
-                let by = |step: Step| match step {
-                    Step::Aligned(_) => Behind::Found(Authenticated::Yes),
-                    Step::AskDkim => Behind::AskLater,
-                };
-                if let Some(author) = author {
-                    self.by_author = if late { Behind::AskLater } else { by(inquiry.by_spf(author).await) };
-                }
-                if let Some(list) = list {
-                    self.by_list = if late { Behind::AskLater } else { by(inquiry.list_by_spf(list).await) };
-                }
-                self.inquiry = Some(Box::new(inquiry));
-            }
-        }
-        self
-    }
-
     /// Whether the digest will be needed: only a letter that is redeemed for, or counted, can be a retry.
     #[must_use]
     pub fn needs_digest(&self) -> bool {
@@ -315,90 +266,6 @@ impl Assessment {
     #[must_use]
     pub fn awaits_return(&self) -> bool {
         self.awaits_return && self.parties.iter().any(|p| !p.facts.exempt && p.answering.is_none())
-    }
-
-    /// Whether the whole message will be needed: a signature could still speak for the author or the list.
-    #[must_use]
-    pub fn needs_body(&self, letter: &Letter) -> bool {
-        let by = |behind: Behind, domain: Option<&Domain>| {
-            behind == Behind::AskLater
-                && domain.is_some_and(|domain| {
-                    letter.values("DKIM-Signature").any(|value| dkim::may_speak_for(value, domain))
-                })
-        };
-        by(self.by_author, self.author.as_ref().map(Address::domain)) || by(self.by_list, self.list.as_ref())
-    }
-
-    /// Finds out the rest of who sent it, and what it returns, now that the body is there.
-    pub async fn authenticate(
-        mut self,
-        site: &Site,
-        letter: &mut Letter,
-        client: &Client,
-        ledger: &dyn Ledger,
-    ) -> Self {
-        let returned: Vec<[u8; 16]> = letter.take_returned().iter().map(|id| message_id_hash(id)).collect();
-        self.look_up_answered(ledger, &returned).await;
-        if !returned.is_empty() && self.by_author == Behind::NotAsked {
-            self = self.ask_spf(site, letter, client).await;
-        }
-        if let Some(mut inquiry) = self.inquiry.take()
-            && (self.by_author == Behind::AskLater || self.by_list == Behind::AskLater)
-        {
-            self.by_dkim(&mut inquiry, letter).await;
-        }
-        for party in &mut self.parties {
-            party.facts.authenticated = self.by_author.found();
-            party.facts.list_authenticated = self.by_list.found();
-        }
-        self
-    }
-
-    async fn by_dkim(&mut self, inquiry: &mut Inquiry, letter: &mut Letter) {
-        let message = match letter.take_message() {
-            Ok(message) => Some(message),
-            // The daemon holds too much mail just now; it may be looked into later.
-            Err(Kept::NoRoom) => {
-                for behind in [&mut self.by_author, &mut self.by_list] {
-                    if *behind == Behind::AskLater {
-                        *behind = Behind::Found(Authenticated::Trouble);
-                    }
-                }
-                return;
-            }
-            Err(Kept::All | Kept::TooLong) => None,
-        };
-        let octets = message.as_ref().map_or(&b""[..], |message| &message.octets);
-        let whole = dkim::Letter::from_message(octets);
-        if let (Behind::AskLater, Some(author)) = (self.by_author, &self.author) {
-            self.by_author = Behind::Found(heard(inquiry.by_dkim(author.domain(), &whole).await));
-        }
-        if let (Behind::AskLater, Some(list)) = (self.by_list, &self.list) {
-            self.by_list = Behind::Found(heard(inquiry.list_by_dkim(list, &whole).await));
-        }
-    }
-
-    /// Whether the letter is from its author, as far as it was asked.
-    #[must_use]
-    pub const fn authenticated(&self) -> Authenticated {
-        self.by_author.found()
-    }
-
-    /// The list the letter is really from.
-    #[must_use]
-    pub fn authentic_list(&self) -> Option<&Domain> {
-        self.list.as_ref().filter(|_| self.by_list.found() == Authenticated::Yes)
-    }
-}
-
-fn heard(found: Authentication) -> Authenticated {
-    match found {
-        Authentication::Aligned(_) => Authenticated::Yes,
-        Authentication::Not(_) => Authenticated::No,
-        Authentication::Trouble(why) => {
-            tracing::warn!(why, "cannot tell now who sent it");
-            Authenticated::Trouble
-        }
     }
 }
 
@@ -417,6 +284,12 @@ impl Party {
     #[must_use]
     pub fn asks_ledger(&self) -> bool {
         self.postage.has_candidates() || self.facts.answers != Answers::No
+    }
+
+    /// Whether the letter is from its author, as far as it was asked and by whose word he takes.
+    #[must_use]
+    pub fn is_authentic(&self) -> bool {
+        self.facts.authenticated == Authenticated::Yes
     }
 
     /// What the offered postage is worth before the ledger was asked, for one with nothing to ask it about.

@@ -47,7 +47,8 @@ impl Splitter {
             && gate.mode != Mode::Observe
             && site.config.identity.check == IdentityCheck::Verify;
         wanted.then(|| Self {
-            sender: Address::parse(mail_from).ok(),
+            // An address rewritten by somebody else, SRS or not, stays what it is: SPF has passed for its domain alone.
+            sender: Address::parse(mail_from).ok().map(|sender| sender.without_tag()),
             inquiry: Inquiry::new(site.dns.clone(), Envelope::new(ip, helo, mail_from)),
             first: None,
             first_likely: None,

@@ -6,7 +6,10 @@ use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
-use crate::address::{Address, AddressError, Domain};
+use crate::{
+    address::{Address, AddressError, Domain},
+    identity::forwarder::{ForwarderError, HOST_PREFIX, SEALER_PREFIX, own_name},
+};
 
 /// Octets of a List-Id that can be written into the book.
 pub const LIST_ID_OCTETS_MAX: usize = 255;
@@ -20,6 +23,10 @@ pub enum Sender {
     Domain(Domain),
     /// A mailing list by its List-Id, lower-cased, without brackets.
     List(String),
+    /// No sender, but a forwarder whose seals (ARC) as this domain or one below it say who the sender is.
+    Sealer(Domain),
+    /// The same, a host of this name or one below it.
+    Host(Domain),
 }
 
 /// What was written is no sender.
@@ -31,6 +38,9 @@ pub enum SenderError {
     /// A List-Id that is empty, too long or has white space in it.
     #[error("`{0}` is not a List-Id; copy what stands between < and > in the List-Id field")]
     ListId(String),
+    /// No forwarder.
+    #[error(transparent)]
+    Forwarder(#[from] ForwarderError),
 }
 
 impl FromStr for Sender {
@@ -43,6 +53,12 @@ impl FromStr for Sender {
                 return Err(SenderError::ListId(crate::address::shown(id.as_bytes())));
             }
             return Ok(Self::List(id));
+        }
+        if let Some(domain) = text.strip_prefix(SEALER_PREFIX) {
+            return Ok(Self::Sealer(own_name(domain)?));
+        }
+        if let Some(name) = text.strip_prefix(HOST_PREFIX) {
+            return Ok(Self::Host(own_name(name)?));
         }
         if text.contains('@') {
             Ok(Self::Address(text.parse()?))
@@ -87,6 +103,8 @@ impl fmt::Display for Sender {
             Self::Address(address) => address.fmt(f),
             Self::Domain(domain) => domain.fmt(f),
             Self::List(id) => write!(f, "list:{id}"),
+            Self::Sealer(domain) => write!(f, "{SEALER_PREFIX}{domain}"),
+            Self::Host(name) => write!(f, "{HOST_PREFIX}{name}"),
         }
     }
 }
@@ -187,10 +205,12 @@ mod tests {
             ("Alice@A.example", "alice@a.example"),
             ("A.example", "a.example"),
             ("list:<Users.List.example>", "list:users.list.example"),
+            ("arc:Old.example", "arc:old.example"),
+            ("host:MX.old.example.", "host:mx.old.example"),
         ] {
             assert_eq!(text.parse::<Sender>().unwrap().to_string(), shown);
         }
-        for bad in ["alice", "", "list:", "list:a b", "@", "alice@"] {
+        for bad in ["alice", "", "list:", "list:a b", "@", "alice@", "arc:co.uk", "host:", "host:192.0.2.1"] {
             assert!(bad.parse::<Sender>().is_err(), "{bad}");
         }
     }

@@ -132,6 +132,9 @@ pub trait Settings {
     /// What a recipient has set.
     async fn settings(&self, owner: &Address) -> Result<OwnSettings, LedgerError>;
 
+    /// Everybody who has set something, in order of their addresses.
+    async fn all_settings(&self) -> Result<Vec<(Address, OwnSettings)>, LedgerError>;
+
     /// Sets a recipient's own price, or goes back to the site's.
     async fn set_price(&self, owner: &Address, price: Option<OwnPrice>) -> Result<(), LedgerError>;
 

@@ -108,7 +108,7 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
             exempt: false,
             book: self.book(recipient, names.unwrap_or_default()).await?,
             freepost: postage == Some("freepost") || self.is_freepost(recipient, time_of(message)).await?,
-            own_domain: author.is_some_and(|author| self.config.gate.guards(author.domain())),
+            own_domain: author.is_some_and(|author| self.config.welcomes_as_own(author.domain())),
             authenticated: self.authenticated(told.as_ref()),
             postage: match postage {
                 Some("paid") => Postage::Paid,

@@ -96,6 +96,7 @@ mod sqlite_conforms {
             what_another_handle_wrote_is_seen_at_once;
         sent:
             who_is_written_to_is_known,
+            addresses_for_bounces_alone_are_nobodys,
             sent_letters_can_be_answered_for_a_while,
             wide_letters_cannot_be_answered,
             letters_to_a_list_cannot_be_answered,

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     address::{Address, Domain},
+    identity::forwarder::{HOST_PREFIX, SEALER_PREFIX},
     ledger::book::{BookEntry, How, Known, NewEntry, Sender},
 };
 
@@ -122,6 +123,8 @@ fn key(sender: &Sender) -> Vec<u8> {
         Sender::Address(address) => address.to_bytes(),
         Sender::Domain(domain) => domain.as_str().into(),
         Sender::List(id) => [LIST_PREFIX, id.as_bytes()].concat(),
+        // As they are written: no domain has a colon in it.
+        Sender::Sealer(_) | Sender::Host(_) => sender.to_string().into_bytes(),
     }
 }
 
@@ -132,6 +135,13 @@ fn sender(key: &[u8]) -> Result<Sender, Fail> {
     if key.contains(&b'@') {
         return Ok(Sender::Address(address(key)?));
     }
-    let domain: Result<Domain, _> = String::from_utf8_lossy(key).parse();
-    Ok(Sender::Domain(domain.map_err(|e| Fail::damaged(e.to_string()))?))
+    let text = String::from_utf8_lossy(key);
+    let domain = |text: &str| text.parse::<Domain>().map_err(|e| Fail::damaged(e.to_string()));
+    Ok(if let Some(sealer) = text.strip_prefix(SEALER_PREFIX) {
+        Sender::Sealer(domain(sealer)?)
+    } else if let Some(host) = text.strip_prefix(HOST_PREFIX) {
+        Sender::Host(domain(host)?)
+    } else {
+        Sender::Domain(domain(&text)?)
+    })
 }

@@ -469,6 +469,10 @@ impl Settings for SqliteLedger {
         self.readers.read(move |conn| settings::settings(conn, &owner)).await
     }
 
+    async fn all_settings(&self) -> Result<Vec<(Address, OwnSettings)>, LedgerError> {
+        self.readers.read(settings::all).await
+    }
+
     async fn set_price(&self, owner: &Address, price: Option<OwnPrice>) -> Result<(), LedgerError> {
         let owner = owner.clone();
         self.write(move |batch| settings::set_price(batch.conn, &owner, price)).await

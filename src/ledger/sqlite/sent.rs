@@ -19,6 +19,7 @@ use crate::{
             UNSUBSCRIBE_KEPT_S,
         },
     },
+    message::envelope,
 };
 
 /// Old rows that go for each new one: more than come, so the old never pile up.
@@ -34,8 +35,10 @@ pub(super) fn learn(batch: &mut Batch<'_>, sent: &Sent) -> Result<usize, Fail> {
     let mut to_list = false;
     for recipient in &sent.recipients {
         to_list = to_list || is_list(conn, &author, recipient)?;
-        if !names_unsubscribe(conn, &author, recipient)? {
-            let sender = Sender::Address(recipient.clone());
+        if let Some(whom) = envelope::correspondent(recipient)
+            && !names_unsubscribe(conn, &author, &whom)?
+        {
+            let sender = Sender::Address(whom);
             learned += usize::from(book::learn(conn, &author, &sender, How::Sent, sent.now)?);
         }
     }

@@ -73,7 +73,16 @@ pub(super) fn set_digest(conn: &Connection, owner: &Address, digest: Cadence, no
 
 /// Every recipient who gets digests.
 pub(super) fn digest_owners(conn: &Connection) -> Result<Vec<(Address, OwnSettings)>, Fail> {
-    let mut find = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE digest <> 'off' ORDER BY owner"))?;
+    list(conn, "digest <> 'off'")
+}
+
+/// Every recipient who has set anything.
+pub(super) fn all(conn: &Connection) -> Result<Vec<(Address, OwnSettings)>, Fail> {
+    list(conn, "price IS NOT NULL OR digest <> 'off'")
+}
+
+fn list(conn: &Connection, those: &str) -> Result<Vec<(Address, OwnSettings)>, Fail> {
+    let mut find = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE {those} ORDER BY owner"))?;
     let mut rows = find.query([])?;
     let mut owners = Vec::new();
     while let Some(row) = rows.next()? {

@@ -58,6 +58,27 @@ pub async fn who_is_written_to_is_known(site: &Site) {
     assert_eq!(is_known(site, "alice@a.example").await, Known::Blocked, "a block stays");
 }
 
+pub async fn addresses_for_bounces_alone_are_nobodys(site: &Site) {
+    let ledger = &site.ledger;
+    let to = [
+        "prvs=2150abcdef=alice@a.example",
+        "users-bounces+bob=b.example@lists.example",
+        "SRS0=hash=5Z=c.example=carol@old.example",
+    ];
+    assert_eq!(ledger.learn(sent("1", &to)).await.unwrap(), 1);
+    let book = ledger.book_list(Some(&address(BOB))).await.unwrap();
+    let senders: Vec<String> = book.iter().map(|entry| entry.sender.to_string()).collect();
+    assert_eq!(senders, ["alice@a.example"]);
+    let (domains, _) = answerable(site, "1", NOW).await.unwrap();
+    assert_eq!(
+        domains,
+        ["a.example", "lists.example", "old.example"],
+        "what is there may answer all the same"
+    );
+    let tagged = ledger.answerable(&address("prvs=2150abcdef=bob@b.example"), &[hash("1")], NOW).await;
+    assert!(tagged.unwrap().is_some(), "a bounce comes back to Bob's own tagged address");
+}
+
 pub async fn sent_letters_can_be_answered_for_a_while(site: &Site) {
     assert_eq!(answerable(site, "1", NOW).await, None);
     site.ledger.learn(sent("1", &["alice@a.example", "al@a.example", "dave@d.example"])).await.unwrap();

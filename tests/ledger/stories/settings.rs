@@ -53,6 +53,7 @@ pub async fn a_price_of_ones_own_is_kept_and_taken_back(site: &Site) {
     ledger.set_digest(&bob, Cadence::Daily, NOW).await.unwrap();
     ledger.set_price(&bob, None).await.unwrap();
     let left = ledger.settings(&bob).await.unwrap();
+    assert_eq!(ledger.all_settings().await.unwrap(), [(bob.clone(), left)]);
     assert_eq!((left.price, left.digest), (None, Cadence::Daily));
     assert_eq!(ledger.settings(&address("carol@b.example")).await.unwrap(), OwnSettings::default());
 }
