@@ -22,8 +22,8 @@ use crate::{
 /// Rows that are done and old that go for each mail that is done: more than come, so they never pile up.
 const DROPPED_AT_ONCE: u32 = 4;
 
-/// Of an address that may get an answer mail: it is not one behind one that the smarthost has yet to take, or all would
-/// arrive together when it does.
+/// An address gets no answer mail while the smarthost has yet to take an earlier one: all would arrive together when it
+/// does.
 const NONE_ON_ITS_WAY: &str = "NOT EXISTS (SELECT 1 FROM outgoing o WHERE o.address = answer_due.address
     AND o.kind = 'answer' AND o.next_try IS NOT NULL)";
 
