@@ -10,10 +10,9 @@ use std::{
 };
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{Context, Exit, Failure, market::Names};
+use super::{Context, Exit, Failure, market::Names, progress::bar};
 use crate::{
     address::Address,
     clock::unix_now,
@@ -105,10 +104,8 @@ fn bits_asked(recipient: &Address, context: &Context) -> Result<u32, Failure> {
 /// Draws how far it is, on a terminal. Nobody knows when a stamp is found: the bar shows how many of a hundred would
 /// have been found by now.
 fn show(bits: u32, progress: &Progress, over: &AtomicBool) {
-    let bar = ProgressBar::new(BAR_STEPS);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {msg}") {
-        bar.set_style(style);
-    }
+    let bar = bar("[{bar:14}] {wide_msg}");
+    bar.set_length(BAR_STEPS);
     let begun = Instant::now();
     #[expect(clippy::cast_precision_loss, reason = "only drawn")]
     while !over.load(Ordering::Acquire) {
