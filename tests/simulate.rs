@@ -279,8 +279,7 @@ fn what_old_mail_cannot_tell_names_whom_to_trust_and_bounces_are_not_to_be_let_i
     world.json(&["known", "add", ALICE, "--for", BOB]);
     let old = "Authentication-Results: old.b.example; spf=pass smtp.mailfrom=a.example";
     put(&world, "mail/1", &came(ALICE, old));
-    let report =
-        "Return-Path: <>\nContent-Type: multipart/report; report-type=delivery-status; boundary=x";
+    let report = "Return-Path: <>\nContent-Type: multipart/report; report-type=delivery-status; boundary=x";
     put(&world, "mail/2", &came("MAILER-DAEMON@d.example", report));
     let mail = world.path("mail");
     let mail = mail.to_str().unwrap();

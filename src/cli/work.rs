@@ -115,7 +115,7 @@ fn show(bits: u32, progress: &Progress, over: &AtomicBool) {
         let found = 1.0 - (-tried / expected).exp();
         bar.set_position(steps(found));
         bar.set_message(format!(
-            "{:.0} million tries a second, {} s; most stamps of {bits} bits take about {:.0} s",
+            "{:.0} million tries a second, {} s; {bits} bits mostly take {:.0} s",
             rate / 1e6,
             begun.elapsed().as_secs(),
             expected / rate.max(1.0),
