@@ -201,7 +201,17 @@ impl<'a> Planner<'a> {
         let answer = sent::answer(self.conn, &reader, answering, &claim, self.letter.now)?;
         let planned = match answer {
             Answer::No => return Ok(None),
-            Answer::Again => Planned::Twice(Outcome::Answer),
+            // What the digest of a letter leaves out (its Content-Type) can show another content each time, so that one
+            // answer is no more than any other letter brought again and again as if the first had got lost.
+            Answer::Again(first) => {
+                if self.letter.now.saturating_sub(read_time(first)) > RETRY_WINDOW_S {
+                    return Ok(None);
+                }
+                if retries(self.conn, self.letter.now, &claim)? >= i64::from(RETRIES_DAILY_MAX) {
+                    return Ok(Some(Planned::No(Outcome::TooOften)));
+                }
+                Planned::Retry { outcome: Outcome::Answer, claim }
+            }
             Answer::New(author) => Planned::Answer { claim, author },
         };
         self.claimed.insert(claim, Outcome::Answer);
