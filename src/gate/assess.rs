@@ -21,6 +21,7 @@ use crate::{
         Ledger,
         book::{Known, Sender},
         message_id_hash,
+        passes::Pass,
     },
     message::{self, robot::is_report, thread::first_message_id},
     policy::{self, Answers, Authenticated, Decision, Facts, Postage},
@@ -43,6 +44,8 @@ pub struct Party {
     pub postage: ForRecipient,
     /// What he sent, by its Message-ID, and the letter answers or returns.
     pub answering: Option<[u8; 16]>,
+    /// What the author the letter names has got on the page for letters to him.
+    pub passes: Vec<Pass>,
 }
 
 /// How far it has been looked into whether a domain stands behind the letter.
@@ -134,9 +137,19 @@ impl Assessment {
                 postage = offered.for_recipient(&asked, several, gate.work_bits);
             }
             let address = recipient.address.clone();
-            assessment.parties.push(Party { address, facts, freepost, postage, answering: None });
+            assessment.parties.push(Party {
+                address,
+                facts,
+                freepost,
+                postage,
+                answering: None,
+                passes: vec![],
+            });
         }
         assessment.look_up_answered(ledger, &answered).await;
+        if site.config.identity.check != IdentityCheck::None {
+            assessment.look_up_passes(ledger).await;
+        }
         assessment.check_signatures(site).await;
         assessment
     }
@@ -195,6 +208,33 @@ impl Assessment {
                     tracing::error!(%error, "what was sent cannot be looked up");
                     self.ledger_trouble = true;
                 }
+            }
+        }
+    }
+
+    /// Looks for passes of the author, for recipients who would refuse him otherwise. One read a letter.
+    async fn look_up_passes(&mut self, ledger: &dyn Ledger) {
+        let Some(author) = self.author.clone().filter(|_| !self.ledger_trouble) else { return };
+        let asks = |party: &&mut Party| {
+            let facts = &party.facts;
+            let could_help = facts.book == Known::Unknown && facts.answers != Answers::Yes;
+            could_help && !facts.exempt && !facts.freepost && !facts.own_domain
+        };
+        let mut parties: Vec<&mut Party> = self.parties.iter_mut().filter(asks).collect();
+        if parties.is_empty() {
+            return;
+        }
+        let recipients: Vec<Address> = parties.iter().map(|party| party.address.clone()).collect();
+        match ledger.passes(&author, &recipients, self.now).await {
+            Ok(all) => {
+                for (party, passes) in parties.iter_mut().zip(all) {
+                    party.facts.pass = !passes.is_empty();
+                    party.passes = passes;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "passes cannot be looked up");
+                self.ledger_trouble = true;
             }
         }
     }
@@ -288,7 +328,7 @@ impl Assessment {
     /// Whether the digest will be needed: only a letter that is redeemed for, or counted, can be a retry.
     #[must_use]
     pub fn needs_digest(&self) -> bool {
-        self.awaits_return || self.parties.iter().any(Party::asks_ledger)
+        self.awaits_return || self.parties.iter().any(|party| party.asks_ledger() || party.facts.pass)
     }
 
     /// Whether the body has to be looked through for what the letter returns.
@@ -331,7 +371,24 @@ impl Assessment {
             party.facts.authenticated = self.by_author.found();
             party.facts.list_authenticated = self.by_list.found();
         }
+        if self.by_author.found() == Authenticated::Yes {
+            self.bring_passes(site);
+        }
         self
+    }
+
+    /// Counts the passes as postage of the letter: its author is who got them.
+    fn bring_passes(&mut self, site: &Site) {
+        for party in &mut self.parties {
+            let asked = Asked {
+                recipient: &party.address,
+                author: self.author.as_ref(),
+                currency: site.config.ledger.currency,
+                price: site.price(),
+                now: self.now,
+            };
+            party.postage.add_passes(&party.passes, &asked);
+        }
     }
 
     async fn by_dkim(&mut self, inquiry: &mut Inquiry, letter: &mut Letter) {

@@ -2,7 +2,12 @@
 
 use crate::{
     address::Address,
-    ledger::{Ledgered, Want, sent::Answering},
+    ledger::{
+        Ledgered, Want,
+        passes::{Means, Pass},
+        sent::Answering,
+    },
+    money::Micros,
     stamp::{
         Asked, CancelledStamp, STAMP_FIELDS_MAX, Word,
         check::{bound, in_order, is_for},
@@ -54,9 +59,11 @@ impl Offered {
             }
             match bound(stamp, asked) {
                 Err(word) => found.note(word),
-                Ok(()) => {
-                    found.stamps.push(Bound { stamp: stamp.clone(), word: in_order(stamp, asked).err() })
-                }
+                Ok(()) => found.stamps.push(Bound {
+                    stamp: stamp.clone(),
+                    word: in_order(stamp, asked).err(),
+                    pass: false,
+                }),
             }
         }
         if work_bits > 0 {
@@ -73,14 +80,16 @@ pub struct Bound {
     pub stamp: CancelledStamp,
     /// Why it does not pay, as far as was looked.
     pub word: Option<Word>,
+    /// It did not come with the letter: the office keeps it, as a pass.
+    pub pass: bool,
 }
 
 /// The postage for one recipient.
 #[derive(Default)]
 pub struct ForRecipient {
-    /// Stamps bound to him, in the order of their fields.
+    /// Stamps bound to him, in the order of their fields; those of passes come last.
     pub stamps: Vec<Bound>,
-    /// Hashcash for him.
+    /// Hashcash for him, and then passes worked for.
     pub work: Vec<crate::ledger::WorkCandidate>,
     /// Of the fields that are no candidates, the word furthest down the table.
     pub worst: Option<Word>,
@@ -105,6 +114,23 @@ impl ForRecipient {
         self.stamps.iter().any(|bound| bound.word.is_none()) || self.work.iter().any(|work| work.good)
     }
 
+    /// Adds what the author, who is authenticated, got on the page. The price was looked at when a pass was made.
+    pub fn add_passes(&mut self, passes: &[Pass], asked: &Asked<'_>) {
+        let free = Asked { price: Micros::ZERO, ..*asked };
+        for pass in passes {
+            match &pass.means {
+                Means::Work => self.work.push(pass.work(asked.now)),
+                Means::Stamp(field) => {
+                    let stamp = CancelledStamp::parse(field).ok().filter(|stamp| bound(stamp, &free).is_ok());
+                    let Some(stamp) = stamp else { continue };
+                    let over = (asked.now > pass.expires).then_some(Word::Expired);
+                    let word = in_order(&stamp, &free).err().or(over);
+                    self.stamps.push(Bound { stamp, word, pass: true });
+                }
+            }
+        }
+    }
+
     /// What the ledger is asked.
     #[must_use]
     pub fn want(&self, recipient: &Address, answering: Option<Answering>) -> Want {
@@ -120,14 +146,17 @@ impl ForRecipient {
         }
     }
 
-    /// The word to report, with what the ledger said of each stamp: the one furthest down the table.
+    /// The word to report, with what the ledger said of each stamp: the one furthest down the table. A letter whose
+    /// passes are used up is one without postage: they did not come with it.
     #[must_use]
     pub fn word(&self, ledgered: &[Ledgered]) -> Option<Word> {
-        let of_stamps = self.stamps.iter().enumerate().filter_map(|(i, bound)| match ledgered.get(i) {
+        let of_stamps = self.stamps.iter().enumerate().map(|(i, bound)| match ledgered.get(i) {
             Some(Ledgered::Spent) => Some(Word::Spent),
             Some(Ledgered::Unsold) => Some(Word::Unsold),
             _ => bound.word,
         });
+        let came = self.stamps.iter().map(|bound| !bound.pass);
+        let of_stamps = of_stamps.zip(came).filter_map(|(word, came)| word.filter(|_| came));
         of_stamps.max().max(self.worst)
     }
 }

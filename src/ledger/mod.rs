@@ -21,12 +21,14 @@ pub mod book;
 mod chain;
 mod check;
 pub mod freepost;
+pub mod passes;
 pub mod sent;
 pub mod sqlite;
 pub mod tally;
 
 use book::{BookEntry, Known, NewEntry, Sender};
 use freepost::{Label, NewLabel};
+use passes::Passes;
 use sent::{Answerable, Answering, Sent};
 use tally::Tally;
 
@@ -87,7 +89,7 @@ pub struct StampCandidate {
     pub good: bool,
 }
 
-/// A hashcash stamp for this recipient (SPEC.md §4).
+/// A hashcash stamp for this recipient (SPEC.md §4), or a pass worked for ([`passes`]).
 #[derive(Clone, Debug)]
 pub struct WorkCandidate {
     /// First 16 bytes of BLAKE3 of the stamp's text, resource lower-cased.
@@ -96,6 +98,8 @@ pub struct WorkCandidate {
     pub day: u32,
     /// False when a check failed: then only a retry can count.
     pub good: bool,
+    /// Whether it is one of the recipient's few letters by work of a day; a pass is not.
+    pub counts: bool,
 }
 
 /// What one recipient of a letter could be paid with.
@@ -384,7 +388,7 @@ pub enum LedgerError {
 ///
 /// Book and daily count of work are those of the recipient without `+detail`, whichever form is given.
 #[async_trait]
-pub trait Ledger: Send + Sync + 'static {
+pub trait Ledger: Passes + Send + Sync + 'static {
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;
 

@@ -3,6 +3,7 @@
 pub mod book;
 pub mod keeping;
 pub mod marks;
+pub mod passes;
 pub mod redeeming;
 pub mod retries;
 pub mod selling;

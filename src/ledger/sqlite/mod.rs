@@ -13,6 +13,7 @@ use super::{
     Marked, Order, Outcome, Proof, Sale, SoldStamp, StampId, Want,
     book::{BookEntry, Known, NewEntry, Sender},
     freepost::{Label, NewLabel},
+    passes::{NewPass, Pass, PassMade, Passes},
     sent::{Answerable, Sent},
     tally::Tally,
 };
@@ -27,6 +28,7 @@ mod book;
 mod fail;
 mod freepost;
 mod mark;
+mod passes;
 mod place;
 mod prove;
 mod queue;
@@ -180,6 +182,23 @@ impl SqliteLedger {
             Some(writer) => writer.queue.submit(work).await,
             None => Err(LedgerError::Unavailable("it was opened for reading only".into())),
         }
+    }
+}
+
+#[async_trait]
+impl Passes for SqliteLedger {
+    async fn pass_add(&self, pass: NewPass) -> Result<PassMade, LedgerError> {
+        self.write(move |batch| passes::add(batch, &pass)).await
+    }
+
+    async fn passes(
+        &self,
+        author: &Address,
+        recipients: &[Address],
+        now: u64,
+    ) -> Result<Vec<Vec<Pass>>, LedgerError> {
+        let (author, recipients) = (author.clone(), recipients.to_vec());
+        self.readers.read(move |conn| passes::find(conn, &author, &recipients, now)).await
     }
 }
 
