@@ -61,7 +61,17 @@ mod the_example_configuration {
         ),
         (
             "office",
-            &["domain", "listen", "url", "keys", "stamp_lifetime", "grant", "grant_bits", "grant_daily"],
+            &[
+                "domain",
+                "listen",
+                "url",
+                "keys",
+                "stamp_lifetime",
+                "grant",
+                "grant_bits",
+                "grant_daily",
+                "page_work_bits",
+            ],
         ),
         ("ledger", &["url", "currency", "refund_window", "keep"]),
         ("identity", &["check", "trusted", "learn_from_sent"]),

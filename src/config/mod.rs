@@ -178,6 +178,8 @@ pub struct Office {
     pub grant_bits: u32,
     /// What grants may give away in a UTC day.
     pub grant_daily: Micros,
+    /// log2 of the hashes that a pass worked for on the page of a refusal takes; 0: none is given for work.
+    pub page_work_bits: u32,
 }
 
 /// Where the office listens.

@@ -26,6 +26,8 @@ use crate::ledger::AccountKey;
 
 /// Buckets of one limiter: some megabytes when all are full, and two busy clients seldom share one.
 const BUCKETS_MAX: u64 = 65_536;
+/// Solutions of one client address that are checked: a household tries a few times; each costs up to a tenth of a second.
+const SOLUTIONS: Rate = Rate { per_s: NonZeroU32::MIN, burst: number(6) };
 /// Stamps that count as one call of an account more: signing a hundred takes about two milliseconds.
 const STAMPS_A_CALL: usize = 100;
 
@@ -83,6 +85,7 @@ const fn number(n: u32) -> NonZeroU32 {
 pub struct Counters {
     addresses: DefaultKeyedRateLimiter<u64>,
     accounts: DefaultKeyedRateLimiter<u64>,
+    solutions: DefaultKeyedRateLimiter<u64>,
     hasher: RandomState,
     clock: DefaultClock,
 }
@@ -95,6 +98,7 @@ impl Counters {
         Self {
             addresses: limiter(limits.address),
             accounts: limiter(limits.account),
+            solutions: limiter(SOLUTIONS),
             hasher: RandomState::new(),
             clock: DefaultClock::default(),
         }
@@ -107,6 +111,14 @@ impl Counters {
     pub fn account(&self, account: AccountKey, stamps: usize) -> Result<(), Problem> {
         let calls = u32::try_from(1 + stamps.div_ceil(STAMPS_A_CALL)).unwrap_or(u32::MAX);
         self.count(&self.accounts, "account", account, number(calls))
+    }
+
+    /// Counts a solution that is to be checked.
+    ///
+    /// # Errors
+    /// 429 with the seconds to wait.
+    pub fn solution(&self, client: Client) -> Result<(), Problem> {
+        self.count(&self.solutions, "address", client.0.map(network), NonZeroU32::MIN)
     }
 
     fn address(&self, client: Option<IpAddr>) -> Result<(), Problem> {
@@ -142,14 +154,20 @@ pub enum Peer {
     Unix,
 }
 
+/// The client's address, for the calls; `None`: the web server does not say.
+#[derive(Clone, Copy, Debug)]
+pub struct Client(Option<IpAddr>);
+
 /// Turns away clients that call too often.
 pub async fn by_address(
     State(office): State<SharedOffice>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Unix);
-    office.counters().address(client(peer, request.headers()))?;
+    let client = client(peer, request.headers());
+    office.counters().address(client)?;
+    request.extensions_mut().insert(Client(client));
     Ok(next.run(request).await)
 }
 

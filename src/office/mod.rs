@@ -17,6 +17,7 @@ pub mod wire;
 use std::{
     sync::{Arc, PoisonError, RwLock},
     thread::available_parallelism,
+    time::Duration,
 };
 
 use axum::{
@@ -29,6 +30,8 @@ use axum::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::timeout::TimeoutLayer;
 
+pub use page::puzzle::{BITS_MAX as PAGE_WORK_BITS_MAX, BITS_MIN as PAGE_WORK_BITS_MIN};
+
 pub use limits::{Limits, Peer, Rate};
 pub use problem::Problem;
 pub use request::BODY_OCTETS_MAX;
@@ -36,11 +39,11 @@ pub use serve::{Listener, serve};
 
 use crate::{
     address::Domain,
-    config::Config,
+    config::{Config, IdentityCheck},
     keys::Keys,
     ledger::Ledger,
     money::{Currency, Micros, STAMP_VALUE_MAX},
-    stamp::{PublicKey, SecretKey, Selector},
+    stamp::{PublicKey, SecretKey, Selector, tokens::TokenKey},
 };
 use limits::Counters;
 
@@ -49,6 +52,11 @@ pub const STAMP_VALUE_MIN: Micros = match Micros::new(1) {
     Some(least) => least,
     None => Micros::ZERO,
 };
+/// How long brought work waits to be checked before it is told to come again: shorter than a request may last.
+const CHECKING_WAIT: Duration = Duration::from_secs(5);
+/// Cores of which one may check work: what is brought costs nothing to make up, and mail and stamps come first.
+const CORES_A_CHECKER: usize = 4;
+
 /// What a reload replaces: what the office needs of configuration and keys.
 pub struct Site {
     domain: Domain,
@@ -65,6 +73,12 @@ pub struct Site {
     domains: Vec<Domain>,
     accepted: Vec<Domain>,
     work_bits: u32,
+    /// Whether a letter's author can be authenticated here; else a pass would never count.
+    gives_passes: bool,
+    /// log2 of the hashes that a pass takes; 0: none is given for work.
+    page_work_bits: u32,
+    /// The newest makes challenges, all check.
+    tokens: Vec<TokenKey>,
     stamp_lifetime_s: u64,
 }
 
@@ -100,6 +114,9 @@ impl Site {
             domains: config.gate.domains.clone(),
             accepted: config.accepted_offices(),
             work_bits: config.gate.work_bits,
+            gives_passes: config.identity.check != IdentityCheck::None,
+            page_work_bits: office.page_work_bits,
+            tokens: keys.tokens.clone(),
             stamp_lifetime_s: office.stamp_lifetime_s,
         })
     }
@@ -126,6 +143,8 @@ pub struct Office {
     counters: Counters,
     /// One for each core: signing is the only work here that takes one.
     signers: Arc<Semaphore>,
+    /// Work that is checked at once, 32 MiB each.
+    checkers: Arc<Semaphore>,
 }
 
 /// How the calls hold it.
@@ -142,6 +161,7 @@ impl Office {
             limits,
             counters: Counters::new(limits),
             signers: Arc::new(Semaphore::new(cores)),
+            checkers: Arc::new(Semaphore::new(cores.div_ceil(CORES_A_CHECKER))),
         })
     }
 
@@ -158,7 +178,8 @@ impl Office {
             .route("/v1/quote", get(calls::quote))
             .route("/v1/stamps", post(order::sell))
             .route("/v1/account", get(calls::account))
-            .route("/p/{*address}", get(page::show))
+            .route("/p/-/{version}/{*name}", get(page::assets::show))
+            .route("/p/{*address}", get(page::show).post(page::pass::make))
             .layer(from_fn_with_state(self.clone(), limits::by_address))
             .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, self.limits.request_time))
             .layer(map_response(problem::dress))
@@ -176,6 +197,11 @@ impl Office {
 
     const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Leave to keep a core busy with checking work; `None` when too many wait for it.
+    async fn checking_permit(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::time::timeout(CHECKING_WAIT, self.checkers.clone().acquire_owned()).await.ok()?.ok()
     }
 
     /// Leave to keep a core busy with signing.
