@@ -106,6 +106,7 @@ mod sqlite_conforms {
         passes:
             a_pass_is_made_once_for_its_two,
             a_bought_pass_is_a_stamp_that_was_sold_and_is_not_spent,
+            a_bought_pass_ends_with_its_stamp,
             a_worked_pass_lets_in_one_letter_and_is_none_of_the_few,
             a_refused_letter_uses_no_pass,
             a_pass_waits_a_week_and_is_remembered_for_its_retries,

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::{
     batch::Batch,
     fail::{Fail, read_time, stored_time},
-    redeem::{day_of, is_redeemed, sold_by},
+    redeem::{DAY_S, day_of, is_redeemed, sold_by},
 };
 use crate::{
     address::Address,
@@ -56,7 +56,12 @@ pub(super) fn add(batch: &Batch<'_>, new: &NewPass) -> Result<PassMade, Fail> {
             None
         }
     };
-    let expires = new.now.saturating_add(PASS_LIFETIME_S);
+    let week = new.now.saturating_add(PASS_LIFETIME_S);
+    let expires = match &new.got {
+        // No longer than the stamp itself.
+        Got::Stamp(stamp, _) => week.min(end_of_day(stamp.key.day)),
+        Got::Work(_) => week,
+    };
     let mut write = conn.prepare_cached(
         "INSERT INTO pass (author, recipient, id, made, expires, stamp) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
@@ -73,6 +78,11 @@ fn count_work(conn: &Connection, new: &NewPass) -> Result<bool, Fail> {
     )?;
     let reader = new.recipient.without_detail().to_bytes();
     Ok(count.execute(params![day_of(new.now), reader, WORKED_PASSES_DAILY_MAX])? > 0)
+}
+
+/// The last second of a UTC day.
+fn end_of_day(day: u32) -> u64 {
+    (u64::from(day) + 1) * DAY_S - 1
 }
 
 /// A pass that expired before this has no letter any more, nor a retry of one.

@@ -54,14 +54,14 @@ pub async fn show(State(office): State<SharedOffice>, request: Request) -> Resul
     let blanks = [
         ("to", quote.to.as_str()),
         ("price", &price),
-        ("units", &units(site.price.get())),
+        ("units", &language.number(&units(site.price.get()))),
         ("currency", &quote.currency),
         ("domain", address.domain().as_str()),
         ("office", site.domain.as_str()),
         ("bits", &quote.work_bits.to_string()),
-        ("seconds", &cost.seconds),
-        ("joules", &cost.joules),
-        ("cents", &cost.us_cents),
+        ("seconds", &language.number(&cost.seconds)),
+        ("joules", &language.number(&cost.joules)),
+        ("cents", &language.number(&cost.us_cents)),
     ];
     let page = Pay {
         lang: language.code,
@@ -148,7 +148,6 @@ fn units(micros: u64) -> String {
 fn not_found(language: &'static Language, headers: &HeaderMap) -> Result<Response, Problem> {
     let wants = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     if wants.contains("text/html") {
-        // Its path may have any depth, so the style is named from the top of the page's own.
         let page = NotHere { lang: language.code, words: language.filled(&[]), assets: assets_path() };
         return answer(StatusCode::NOT_FOUND, language, &page);
     }

@@ -32,6 +32,8 @@ pub struct Language {
 struct File {
     /// The language's own name for itself.
     name: String,
+    /// Between a number's whole and the rest.
+    decimal: String,
     page: BTreeMap<String, String>,
     script: BTreeMap<String, String>,
 }
@@ -41,6 +43,12 @@ impl Language {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.file.name
+    }
+
+    /// A number that was written with a point, as this language writes it.
+    #[must_use]
+    pub fn number(&self, text: &str) -> String {
+        text.replace('.', &self.file.decimal)
     }
 
     /// The texts of the page, with their blanks filled.
@@ -166,7 +174,7 @@ mod tests {
         let first = shape(&ALL[0].file);
         assert!(first.len() > 40, "the file was read");
         for language in languages() {
-            assert!(!language.name().is_empty());
+            assert!(!language.name().is_empty() && !language.file.decimal.is_empty());
             assert_eq!(shape(&language.file), first, "{}", language.code);
         }
     }

@@ -80,6 +80,12 @@ pub async fn a_bought_pass_is_a_stamp_that_was_sold_and_is_not_spent(site: &Site
     assert_eq!(site.balance("escrow:b.example").await, 2 * PRICE as i64);
 }
 
+pub async fn a_bought_pass_ends_with_its_stamp(site: &Site) {
+    let ledger = site.with_stamps(1).await;
+    let late = NewPass { now: EXPIRY - DAY, ..bought(1) };
+    assert_eq!(made(ledger, late).await, PassMade::Until(EXPIRY));
+}
+
 pub async fn a_worked_pass_lets_in_one_letter_and_is_none_of_the_few(site: &Site) {
     let ledger = &*site.ledger;
     for n in 1..=3 {
