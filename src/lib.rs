@@ -27,3 +27,4 @@ pub mod service;
 pub mod stamp;
 pub mod wallet;
 pub mod warm;
+pub mod work;

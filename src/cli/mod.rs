@@ -29,12 +29,14 @@ mod overview;
 mod postfix;
 mod price;
 mod report;
+mod sendmail;
 mod simulate;
 mod stamp;
 mod status;
 pub mod usage;
 mod verify;
 mod wallet;
+mod work;
 
 /// Octets of a message on stdin: more than any MTA delivers.
 const MESSAGE_OCTETS_MAX: u64 = 256 * 1024 * 1024;
@@ -185,6 +187,12 @@ enum Command {
     /// Put stamps on a letter: from stdin to stdout.
     #[command(after_help = stamp::EXAMPLES)]
     Stamp(stamp::StampArgs),
+    /// Send a letter from standard input, with stamps for those who ask for them: a drop-in for sendmail(1).
+    #[command(after_help = sendmail::EXAMPLES)]
+    Sendmail(sendmail::SendmailArgs),
+    /// Make a hashcash stamp: work instead of money, for those who take it.
+    #[command(after_help = work::EXAMPLES)]
+    Work(work::WorkArgs),
     /// Check the stamps of a letter on stdin, as its recipient's server would. Ends with 1 if they do not pay.
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::VerifyArgs),
@@ -236,7 +244,7 @@ struct Completions {
 /// Runs the command line; never panics for what is typed.
 #[must_use]
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(ids::protected(arguments)) {
+    let cli = match Cli::try_parse_from(as_sendmail(ids::protected(arguments))) {
         Ok(cli) => cli,
         Err(e) => return ExitCode::from(usage::answer("farthing", &e)),
     };
@@ -254,12 +262,23 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Called by the name of sendmail, it is `farthing sendmail`.
+fn as_sendmail(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let name = arguments.first().map(std::path::Path::new).and_then(std::path::Path::file_name);
+    if name.is_some_and(|name| name == "sendmail") {
+        arguments.insert(1, "sendmail".into());
+    }
+    arguments
+}
+
 fn run(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::Wallet(wallet) => wallet::run(&wallet, context),
         Command::Price(args) => price::run(&args, context),
         Command::Buy(args) => buy::run(&args, context),
         Command::Stamp(args) => stamp::run(&args, context),
+        Command::Sendmail(args) => sendmail::run(&args, context),
+        Command::Work(args) => work::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Wanted(args) => mark::run(&args, crate::ledger::Mark::Wanted, context),
         Command::Unwanted(args) => mark::run(&args, crate::ledger::Mark::Unwanted, context),

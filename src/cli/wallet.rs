@@ -10,12 +10,17 @@ use crate::{
     address::Domain,
     clock::unix_now,
     money::Micros,
-    wallet::{self, ClientError, FileError, KnownOffice, OfficeClient, Teller, WalletError},
+    wallet::{self, AHEAD_MAX, ClientError, FileError, KnownOffice, OfficeClient, Teller, WalletError},
 };
 
 const EXAMPLES: &str = "Examples:
   farthing wallet show
   farthing --json wallet show --office https://b.example/";
+
+const SET_EXAMPLES: &str = "Examples:
+  farthing wallet set                                  shows the limits
+  farthing wallet set --per-letter 5c --per-day 2.00
+  farthing wallet set --ahead 5";
 
 /// What to do with the wallet.
 #[derive(Subcommand)]
@@ -32,6 +37,26 @@ pub enum Wallet {
         #[arg(long, value_name = "URL")]
         office: Option<String>,
     },
+    /// Show or set how much the wallet may spend by itself, and how many stamps are bought ahead.
+    #[command(after_help = SET_EXAMPLES)]
+    Set {
+        /// The most that all stamps on one letter may be worth.
+        #[arg(long, value_name = "AMOUNT")]
+        per_letter: Option<Micros>,
+        /// The most that all stamps of a day (UTC) may be worth.
+        #[arg(long, value_name = "AMOUNT")]
+        per_day: Option<Micros>,
+        /// Stamps that `farthing sendmail` keeps in hand for each domain written to; 0: none.
+        #[arg(long, value_name = "COUNT", value_parser = ahead)]
+        ahead: Option<usize>,
+        #[command(flatten)]
+        file: WalletFile,
+    },
+}
+
+fn ahead(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| *count <= AHEAD_MAX);
+    count.ok_or_else(|| format!("a number from 0 to {AHEAD_MAX}"))
 }
 
 /// Which wallet; taken by every command of a sender.
@@ -43,6 +68,12 @@ pub struct WalletFile {
 }
 
 impl WalletFile {
+    /// The file of this name, else the one that the environment names.
+    #[must_use]
+    pub fn named(wallet: Option<PathBuf>) -> Self {
+        Self { wallet: wallet.or_else(|| std::env::var_os("FARTHING_WALLET").map(PathBuf::from)) }
+    }
+
     /// The file that was named, or the default one.
     ///
     /// # Errors
@@ -79,6 +110,20 @@ pub fn run(command: &Wallet, context: &Context) -> Result<(), Failure> {
             let (account, path) = (wallet.account().to_string(), wallet.path().display().to_string());
             context.print(&json!({"account": account, "file": path}), || {
                 format!("{path} made; keep a copy, it is as good as money\naccount {account}\n")
+            })
+        }
+        Wallet::Set { per_letter, per_day, ahead, file } => {
+            let mut wallet = file.open()?;
+            let mut limits = wallet.limits();
+            limits.per_letter = per_letter.unwrap_or(limits.per_letter);
+            limits.per_day = per_day.unwrap_or(limits.per_day);
+            limits.ahead = ahead.unwrap_or(limits.ahead);
+            if limits != wallet.limits() {
+                wallet.set_limits(limits)?;
+            }
+            context.print(&limits, || {
+                let wallet::Limits { per_letter, per_day, ahead } = limits;
+                format!("a letter  at most {per_letter}\na day     at most {per_day}\nahead     {ahead} stamps a domain\n")
             })
         }
         Wallet::Show { file, office } => show(file.open()?, office.as_deref(), context),
@@ -153,7 +198,7 @@ impl From<WalletError> for Failure {
         let exit = match &error {
             WalletError::File(FileError::Missing(_)) => Exit::Config,
             WalletError::File(FileError::Exists(_)) | WalletError::Full | WalletError::Lacking(_) => Exit::No,
-            WalletError::File(FileError::Open { .. }) => Exit::NoPermission,
+            WalletError::File(FileError::Open { .. }) | WalletError::Limit(_) => Exit::NoPermission,
             WalletError::File(FileError::Busy(_)) => Exit::TempFail,
             WalletError::File(FileError::Io { .. }) => Exit::Io,
             WalletError::Damaged { .. } | WalletError::TooNew(_) | WalletError::NoAuthor => Exit::Data,

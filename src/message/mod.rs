@@ -24,6 +24,8 @@ pub struct Header<'a> {
     pub name: &'a [u8],
     /// What stands after the colon, without the last line end.
     pub value: &'a [u8],
+    /// The whole field, with its line ends.
+    pub raw: &'a [u8],
 }
 
 impl Header<'_> {
@@ -107,7 +109,7 @@ fn next_header(text: &[u8]) -> Option<(Header<'_>, &[u8])> {
     }
     let whole = text.get(..text.len() - rest.len())?;
     let value = line_content(whole).get(colon + 1..)?;
-    Some((Header { name, value }, rest))
+    Some((Header { name, value, raw: whole }, rest))
 }
 
 /// The first line with its line end, and what follows it.

@@ -4,10 +4,14 @@
 //! `1:bits:date:resource:ext:rand:counter`; the SHA-1 of the whole text begins with that many zero bits.
 //! Whether a stamp was used before, only the ledger knows.
 
+mod search;
+
 use std::ops::Range;
 
 use jiff::{civil, tz::TimeZone};
 use sha1::{Digest, Sha1};
+
+pub use search::search;
 
 use super::DAY_S;
 use crate::{address::Address, ledger::WorkCandidate};
@@ -160,33 +164,6 @@ pub fn prefix(resource: &str, bits: u32, now: u64, random: &[u8; 12]) -> Option<
     Hashcash::parse(format!("{prefix}0").as_bytes())
         .is_ok_and(|made| made.is_for(resource.as_bytes()))
         .then_some(prefix)
-}
-
-/// The first stamp of this prefix with so many bits whose counter is in the range; `None` when there is none.
-/// About 2^bits counters are looked at before one is found, so callers go by short ranges.
-#[must_use]
-pub fn search(prefix: &str, bits: u32, counters: Range<u64>) -> Option<String> {
-    let begun = Sha1::new_with_prefix(prefix);
-    let mut digits = [0; 16];
-    counters.into_iter().find_map(|counter| {
-        let digits = hex(counter, &mut digits);
-        let hash = begun.clone().chain_update(digits).finalize();
-        (zero_bits(&hash) >= bits).then(|| format!("{prefix}{counter:x}"))
-    })
-}
-
-/// Hexadecimal digits without leading zeros.
-fn hex(mut number: u64, digits: &mut [u8; 16]) -> &[u8] {
-    let mut from = digits.len();
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789abcdef".get((number & 15) as usize).copied().unwrap_or(b'0');
-        number >>= 4;
-        from -= 1;
-        if number == 0 {
-            break;
-        }
-    }
-    digits.get(from..).unwrap_or_default()
 }
 
 fn zero_bits(hash: &[u8]) -> u32 {
@@ -368,13 +345,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn counters_are_hexadecimal(counter: u64) {
-            let mut digits = [0; 16];
-            let wanted = format!("{counter:x}");
-            prop_assert_eq!(hex(counter, &mut digits), wanted.as_bytes());
-        }
-
         #[test]
         fn any_octets_are_read_or_refused(octets: Vec<u8>) {
             if let Ok(stamp) = Hashcash::parse(&octets) {

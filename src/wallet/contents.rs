@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::seed::Seed;
+use super::{
+    limits::{Limits, Spent},
+    seed::Seed,
+};
 use crate::{
     address::Domain,
     ledger::StampId,
@@ -32,6 +35,12 @@ pub struct Contents {
     /// Orders sent, or about to be, that were not answered: sent again they are charged once.
     #[serde(default)]
     pub orders: Vec<OpenOrder>,
+    /// What the owner lets it spend.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What it spent today.
+    #[serde(default)]
+    pub spent: Spent,
 }
 
 /// An office the wallet has dealt with.
@@ -98,8 +107,9 @@ pub struct Held {
 
 impl Contents {
     /// An empty wallet.
-    pub const fn new(seed: Seed) -> Self {
-        Self { version: VERSION, seed, offices: vec![], sheets: vec![], orders: vec![] }
+    pub fn new(seed: Seed) -> Self {
+        let (limits, spent) = (Limits::default(), Spent::default());
+        Self { version: VERSION, seed, offices: vec![], sheets: vec![], orders: vec![], limits, spent }
     }
 
     /// Whether a newer program wrote it, in a form that this one might damage.
@@ -203,7 +213,7 @@ impl Sheet {
 }
 
 /// Values that are written as their text.
-mod text {
+pub(super) mod text {
     use std::{borrow::Cow, fmt::Display, str::FromStr};
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error as _};

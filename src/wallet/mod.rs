@@ -9,6 +9,7 @@ mod buy;
 mod client;
 mod contents;
 mod file;
+mod limits;
 mod seed;
 
 use std::path::Path;
@@ -20,11 +21,13 @@ pub use buy::{Bought, PURSE_STAMPS_MAX, Purchase};
 pub use client::{ClientError, Description, OfficeClient};
 pub use contents::{Held, KnownOffice, OpenOrder};
 pub use file::FileError;
+pub use limits::{AHEAD_MAX, Limits, OverLimit};
 
 use crate::{
     address::{Address, Domain},
     clock::unix_now,
     ledger::AccountKey,
+    money::{Currency, Micros},
     office::wire::AccountAnswer,
     stamp::{SecretKey, sign::CancelError},
 };
@@ -68,6 +71,9 @@ pub enum WalletError {
     /// No stamp for a recipient.
     #[error("no stamp in hand for {}", names(.0))]
     Lacking(Vec<Address>),
+    /// The owner's limits.
+    #[error(transparent)]
+    Limit(#[from] OverLimit),
     /// A stamp could not be written out.
     #[error(transparent)]
     Cancel(CancelError),
@@ -131,6 +137,34 @@ impl Wallet {
     #[must_use]
     pub fn offices(&self) -> &[KnownOffice] {
         &self.contents.offices
+    }
+
+    /// What its owner lets it spend.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        self.contents.limits
+    }
+
+    /// Whether stamps of these values would be within the limits of a letter and of today.
+    ///
+    /// # Errors
+    /// [`WalletError::Limit`].
+    pub fn may_spend(
+        &self,
+        values: impl Iterator<Item = (Currency, Micros)>,
+        now: u64,
+    ) -> Result<(), WalletError> {
+        let values: Vec<_> = values.collect();
+        Ok(self.contents.spent.clone().count(&values, &self.contents.limits, now)?)
+    }
+
+    /// Sets what it may spend, durably.
+    ///
+    /// # Errors
+    /// [`WalletError`] of the file.
+    pub fn set_limits(&mut self, limits: Limits) -> Result<(), WalletError> {
+        self.contents.limits = limits;
+        self.save()
     }
 
     /// Orders that were not answered: the next purchase at their office sends them again.
