@@ -221,6 +221,7 @@ fn the_page_speaks_the_readers_language() {
         "{}",
         german.body
     );
+    assert!(german.body.contains("0.25c (0,0025 USD)"), "{}", german.body);
     assert_eq!((german.header("content-language"), german.header("vary")), ("de", "Accept-Language"));
     let chosen = post.get_with(&format!("{PAGE}?lang=en"), "Accept-Language", "de");
     assert!(chosen.body.contains("Your letter to bob@b.example needs a stamp of 0.25c"));
