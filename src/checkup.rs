@@ -20,6 +20,7 @@ use crate::{
     daemon::{self, Missing},
     gate::Site,
     ledger::{Ledger as _, sqlite},
+    office::webhook,
     stamp::records,
 };
 
@@ -71,6 +72,7 @@ pub fn before_start(config: Config) -> Vec<Check> {
     {
         checks.push(Check::of(format!("listener unix:{}", path.display()), has_directory(path)));
     }
+    checks.extend(payments(&config));
     checks.extend(notes(&config).into_iter().map(|note| Check::of("configuration", Err(note))));
     checks.push(match daemon::site(config, Missing::Leave) {
         Ok(site) => Check::of("keys", keys(&site)),
@@ -96,6 +98,7 @@ pub async fn running(config: Config) -> Vec<Check> {
         checks.push(Check::of(format!("office {listen}"), answers(&listen)));
     }
     checks.push(Check::of("ledger", ledger_health(&config).await));
+    checks.extend(payments(&config));
     checks.extend(notes(&config).into_iter().map(|note| Check::of("configuration", Err(note))));
     match daemon::site(config, Missing::Leave) {
         Err(e) => checks.push(Check::of("keys", Err(e.to_string()))),
@@ -105,6 +108,19 @@ pub async fn running(config: Config) -> Vec<Check> {
         }
     }
     checks
+}
+
+/// The secrets of payment providers, where any are set.
+fn payments(config: &Config) -> Option<Check> {
+    let found = webhook::providers(config).map_err(|e| e.to_string());
+    if found.as_ref().is_ok_and(Vec::is_empty) {
+        return None;
+    }
+    let told = found.map(|all| {
+        let paths: Vec<_> = all.iter().map(|provider| format!("v1/webhooks/{}", provider.name())).collect();
+        format!("told of at {}", paths.join(", "))
+    });
+    Some(Check::of("payments", told))
 }
 
 fn clock() -> Result<String, String> {

@@ -44,7 +44,7 @@ pub enum StartError {
     /// The milter's listeners.
     #[error(transparent)]
     Milter(#[from] BindError),
-    /// The office has no key, though one was made: somebody is at work in its directory.
+    /// The secret of a payment provider; or the office has no key, though one was made: somebody is at work there.
     #[error(transparent)]
     OfficeSite(#[from] office::SiteError),
     /// The office's listener.

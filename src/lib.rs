@@ -25,6 +25,7 @@ pub mod office;
 pub mod policy;
 pub mod service;
 pub mod stamp;
+pub mod voucher;
 pub mod wallet;
 pub mod warm;
 pub mod work;

@@ -71,6 +71,7 @@ mod the_example_configuration {
                 "grant_bits",
                 "grant_daily",
                 "page_work_bits",
+                "stripe_secret_file",
             ],
         ),
         ("ledger", &["url", "currency", "refund_window", "keep"]),

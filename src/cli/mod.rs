@@ -33,8 +33,10 @@ mod sendmail;
 mod simulate;
 mod stamp;
 mod status;
+mod topup;
 pub mod usage;
 mod verify;
+mod voucher;
 mod wallet;
 mod work;
 
@@ -184,6 +186,9 @@ enum Command {
     /// Buy stamps for a domain into the wallet.
     #[command(after_help = buy::EXAMPLES)]
     Buy(buy::BuyArgs),
+    /// Put money on this wallet's account at an office: by voucher, or by work.
+    #[command(after_help = topup::EXAMPLES)]
+    Topup(topup::TopupArgs),
     /// Put stamps on a letter: from stdin to stdout.
     #[command(after_help = stamp::EXAMPLES)]
     Stamp(stamp::StampArgs),
@@ -210,6 +215,9 @@ enum Command {
     /// The accounts of those who buy stamps here.
     #[command(subcommand)]
     Account(account::Account),
+    /// Codes that put money on an account: to sell, or to give away.
+    #[command(subcommand)]
+    Voucher(voucher::VoucherCommand),
     /// The books.
     #[command(subcommand)]
     Ledger(ledger::Ledger),
@@ -276,6 +284,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Wallet(wallet) => wallet::run(&wallet, context),
         Command::Price(args) => price::run(&args, context),
         Command::Buy(args) => buy::run(&args, context),
+        Command::Topup(args) => topup::run(&args, context),
         Command::Stamp(args) => stamp::run(&args, context),
         Command::Sendmail(args) => sendmail::run(&args, context),
         Command::Work(args) => work::run(&args, context),
@@ -285,6 +294,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Known(known) => known::run(&known, context),
         Command::Freepost(command) => freepost::run(&command, context),
         Command::Account(account) => account::run(&account, context),
+        Command::Voucher(command) => voucher::run(&command, context),
         Command::Ledger(ledger) => ledger::run(&ledger, context),
         Command::Key(key) => key::run(&key, context),
         Command::Report(args) => report::run(&args, context),

@@ -198,7 +198,7 @@ fn office(mut s: Section<'_, '_>, base: &Path) -> Option<Office> {
     let url = s.parsed("url", &default_url, office_url);
     let keys = s.text("keys").unwrap_or_else(|| "/var/lib/farthing/keys".into());
     let stamp_lifetime_s = s.parsed("stamp_lifetime", "90d", |t| duration(t, 86_400, STAMP_LIFETIME_MAX_S));
-    let grant = s.parsed("grant", "0", str::parse);
+    let grant: Option<Micros> = s.parsed("grant", "0", str::parse);
     let grant_bits = s.integer("grant_bits", 1, WORK_BITS_MAX).unwrap_or(26);
     let grant_daily = s.parsed("grant_daily", "1.00", str::parse);
     let page_work_bits = match s.integer("page_work_bits", 0, PAGE_WORK_BITS_MAX) {
@@ -209,6 +209,12 @@ fn office(mut s: Section<'_, '_>, base: &Path) -> Option<Office> {
         }
         other => other.unwrap_or(PAGE_WORK_BITS_DEFAULT),
     };
+    if let (Some(grant), Some(daily)) = (grant, grant_daily)
+        && grant > daily
+    {
+        s.fault("grant_daily", format!("a day's budget of {daily} is less than one grant of {grant}"));
+    }
+    let stripe_secret_file = s.parsed("stripe_secret_file", "", |text| secret_file(text, base)).flatten();
     s.finish();
     Some(Office {
         domain: domain?,
@@ -220,6 +226,7 @@ fn office(mut s: Section<'_, '_>, base: &Path) -> Option<Office> {
         grant_bits,
         grant_daily: grant_daily?,
         page_work_bits,
+        stripe_secret_file,
     })
 }
 
@@ -391,6 +398,16 @@ fn office_url(text: &str) -> Result<String, String> {
         return Err(fault());
     }
     Ok(if text.ends_with('/') { text.to_owned() } else { format!("{text}/") })
+}
+
+/// A path, and not by a slip of the hand what should stand in that file; which is not repeated.
+fn secret_file(text: &str, base: &Path) -> Result<Option<PathBuf>, &'static str> {
+    if text.starts_with("whsec_") {
+        return Err(
+            "this is the secret itself; put it into a file that nobody else can read, and name the file here",
+        );
+    }
+    Ok((!text.is_empty()).then(|| base.join(text)))
 }
 
 fn ledger_url(text: &str, base: &Path) -> Result<LedgerUrl, String> {

@@ -45,6 +45,7 @@ grant = "2.5c"
 grant_bits = 26
 grant_daily = "1.00"
 page_work_bits = 12
+stripe_secret_file = "stripe.secret"
 [ledger]
 url = "sqlite:/var/lib/farthing/ledger.db"
 currency = "USD"

@@ -21,6 +21,7 @@ pub mod book;
 mod chain;
 mod check;
 pub mod freepost;
+pub mod funding;
 pub mod passes;
 pub mod sent;
 pub mod sqlite;
@@ -28,6 +29,7 @@ pub mod tally;
 
 use book::{BookEntry, Known, NewEntry, Sender};
 use freepost::{Label, NewLabel};
+use funding::Funding;
 use passes::Passes;
 use sent::{Answerable, Answering, Sent};
 use tally::Tally;
@@ -388,7 +390,7 @@ pub enum LedgerError {
 ///
 /// Book and daily count of work are those of the recipient without `+detail`, whichever form is given.
 #[async_trait]
-pub trait Ledger: Passes + Send + Sync + 'static {
+pub trait Ledger: Funding + Passes + Send + Sync + 'static {
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;
 

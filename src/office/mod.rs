@@ -5,6 +5,7 @@
 //! moves only in the ledger, in one transaction an order; an address that does not exist reads like one that does.
 
 mod calls;
+pub mod grants;
 mod limits;
 mod order;
 mod page;
@@ -12,6 +13,8 @@ mod problem;
 mod request;
 mod serve;
 pub mod signed;
+mod vouchers;
+pub mod webhook;
 pub mod wire;
 
 use std::{
@@ -40,7 +43,7 @@ pub use serve::{Listener, serve};
 use crate::{
     address::Domain,
     config::{Config, IdentityCheck},
-    keys::Keys,
+    keys::{KeyError, Keys},
     ledger::Ledger,
     money::{Currency, Micros, STAMP_VALUE_MAX},
     stamp::{PublicKey, SecretKey, Selector, tokens::TokenKey},
@@ -80,10 +83,13 @@ pub struct Site {
     /// The newest makes challenges, all check.
     tokens: Vec<TokenKey>,
     stamp_lifetime_s: u64,
+    grant: Option<grants::Terms>,
+    /// Who may tell of payments.
+    providers: Vec<Box<dyn webhook::Provider>>,
 }
 
 /// Why there is no office.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum SiteError {
     /// The configuration has no section `[office]`.
     #[error("the configuration has no [office]; name its domain there to run one")]
@@ -91,13 +97,16 @@ pub enum SiteError {
     /// No key signs.
     #[error("the office has no active key; run: farthing key new")]
     NoKey,
+    /// The secret of a payment provider.
+    #[error(transparent)]
+    Secret(#[from] KeyError),
 }
 
 impl Site {
     /// The office of a configuration, with its keys.
     ///
     /// # Errors
-    /// [`SiteError`] when there is none, or no key to sign with.
+    /// [`SiteError`] when there is none, no key to sign with, or a secret that cannot be used.
     pub fn new(config: &Config, keys: &Keys) -> Result<Self, SiteError> {
         let office = config.office.as_ref().ok_or(SiteError::NoOffice)?;
         let signing = keys.signing().ok_or(SiteError::NoKey)?;
@@ -118,12 +127,21 @@ impl Site {
             page_work_bits: office.page_work_bits,
             tokens: keys.tokens.clone(),
             stamp_lifetime_s: office.stamp_lifetime_s,
+            grant: grants::Terms::of(office),
+            providers: webhook::providers(config)?,
         })
     }
 
     /// Whether this is a mail domain whose price the office tells.
     fn tells_price_of(&self, domain: &Domain) -> bool {
         self.domains.binary_search(domain).is_ok()
+    }
+
+    /// How money comes onto an account, the likeliest first.
+    fn funding(&self) -> Vec<String> {
+        let providers = self.providers.iter().map(|provider| provider.name());
+        let grant = self.grant.map(|_| "grant");
+        ["voucher"].into_iter().chain(providers).chain(grant).chain(["credit"]).map(Into::into).collect()
     }
 
     fn takes_value(&self, value: Micros) -> Result<(), Problem> {
@@ -178,6 +196,10 @@ impl Office {
             .route("/v1/quote", get(calls::quote))
             .route("/v1/stamps", post(order::sell))
             .route("/v1/account", get(calls::account))
+            .route("/v1/vouchers", post(vouchers::redeem))
+            .route("/v1/grants", post(grants::grant))
+            .route("/v1/webhooks/{provider}", post(webhook::receive))
+            .route("/p/voucher", get(page::voucher))
             .route("/p/-/{version}/{*name}", get(page::assets::show))
             .route("/p/{*address}", get(page::show).post(page::pass::make))
             .layer(from_fn_with_state(self.clone(), limits::by_address))

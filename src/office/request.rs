@@ -47,10 +47,10 @@ fn only_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     values.next().is_none().then_some(value)
 }
 
-/// Reads a body within its limit.
+/// Reads a body within [`BODY_OCTETS_MAX`].
 ///
 /// # Errors
-/// 400 for one that breaks off, 413 for one too large.
+/// 400 when it breaks off, 413 when it is too large.
 pub async fn read_body(mut body: Body) -> Result<Vec<u8>, Problem> {
     let mut kept = Vec::new();
     let mut octets = 0;

@@ -6,6 +6,7 @@
 // A test fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod funds;
 mod model;
 mod simulation;
 mod sqlite;
@@ -87,6 +88,21 @@ mod sqlite_conforms {
             unknown_letters_are_said_to_be_unknown,
             the_recipient_of_a_number_is_known,
             one_refund_however_many_ask_at_once;
+        funding:
+            a_voucher_is_good_once_and_its_user_may_ask_again,
+            vouchers_are_listed_with_what_became_of_them,
+            a_void_or_expired_voucher_is_worth_nothing,
+            issues_that_make_no_sense_are_refused,
+            a_code_raced_through_two_handles_is_won_once,
+            one_account_that_asks_many_times_at_once_is_credited_once,
+            a_voucher_is_used_or_void_and_never_both,
+            a_voucher_beyond_what_an_account_can_hold_stays_good,
+            a_grant_comes_once_a_day_and_once_a_proof,
+            grants_of_a_day_stay_within_its_budget,
+            old_grants_are_forgotten_when_their_proofs_are,
+            a_payment_is_credited_once_for_each_event_and_reference,
+            one_payment_told_of_many_times_at_once_is_credited_once,
+            what_funded_an_account_is_there_after_reopening;
         book:
             entries_are_written_once_and_taken_out_once,
             the_strongest_entry_counts,

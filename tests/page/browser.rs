@@ -48,6 +48,12 @@ impl Mx {
         smtp.send_mail(ALICE, &[BOB], letter.as_bytes()).to_string()
     }
 
+    /// A voucher of this value.
+    fn voucher(&self, value: &str) -> String {
+        let issued = self.world.json(&["voucher", "issue", "--value", value, "--count", "1"]);
+        issued[0]["code"].as_str().unwrap().to_owned()
+    }
+
     fn refused(&self, ip: &str, subject: &str) -> String {
         let said = self.send(ip, subject);
         assert!(said.starts_with("550 5.7.1"), "{said}");
@@ -126,9 +132,12 @@ fn refused_then_paid_on_the_page_then_delivered() {
     browser.wait_for("the balance", "document.getElementById('status').textContent.includes('needed')");
     assert_eq!(browser.text("#balance"), "0c");
     let account = browser.text("#account");
+    let voucher = mx.voucher("1c");
+    browser.type_into("#voucher", &voucher);
     keep_picture(&browser, "desktop-purse");
-
-    assert!(mx.world.farthing(&["account", "credit", &account, "1c"]).status.success());
+    browser.press(&ENTER.to_string());
+    browser.wait_for("the money", "document.getElementById('balance').textContent === '1c'");
+    assert_eq!(browser.text("#status"), "1c were put on your account.");
     browser.click("#pay");
     browser.wait_for("the pass", "!document.getElementById('done').hidden");
     assert_eq!(browser.text("#balance"), "0.75c");
@@ -149,6 +158,37 @@ fn refused_then_paid_on_the_page_then_delivered() {
     browser.wait_for("the pass", "!document.getElementById('done').hidden");
     assert_eq!((browser.text("#account"), browser.text("#balance")), (account, "0.5c".into()));
     mx.world.books_balance();
+}
+
+#[test]
+fn a_printed_voucher_is_opened_by_its_code_and_pays_later() {
+    let mx = Mx::start();
+    let code = mx.voucher("0.5c");
+    let browser = Chromium::start("en-US", 500, 900);
+    browser.open(&format!("http://{}/p/voucher#{code}", mx.world.office));
+    browser.wait_for("the form", "!document.getElementById('ways').hidden");
+    assert_eq!(browser.script("return document.getElementById('voucher').value"), code.as_str());
+    assert_eq!(browser.script("return location.hash"), "", "it does not stay in the history");
+    browser.click("#voucher-use");
+    browser.wait_for("the money", "document.getElementById('balance').textContent === '0.5c'");
+    keep_picture(&browser, "phone-voucher");
+    // What is wrong with a code is said in the office's words.
+    browser.type_into("#voucher", &code);
+    browser.click("#voucher-use");
+    browser.wait_for("the same again", "document.getElementById('status').textContent.includes('0.5c')");
+    assert_eq!(browser.text("#balance"), "0.5c", "a code is good once");
+    browser.type_into("#voucher", "nonsense");
+    browser.click("#voucher-use");
+    browser.wait_for("the fault", "document.getElementById('fault').textContent");
+    assert!(browser.text("#fault").starts_with("The post office says: "), "{}", browser.text("#fault"));
+
+    let page = mx.refused(&ALICE_IP.to_string(), "first");
+    browser.open(&page);
+    browser.type_into("#from", ALICE);
+    browser.click("#pay");
+    browser.wait_for("the pass", "!document.getElementById('done').hidden");
+    assert_eq!(browser.text("#balance"), "0.25c");
+    assert!(mx.delivered("first", 1).starts_with("mx.b.example; result=paid;"));
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod batch;
 mod book;
 mod fail;
 mod freepost;
+mod funding;
 mod mark;
 mod passes;
 mod place;

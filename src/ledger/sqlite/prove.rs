@@ -10,7 +10,7 @@ use rusqlite::{
     fallible_streaming_iterator::FallibleStreamingIterator,
 };
 
-use super::{batch::may_be_negative, fail::Fail, schema};
+use super::{batch::may_be_negative, fail::Fail, funding, schema};
 use crate::ledger::{
     Proof,
     chain::{EntryRow, Head, OrderRow, RedeemedRow, SoldRow},
@@ -25,6 +25,9 @@ pub(super) fn prove(conn: &Connection) -> Result<Proof, Fail> {
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Deferred)?;
     let mut prover = Prover::new();
     ask_sqlite(conn, &mut prover)?;
+    for fault in funding::faults(conn)? {
+        prover.fault(fault);
+    }
     let names = Names { accounts: numbered(conn, "account")?, offices: numbered(conn, "office")? };
     walk(conn, &names, &mut prover)?;
     let mut orders = conn.prepare("SELECT seq, redeemed FROM orders")?;

@@ -1,4 +1,5 @@
-//! The page a refused sender opens, `/p/ADDRESS` (SPEC.md §10): what is asked and why, and two ways to a pass.
+//! The page a refused sender opens, `/p/ADDRESS` (SPEC.md §10): what is asked and why, and two ways to a pass; and the
+//! page that a printed voucher names.
 //!
 //! `GET` makes the page here, in the reader's language (`words`); its script and style come from `assets`; `pass` is
 //! what the script asks (`POST`), and `puzzle` the work it does. What always holds: nothing comes from elsewhere and
@@ -76,6 +77,27 @@ pub async fn show(State(office): State<SharedOffice>, request: Request) -> Resul
         url: site.url.clone(),
         address: if is_plain(&address) { address.to_string() } else { "ADDRESS".into() },
         quote,
+    };
+    answer(StatusCode::OK, language, &page)
+}
+
+/// `GET /p/voucher`: what the QR code of a printed voucher opens. The code itself stands behind `#` and does not come
+/// here; the page's script puts it into the field.
+///
+/// # Errors
+/// 500 when it cannot be made.
+pub async fn voucher(State(office): State<SharedOffice>, request: Request) -> Result<Response, Problem> {
+    let site = office.site();
+    let language = language_of(&request)?;
+    let page = Voucher {
+        lang: language.code,
+        words: language.filled(&[("office", site.domain.as_str())]),
+        script_words: language.for_script(),
+        languages: words::languages(),
+        assets: assets_path(),
+        office: site.domain.to_string(),
+        currency: site.currency.to_string(),
+        url: site.url.clone(),
     };
     answer(StatusCode::OK, language, &page)
 }
@@ -193,6 +215,19 @@ struct Pay {
     url: String,
     /// The recipient, or the word ADDRESS where it cannot be copied into a shell as it is.
     address: String,
+}
+
+#[derive(Template)]
+#[template(path = "voucher.html")]
+struct Voucher {
+    lang: &'static str,
+    words: Filled,
+    script_words: String,
+    languages: &'static [Language],
+    assets: String,
+    office: String,
+    currency: String,
+    url: String,
 }
 
 #[derive(Template)]

@@ -5,9 +5,11 @@
 //! solution; `{"from","stamp"}` a pass by a stamp (the value of its field), bought before. A pass for somebody else's
 //! address is of no use to anyone but him, so nobody is asked who he is. The same question again gets the same answer.
 
+use std::net::IpAddr;
+
 use axum::{
     Json,
-    extract::{Extension, Request, State},
+    extract::{Request, State},
     http::{StatusCode, Uri},
 };
 use serde::{Deserialize, Serialize};
@@ -22,7 +24,7 @@ use crate::{
     clock::unix_now,
     ledger::passes::{Got, NewPass, PASSES_OF_A_PAIR_MAX, PassMade},
     money::Micros,
-    office::{SharedOffice, Site, limits::Client, problem::Problem, request::read_body},
+    office::{SharedOffice, Site, limits::client_of, problem::Problem, request::read_body},
     stamp::{
         Asked, CancelledStamp, Word,
         check::{bound, in_order, signed},
@@ -88,12 +90,8 @@ pub struct Work {
 /// # Errors
 /// 400, 403 (no pass is given here that way), 404, 409 (the stamp is spent, or was not sold), 410 (the challenge is
 /// over), 429, 503.
-pub async fn make(
-    State(office): State<SharedOffice>,
-    Extension(client): Extension<Client>,
-    request: Request,
-) -> Result<Json<Answer>, Problem> {
-    let site = office.site();
+pub async fn make(State(office): State<SharedOffice>, request: Request) -> Result<Json<Answer>, Problem> {
+    let (site, client) = (office.site(), client_of(&request));
     let letter = |uri: &Uri| recipient(&site, uri).ok_or_else(no_such_address);
     let to = letter(request.uri())?;
     let body = read_body(request.into_body()).await?;
@@ -182,7 +180,7 @@ fn checked_challenge(
 /// before is not checked again.
 async fn worked(
     office: &SharedOffice,
-    client: Client,
+    client: Option<IpAddr>,
     challenge: Challenge,
     nonces: [u64; PUZZLES],
     to: &Address,

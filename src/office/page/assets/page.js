@@ -208,3 +208,10 @@ if (at("form")) {
   at("form").addEventListener("submit", guard(at("work") ? work : pay));
   if (at("work")) at("pay").addEventListener("click", guard(pay));
 }
+
+if (at("voucher-form")) {
+  import("./purse.js").then(({ openVoucher }) => {
+    openVoucher(guard);
+    at("ways").hidden = false;
+  });
+}

@@ -118,10 +118,24 @@ async function showAccount() {
 async function useVoucher() {
   const code = at("voucher").value.trim();
   if (!code) return at("voucher").focus();
+  at("fault").textContent = "";
   const { credited } = await signed("POST", "v1/vouchers", { code });
   at("voucher").value = "";
   await showAccount();
   tell(say("credited", { amount: amount(credited) }));
+}
+
+function onKeyButtons(guard) {
+  at("key-save").addEventListener("click", guard(saveKey));
+  at("key-load").addEventListener("change", guard(loadKey));
+}
+
+/// The page of a voucher: its code stands behind `#`, where no server sees it.
+export function openVoucher(guard) {
+  at("voucher").value = decodeURIComponent(location.hash.slice(1));
+  history.replaceState(null, "", location.pathname + location.search);
+  at("voucher-form").addEventListener("submit", guard(useVoucher));
+  onKeyButtons(guard);
 }
 
 // ---- the stamp ----
@@ -185,8 +199,7 @@ export async function pay(guard) {
       at("voucher").addEventListener("keydown", (event) => {
         if (event.key === "Enter") guard(useVoucher)(event);
       });
-      at("key-save").addEventListener("click", guard(saveKey));
-      at("key-load").addEventListener("change", guard(loadKey));
+      onKeyButtons(guard);
       ready = true;
     }
     const terms = await ask({ from });
