@@ -23,6 +23,9 @@ pub enum AddressError {
     /// The part before the `@` is empty, too long, or not a dot-atom or quoted string.
     #[error("`{0}` is not an address: the part before the @ is not well-formed")]
     Local(String),
+    /// What should be a domain with its subdomains is none.
+    #[error("`{0}` is not a domain with its subdomains, like .a.example")]
+    Zone(String),
     /// What should be a domain is none.
     #[error("`{0}` is not a domain of two or more labels")]
     Domain(String),
@@ -55,6 +58,19 @@ impl Domain {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The domain under which one owner registers everything: one label more than the public suffix, private ones
+    /// (github.io) included. `None` for a public suffix itself, whose names below belong to many.
+    #[must_use]
+    pub fn organisation(&self) -> Option<&str> {
+        psl::domain_str(&self.0)
+    }
+
+    /// Whether two domains belong to one organisation; a domain always belongs to itself.
+    #[must_use]
+    pub fn is_of_organisation(&self, other: &Self) -> bool {
+        self == other || self.organisation().is_some_and(|own| other.organisation() == Some(own))
     }
 
     /// Whether this is `other` or a name below it.
@@ -199,15 +215,24 @@ impl Address {
         bytes
     }
 
-    /// The same address without `+detail`; itself when it has none. A quoted local part has no detail.
+    /// The mailbox: the same address without its [tag](Self::without_tag) and without `+detail`; itself when it has
+    /// neither. A quoted local part has no detail.
     #[must_use]
     pub fn without_detail(&self) -> Self {
-        match self.local.iter().position(|&b| b == b'+') {
-            Some(at) if at > 0 && self.local.first() != Some(&b'"') => {
-                Self { local: self.local.get(..at).unwrap_or_default().into(), domain: self.domain.clone() }
-            }
-            _ => self.clone(),
-        }
+        let local = after_tag(&self.local);
+        let bare = match local.iter().position(|&b| b == b'+') {
+            Some(at) if at > 0 && local.first() != Some(&b'"') => local.get(..at).unwrap_or_default(),
+            _ => local,
+        };
+        Self { local: bare.into(), domain: self.domain.clone() }
+    }
+
+    /// The same address without the tag that its mail server puts before it in the envelope to tell bounces of its own
+    /// mail from others (BATV): `bob@b.example` of `prvs=2150abcdef=bob@b.example`. Its server alone can tell whether the
+    /// tag is genuine.
+    #[must_use]
+    pub fn without_tag(&self) -> Self {
+        Self { local: after_tag(&self.local).into(), domain: self.domain.clone() }
     }
 }
 
@@ -241,6 +266,16 @@ impl Serialize for Address {
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         std::borrow::Cow::<str>::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What follows BATV's tag: `prvs=`, a key's digit, three of the day and six of a hash in hexadecimal, `=`.
+fn after_tag(local: &[u8]) -> &[u8] {
+    const TAG_OCTETS: usize = 10;
+    let tagged = local.strip_prefix(b"prvs=").and_then(|rest| rest.split_at_checked(TAG_OCTETS));
+    match tagged {
+        Some((tag, [b'=', bare @ ..])) if tag.iter().all(u8::is_ascii_hexdigit) && is_dot_atom(bare) => bare,
+        _ => local,
     }
 }
 
@@ -382,6 +417,27 @@ mod tests {
         assert_eq!(bare("bob@b.example"), "bob@b.example");
         assert_eq!(bare("+bob@b.example"), "+bob@b.example");
         assert_eq!(bare("\"a +b\"@b.example"), "\"a +b\"@b.example");
+    }
+
+    #[test]
+    fn a_tag_of_the_envelope_is_no_part_of_the_mailbox() {
+        for (tagged, untagged, mailbox) in [
+            ("prvs=2150ABCDEF=Bob@b.example", "bob@b.example", "bob@b.example"),
+            ("prvs=2150abcdef=bob+x@b.example", "bob+x@b.example", "bob@b.example"),
+            ("prvs=2150abcdef=bob=x@b.example", "bob=x@b.example", "bob=x@b.example"),
+            ("prvs=2150abcde=bob@b.example", "prvs=2150abcde=bob@b.example", "prvs=2150abcde=bob@b.example"),
+            (
+                "prvs=2150abcdxy=bob@b.example",
+                "prvs=2150abcdxy=bob@b.example",
+                "prvs=2150abcdxy=bob@b.example",
+            ),
+            ("prvs=2150abcdef=@b.example", "prvs=2150abcdef=@b.example", "prvs=2150abcdef=@b.example"),
+            ("bob@b.example", "bob@b.example", "bob@b.example"),
+        ] {
+            let address: Address = tagged.parse().unwrap();
+            assert_eq!(address.without_tag().to_string(), untagged);
+            assert_eq!(address.without_detail().to_string(), mailbox);
+        }
     }
 
     #[test]

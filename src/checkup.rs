@@ -74,6 +74,7 @@ pub fn before_start(config: Config) -> Vec<Check> {
     }
     checks.extend(payments(&config));
     checks.extend(notes(&config).into_iter().map(|note| Check::of("configuration", Err(note))));
+    checks.extend(logins(&config));
     checks.push(match daemon::site(config, Missing::Leave) {
         Ok(site) => Check::of("keys", keys(&site)),
         Err(e) => Check::of("keys", Err(e.to_string())),
@@ -100,6 +101,7 @@ pub async fn running(config: Config) -> Vec<Check> {
     checks.push(Check::of("ledger", ledger_health(&config).await));
     checks.extend(payments(&config));
     checks.extend(notes(&config).into_iter().map(|note| Check::of("configuration", Err(note))));
+    checks.extend(logins(&config));
     match daemon::site(config, Missing::Leave) {
         Err(e) => checks.push(Check::of("keys", Err(e.to_string()))),
         Ok(site) => {
@@ -121,6 +123,12 @@ fn payments(config: &Config) -> Option<Check> {
         format!("told of at {}", paths.join(", "))
     });
     Some(Check::of("payments", told))
+}
+
+/// How many logins are listed.
+fn logins(config: &Config) -> Option<Check> {
+    let (logins, addresses) = config.gate.logins.counts()?;
+    Some(Check::of("logins", Ok(format!("{logins} logins with {addresses} addresses"))))
 }
 
 fn clock() -> Result<String, String> {

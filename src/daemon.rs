@@ -144,6 +144,7 @@ impl Daemon {
             (Some(office), Some(_)) => Some((office, office::Site::new(&site.config, &site.keys)?)),
             _ => None,
         };
+        self.ledger.set_owners(site.config.gate.logins.owners().clone());
         self.gate.reload(site);
         if let Some((office, site)) = for_office {
             office.reload(site);
@@ -207,6 +208,7 @@ pub fn ledger_options(config: &Config) -> Options {
     Options {
         office: config.office.as_ref().map(|office| office.domain.clone()),
         refund_window_s: config.ledger.refund_window_s,
+        owners: config.gate.logins.owners().clone(),
         ..Options::new(config.ledger.currency)
     }
 }

@@ -568,6 +568,43 @@ fn a_login_is_never_asked_whatever_it_writes() {
     assert_eq!(mx.world.zone.asked_in_all(), 0);
 }
 
+/// As the README has it.
+const STRIP: &str =
+    "/^Authentication-Results[[:space:]]*:[[:space:]]*mx\\.b\\.example([^[:alnum:].-]|$)/ IGNORE\n";
+
+#[test]
+fn header_checks_take_forged_results_away_before_they_are_believed() {
+    assert!(fs::read_to_string("README.md").unwrap().contains(STRIP.trim_end()), "the README says another");
+    let site = Site {
+        more: "[identity]\ncheck = \"results\"\ntrusted = [\"mx.b.example\"]\n".into(),
+        ..Site::default()
+    };
+    let forged = |field: &str| format!("{field} dmarc=pass header.from=a.example\n{}", letter("results"));
+    let open = Mx::start(&site);
+    assert!(open.world.farthing(&["known", "add", ALICE, "--for", BOB]).status.success());
+    accepted(&open.send(&forged("Authentication-Results: mx.b.example;")));
+    assert_eq!(result(&open.delivered(1, "results")), "known", "believed where nobody takes it away");
+
+    let mx = Mx::with(&site, |config| {
+        let table = open.world.path("header_checks");
+        fs::write(&table, STRIP).unwrap();
+        config.main(format!("header_checks = regexp:{}", table.display()))
+    });
+    assert!(mx.world.farthing(&["known", "add", ALICE, "--for", BOB]).status.success());
+    for field in [
+        "Authentication-Results: mx.b.example;",
+        "authentication-results : MX.B.example ;",
+        "Authentication-Results:\n\tmx.b.example 1;",
+        "Authentication-Results:mx.b.example\n ;",
+        "Authentication-Results: mx.b.example(x);",
+        "Authentication-Results: (x) mx.b.example;",
+        "Authentication-Results: \"mx.b.example\";",
+        "Authentication-Results: mx.m.example; spf=pass\nAuthentication-Results: mx.b.example;",
+    ] {
+        assert_eq!(mx.send(&forged(field)).to_string(), mx.refusal(BOB), "{field:?}");
+    }
+}
+
 #[test]
 fn clients_on_ipv6_are_who_they_are() {
     let site = Site::gate("exempt_networks = [\"2001:db8:ffff::/48\"]");

@@ -3,6 +3,7 @@
 //! What is wrong is found all at once, each fault with its line and key. Nothing here opens a socket or
 //! touches the network; `file:PATH` lists are read, for a list that cannot be read is a fault of the file.
 
+mod logins;
 mod parse;
 mod read;
 
@@ -14,10 +15,12 @@ use std::{
 
 use ipnet::IpNet;
 
+pub use logins::Logins;
 pub use parse::Listen;
 
 use crate::{
     address::{Address, Domain},
+    identity::forwarder::Forwarders,
     money::{Currency, Micros},
 };
 
@@ -121,6 +124,9 @@ pub struct Gate {
     /// Servers in front of us whose Received field names the real client. Their own address exempts and authenticates
     /// nobody, whatever `exempt_networks` says.
     pub relays: Vec<IpNet>,
+    /// The MTA answers for SRS addresses and refuses those that it has not made itself: a bounce to one goes back to its
+    /// author, and is not asked for postage.
+    pub srs: bool,
     /// Recipients that differ.
     pub mixed: Mixed,
     /// Which addresses a login owns.
@@ -134,28 +140,6 @@ impl Gate {
     #[must_use]
     pub fn guards(&self, domain: &Domain) -> bool {
         self.domains.binary_search(domain).is_ok()
-    }
-}
-
-/// Which addresses a login owns: a list, else the login itself, or the login at any of our domains.
-#[derive(Clone, Debug, Default)]
-pub struct Logins {
-    listed: Option<std::collections::HashMap<String, Vec<Address>>>,
-}
-
-impl Logins {
-    /// Whether this login owns this address, `+detail` aside.
-    #[must_use]
-    pub fn owns(&self, login: &str, address: &Address, domains: &[Domain]) -> bool {
-        let bare = address.without_detail();
-        if let Some(listed) = &self.listed {
-            return listed.get(&login.to_ascii_lowercase()).is_some_and(|own| own.contains(&bare));
-        }
-        if login.contains('@') {
-            return login.parse::<Address>().is_ok_and(|own| own.without_detail() == bare);
-        }
-        domains.contains(bare.domain())
-            && Address::from_parts(login.as_bytes(), bare.domain().clone()).is_some_and(|own| own == bare)
     }
 }
 
@@ -234,6 +218,10 @@ pub struct Identity {
     pub trusted: Vec<String>,
     /// Whom local users write to becomes known to them.
     pub learn_from_sent: bool,
+    /// Authenticated mail from domains of ours is known.
+    pub own_domains_known: bool,
+    /// Whose word about a letter's author is taken, for all recipients.
+    pub forwarders: Forwarders,
 }
 
 /// `[commands]`
@@ -337,6 +325,12 @@ impl Config {
             (None, Some(office)) => vec![office.domain.clone()],
             (None, None) => vec![],
         }
+    }
+
+    /// Whether the authenticated mail of this domain is known because it is one of ours.
+    #[must_use]
+    pub fn welcomes_as_own(&self, domain: &Domain) -> bool {
+        self.identity.own_domains_known && self.gate.guards(domain)
     }
 
     /// The address that takes commands in a domain of ours: `postage@b.example`.

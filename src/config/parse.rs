@@ -1,7 +1,6 @@
 //! From the document to the checked configuration, section by section, in the order of INTERFACE.md.
 
 use std::{
-    collections::HashMap,
     net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
 };
@@ -14,7 +13,8 @@ use super::{
     read::{Document, Section},
 };
 use crate::{
-    address::{Address, Domain, shown},
+    address::{Domain, shown},
+    identity::forwarder::Forwarders,
     money::{Currency, Micros, STAMP_VALUE_MAX},
     office::{PAGE_WORK_BITS_MAX, PAGE_WORK_BITS_MIN},
 };
@@ -151,8 +151,9 @@ fn gate(mut s: Section<'_, '_>, base: &Path) -> Option<Gate> {
     let accept_offices = offices_listed.then_some(accept_offices);
     let exempt_networks = s.parsed_list("exempt_networks", &["127.0.0.0/8", "::1"], network);
     let relays = s.parsed_list("relays", &[], network);
+    let srs = s.boolean("srs").unwrap_or(false);
     let mixed = s.choice("mixed", Mixed::Split, &[("split", Mixed::Split), ("strictest", Mixed::Strictest)]);
-    let logins = s.parsed("logins", "", |t| logins(t, base));
+    let logins = s.parsed("logins", "", |t| Logins::parse(t, base));
     let on_trouble = s.choice(
         "on_trouble",
         OnTrouble::Tempfail,
@@ -173,6 +174,7 @@ fn gate(mut s: Section<'_, '_>, base: &Path) -> Option<Gate> {
         accept_offices,
         exempt_networks,
         relays,
+        srs,
         mixed,
         logins: logins?,
         on_trouble,
@@ -254,8 +256,13 @@ fn identity(mut s: Section<'_, '_>) -> Identity {
         s.fault("trusted", "check = \"results\" needs the authserv-ids whose results are believed");
     }
     let learn_from_sent = s.boolean("learn_from_sent").unwrap_or(true);
+    let own_domains_known = s.boolean("own_domains_known").unwrap_or(true);
+    let forwarders = Forwarders(s.parsed_list("forwarders", &[], str::parse));
+    if check != IdentityCheck::Verify && !forwarders.0.is_empty() {
+        s.fault("forwarders", "what a forwarder saw is looked into only with check = \"verify\"");
+    }
     s.finish();
-    Identity { check, trusted, learn_from_sent }
+    Identity { check, trusted, learn_from_sent, own_domains_known, forwarders }
 }
 
 fn commands(mut s: Section<'_, '_>) -> Option<Commands> {
@@ -420,34 +427,17 @@ fn ledger_url(text: &str, base: &Path) -> Result<LedgerUrl, String> {
 /// `file:PATH` is the lines of that file, empty lines and `#` comments left out; anything else is itself.
 fn lines_or_item(text: &str, base: &Path) -> Result<Vec<String>, String> {
     let Some(path) = text.strip_prefix("file:") else { return Ok(vec![text.to_owned()]) };
-    let path = base.join(path);
-    let content =
-        std::fs::read_to_string(&path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
-    Ok(content
-        .lines()
-        .map(|line| line.split('#').next().unwrap_or("").trim())
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned)
-        .collect())
+    Ok(content_lines(&base.join(path))?.into_iter().map(|(_, line)| line).collect())
 }
 
-fn logins(text: &str, base: &Path) -> Result<Logins, String> {
-    if text.is_empty() {
-        return Ok(Logins::default());
-    }
-    if !text.starts_with("file:") {
-        return Err("write file:PATH, a file of lines `login address …`".into());
-    }
-    let mut listed: HashMap<String, Vec<Address>> = HashMap::new();
-    for line in lines_or_item(text, base)? {
-        let mut words = line.split_whitespace();
-        let Some(login) = words.next() else { continue };
-        let own = listed.entry(login.to_ascii_lowercase()).or_default();
-        for word in words {
-            let address: Address =
-                word.parse().map_err(|e| format!("the login {}: {e}", shown(login.as_bytes())))?;
-            own.push(address.without_detail());
-        }
-    }
-    Ok(Logins { listed: Some(listed) })
+/// The lines of a file with their numbers, comments left out, and lines in which nothing else stands.
+pub(super) fn content_lines(path: &Path) -> Result<Vec<(usize, String)>, String> {
+    let content =
+        std::fs::read_to_string(path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
+    let bare = content.lines().map(|line| line.split('#').next().unwrap_or("").trim());
+    Ok(bare
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty())
+        .map(|(n, line)| (n + 1, line.to_owned()))
+        .collect())
 }

@@ -18,7 +18,7 @@ use crate::{
     ledger::{self, Ledger, message_id_hash},
     message::list,
     policy::{
-        Authenticated, Class, Decision, reply,
+        Class, Decision, reply,
         status::{self, PaidBy},
     },
 };
@@ -48,6 +48,8 @@ pub fn exempt(told: &Told<'_>) -> Verdict {
             address: r.address.clone(),
             class: Class::Exempt,
             freepost: None,
+            authenticated: false,
+            list: None,
             paid: None,
         })
         .collect();
@@ -99,7 +101,7 @@ fn deliver(told: &Told<'_>, parties: &[SettledParty], quarantine: Option<Quarant
         .rev()
         .filter_map(|(name, index)| Some(Modification::DeleteHeader(*index, HeaderName::new(*name).ok()?)))
         .collect();
-    for (name, value) in fields(told.site, parties).into_iter().rev() {
+    for (name, value) in fields(told, parties).into_iter().rev() {
         if let (Ok(name), Ok(value)) = (HeaderName::new(name), HeaderValue::new(value)) {
             // At the top, above the Received fields of servers that could have forged it.
             modifications.push(Modification::InsertHeader(0, name, value));
@@ -109,9 +111,12 @@ fn deliver(told: &Told<'_>, parties: &[SettledParty], quarantine: Option<Quarant
 }
 
 /// The fields the letter gets, from the top down (SPEC.md §6).
-fn fields(site: &Site, parties: &[SettledParty]) -> Vec<(&'static str, String)> {
+fn fields(told: &Told<'_>, parties: &[SettledParty]) -> Vec<(&'static str, String)> {
+    let site = told.site;
     let hostname = &site.config.gate.hostname;
-    let [party] = parties else {
+    let (party, goes_elsewhere) = (parties.first(), told.letter.goes_elsewhere);
+    // Those elsewhere would read who of ours got it, be it as a Bcc.
+    let Some(party) = party.filter(|_| parties.len() == 1 && !goes_elsewhere) else {
         let classes: Vec<Class> = parties.iter().map(|party| party.class).collect();
         return vec![(status::STATUS, status::status_of_several(hostname, &classes))];
     };
@@ -177,21 +182,26 @@ fn logged(party: &SettledParty) -> String {
 fn remember(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) {
     let delivered = matches!(settled.decision, Decision::Deliver | Decision::Hold);
     let message_id = told.letter.values("Message-ID").next().map(message_id_hash);
-    let unsubscribe =
-        if delivered { list::unsubscribe_addresses(told.letter.values("List-Unsubscribe")) } else { vec![] };
+    let addresses = |name| if delivered { list::mailto_addresses(told.letter.values(name)) } else { vec![] };
+    let unsubscribe = addresses("List-Unsubscribe");
+    let posts = addresses("List-Post");
     for party in &settled.parties {
+        // No list speaks for the addresses of others.
+        let of_list =
+            |post: &&Address| party.list.as_ref().is_some_and(|list| post.domain().is_of_organisation(list));
         ledger.decided(ledger::Decision {
             time: settled.now,
             recipient: party.address.clone(),
             author: settled.author.clone(),
-            authenticated: settled.authenticated == Authenticated::Yes,
+            authenticated: party.authenticated,
             message_id,
             result: party.class.as_str(),
             reason: reply::word(party.class).map_or("", crate::stamp::Word::as_str),
             delivered,
             number: party.paid.as_ref().map(|(_, number, _)| *number),
-            list: settled.list.as_ref().map(ToString::to_string),
+            list: party.list.as_ref().map(ToString::to_string),
             unsubscribe: unsubscribe.clone(),
+            list_posts: posts.iter().filter(of_list).cloned().collect(),
         });
     }
 }

@@ -3,34 +3,35 @@
 //! The book is read first; DNS is asked only where its answer could change the verdict, or on a letter that a
 //! stamp would pay for (what a later `wanted` may teach). Trouble is kept as trouble: it is no "no".
 
-use std::time::{Duration, Instant};
+mod forwarded;
+mod passes;
+mod sender;
+
+use std::time::Instant;
+
+use sender::Behind;
 
 use super::{
     Site,
-    client::Client,
     learn::is_null_sender,
-    letter::{Kept, Letter},
+    letter::Letter,
     postage::{ForRecipient, Offered},
     settle::Settled,
 };
 use crate::{
     address::{Address, Domain},
-    config::{IdentityCheck, Mode},
-    identity::{Authentication, Inquiry, Step, dkim, spf::Envelope},
+    config::Mode,
+    identity::Inquiry,
     ledger::{
         Ledger,
         book::{Known, Sender},
         message_id_hash,
         passes::Pass,
     },
-    message::{self, robot::is_report, thread::first_message_id},
+    message::{self, kind::kind, thread::first_message_id},
     policy::{self, Answers, Authenticated, Decision, Facts, Postage},
     stamp::{Asked, CancelledStamp, PublicKey, Word, check::signed, freepost::Freepost},
 };
-
-/// Waiting for offices' keys at the end of the header after which SPF is left for the end of the message. The two waits
-/// together would be longer than an MTA waits there (Sendmail: 10 s).
-const HEADER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is known for one recipient.
 pub struct Party {
@@ -45,28 +46,9 @@ pub struct Party {
     /// What he sent, by its Message-ID, and the letter answers or returns.
     pub answering: Option<[u8; 16]>,
     /// What the author the letter names has got on the page for letters to him.
-    pub passes: Vec<Pass>,
-}
-
-/// How far it has been looked into whether a domain stands behind the letter.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Behind {
-    /// Nothing hangs on it, or it is not looked into here.
-    #[default]
-    NotAsked,
-    /// Only a signature can still show it (or SPF, when it has not been asked), once the body is there.
-    AskLater,
-    /// That is the answer.
-    Found(Authenticated),
-}
-
-impl Behind {
-    const fn found(self) -> Authenticated {
-        match self {
-            Self::Found(found) => found,
-            Self::NotAsked | Self::AskLater => Authenticated::No,
-        }
-    }
+    passes: Vec<Pass>,
+    /// Sealers of the letter's ARC chain, from the last, whose word he takes.
+    sealers: usize,
 }
 
 /// All that is known of a letter.
@@ -95,17 +77,16 @@ impl Assessment {
         let gate = &site.config.gate;
         let from: Vec<&[u8]> = letter.values("From").collect();
         let author = message::author(&from);
-        let own_domain = author.as_ref().is_some_and(|author| gate.guards(author.domain()));
+        let own_domain = author.as_ref().is_some_and(|author| site.config.welcomes_as_own(author.domain()));
         let offered = Offered::read(|name| letter.values(name), gate.work_bits > 0);
         let several = letter.recipients.len() > 1;
-        let senders: Vec<Sender> = author
-            .iter()
-            .flat_map(|author| [Sender::Address(author.clone()), Sender::Domain(author.domain().clone())])
-            .collect();
+        let senders: Vec<Sender> = author.iter().flat_map(Sender::names_of_author).collect();
         let list = message::list::list_id(&letter.values("List-Id").collect::<Vec<_>>());
         let list_names: Vec<Sender> = list.iter().flat_map(|id| Sender::names_of_list(id.as_str())).collect();
-        let answered: Vec<[u8; 16]> =
-            letter.values("In-Reply-To").take(1).filter_map(first_message_id).map(message_id_hash).collect();
+        // What comes by a list is the list's, whatever it answers: its subscribers read every Message-ID.
+        let by_list = ["List-Id", "List-Post"].into_iter().any(|name| letter.values(name).next().is_some());
+        let in_reply_to = letter.values("In-Reply-To").take(usize::from(!by_list));
+        let answered: Vec<[u8; 16]> = in_reply_to.filter_map(first_message_id).map(message_id_hash).collect();
         let mut assessment = Self {
             now,
             author,
@@ -113,7 +94,7 @@ impl Assessment {
             parties: vec![],
             ledger_trouble: false,
             begun: Instant::now(),
-            awaits_return: is_null_sender(&letter.mail_from) || is_report(|name| letter.values(name)),
+            awaits_return: is_null_sender(&letter.mail_from) || kind(|name| letter.values(name)).is_report(),
             inquiry: None,
             by_author: Behind::NotAsked,
             by_list: Behind::NotAsked,
@@ -144,12 +125,11 @@ impl Assessment {
                 postage,
                 answering: None,
                 passes: vec![],
+                sealers: 0,
             });
         }
         assessment.look_up_answered(ledger, &answered).await;
-        if site.config.identity.check != IdentityCheck::None {
-            assessment.look_up_passes(ledger).await;
-        }
+        assessment.look_up_passes(site, ledger).await;
         assessment.check_signatures(site).await;
         assessment
     }
@@ -197,7 +177,7 @@ impl Assessment {
                 Ok(Some(sent)) => {
                     party.facts.answers = if !sent.used_up {
                         Answers::Yes
-                    } else if from.is_some_and(|from| sent.domains.contains(from)) {
+                    } else if from.is_some_and(|from| sent.went_to(from)) {
                         Answers::IfAuthentic
                     } else {
                         Answers::IfRetry
@@ -208,33 +188,6 @@ impl Assessment {
                     tracing::error!(%error, "what was sent cannot be looked up");
                     self.ledger_trouble = true;
                 }
-            }
-        }
-    }
-
-    /// Looks for passes of the author, for recipients who would refuse him otherwise. One read a letter.
-    async fn look_up_passes(&mut self, ledger: &dyn Ledger) {
-        let Some(author) = self.author.clone().filter(|_| !self.ledger_trouble) else { return };
-        let asks = |party: &&mut Party| {
-            let facts = &party.facts;
-            let could_help = facts.book == Known::Unknown && facts.answers != Answers::Yes;
-            could_help && !facts.exempt && !facts.freepost && !facts.own_domain
-        };
-        let mut parties: Vec<&mut Party> = self.parties.iter_mut().filter(asks).collect();
-        if parties.is_empty() {
-            return;
-        }
-        let recipients: Vec<Address> = parties.iter().map(|party| party.address.clone()).collect();
-        match ledger.passes(&author, &recipients, self.now).await {
-            Ok(all) => {
-                for (party, passes) in parties.iter_mut().zip(all) {
-                    party.facts.pass = !passes.is_empty();
-                    party.passes = passes;
-                }
-            }
-            Err(error) => {
-                tracing::debug!(%error, "passes cannot be looked up");
-                self.ledger_trouble = true;
             }
         }
     }
@@ -287,44 +240,6 @@ impl Assessment {
         matches!(settled.decision, Decision::Refuse(_)).then_some(settled)
     }
 
-    /// Asks SPF, if it matters at all who sent the letter, and if DNS has not been waited for long already: then it is
-    /// asked when the letter is complete, where the MTA can be asked for patience. Or reads what a trusted server says.
-    pub async fn ask_spf(mut self, site: &Site, letter: &Letter, client: &Client) -> Self {
-        let good = |party: &Party| !party.facts.exempt && party.postage.has_good();
-        let ask_author = self.parties.iter().any(|p| policy::author_matters(&p.facts) || good(p));
-        let ask_list = self.parties.iter().any(|p| policy::list_matters(&p.facts) || good(p));
-        let author = self.author.as_ref().map(Address::domain).filter(|_| ask_author);
-        let list = self.list.as_ref().filter(|_| ask_list);
-        if author.is_none() && list.is_none() {
-            return self;
-        }
-        match site.config.identity.check {
-            IdentityCheck::None => {}
-            IdentityCheck::Results => {
-                let told = super::told::told(&site.config.identity.trusted, letter, client.relays_passed);
-                self.by_author = author.map_or(Behind::NotAsked, |a| Behind::Found(told.of_author(a)));
-                self.by_list = list.map_or(Behind::NotAsked, |l| Behind::Found(told.of_list(l)));
-            }
-            IdentityCheck::Verify => {
-                let envelope = Envelope::new(client.ip, &client.helo, &letter.mail_from);
-                let mut inquiry = Inquiry::new(site.dns.clone(), envelope);
-                let late = self.begun.elapsed() > HEADER_PATIENCE;
-                let by = |step: Step| match step {
-                    Step::Aligned(_) => Behind::Found(Authenticated::Yes),
-                    Step::AskDkim => Behind::AskLater,
-                };
-                if let Some(author) = author {
-                    self.by_author = if late { Behind::AskLater } else { by(inquiry.by_spf(author).await) };
-                }
-                if let Some(list) = list {
-                    self.by_list = if late { Behind::AskLater } else { by(inquiry.list_by_spf(list).await) };
-                }
-                self.inquiry = Some(Box::new(inquiry));
-            }
-        }
-        self
-    }
-
     /// Whether the digest will be needed: only a letter that is redeemed for, or counted, can be a retry.
     #[must_use]
     pub fn needs_digest(&self) -> bool {
@@ -335,107 +250,6 @@ impl Assessment {
     #[must_use]
     pub fn awaits_return(&self) -> bool {
         self.awaits_return && self.parties.iter().any(|p| !p.facts.exempt && p.answering.is_none())
-    }
-
-    /// Whether the whole message will be needed: a signature could still speak for the author or the list.
-    #[must_use]
-    pub fn needs_body(&self, letter: &Letter) -> bool {
-        let by = |behind: Behind, domain: Option<&Domain>| {
-            behind == Behind::AskLater
-                && domain.is_some_and(|domain| {
-                    letter.values("DKIM-Signature").any(|value| dkim::may_speak_for(value, domain))
-                })
-        };
-        by(self.by_author, self.author.as_ref().map(Address::domain)) || by(self.by_list, self.list.as_ref())
-    }
-
-    /// Finds out the rest of who sent it, and what it returns, now that the body is there.
-    pub async fn authenticate(
-        mut self,
-        site: &Site,
-        letter: &mut Letter,
-        client: &Client,
-        ledger: &dyn Ledger,
-    ) -> Self {
-        let returned: Vec<[u8; 16]> = letter.take_returned().iter().map(|id| message_id_hash(id)).collect();
-        self.look_up_answered(ledger, &returned).await;
-        if !returned.is_empty() && self.by_author == Behind::NotAsked {
-            self = self.ask_spf(site, letter, client).await;
-        }
-        if let Some(mut inquiry) = self.inquiry.take()
-            && (self.by_author == Behind::AskLater || self.by_list == Behind::AskLater)
-        {
-            self.by_dkim(&mut inquiry, letter).await;
-        }
-        for party in &mut self.parties {
-            party.facts.authenticated = self.by_author.found();
-            party.facts.list_authenticated = self.by_list.found();
-        }
-        if self.by_author.found() == Authenticated::Yes {
-            self.bring_passes(site);
-        }
-        self
-    }
-
-    /// Counts the passes as postage of the letter: its author is who got them.
-    fn bring_passes(&mut self, site: &Site) {
-        for party in &mut self.parties {
-            let asked = Asked {
-                recipient: &party.address,
-                author: self.author.as_ref(),
-                currency: site.config.ledger.currency,
-                price: site.price(),
-                now: self.now,
-            };
-            party.postage.add_passes(&party.passes, &asked);
-        }
-    }
-
-    async fn by_dkim(&mut self, inquiry: &mut Inquiry, letter: &mut Letter) {
-        let message = match letter.take_message() {
-            Ok(message) => Some(message),
-            // The daemon holds too much mail just now; it may be looked into later.
-            Err(Kept::NoRoom) => {
-                for behind in [&mut self.by_author, &mut self.by_list] {
-                    if *behind == Behind::AskLater {
-                        *behind = Behind::Found(Authenticated::Trouble);
-                    }
-                }
-                return;
-            }
-            Err(Kept::All | Kept::TooLong) => None,
-        };
-        let octets = message.as_ref().map_or(&b""[..], |message| &message.octets);
-        let whole = dkim::Letter::from_message(octets);
-        if let (Behind::AskLater, Some(author)) = (self.by_author, &self.author) {
-            self.by_author = Behind::Found(heard(inquiry.by_dkim(author.domain(), &whole).await));
-        }
-        if let (Behind::AskLater, Some(list)) = (self.by_list, &self.list) {
-            self.by_list = Behind::Found(heard(inquiry.list_by_dkim(list, &whole).await));
-        }
-    }
-
-    /// Whether the letter is from its author, as far as it was asked.
-    #[must_use]
-    pub const fn authenticated(&self) -> Authenticated {
-        self.by_author.found()
-    }
-
-    /// The list the letter is really from.
-    #[must_use]
-    pub fn authentic_list(&self) -> Option<&Domain> {
-        self.list.as_ref().filter(|_| self.by_list.found() == Authenticated::Yes)
-    }
-}
-
-fn heard(found: Authentication) -> Authenticated {
-    match found {
-        Authentication::Aligned(_) => Authenticated::Yes,
-        Authentication::Not(_) => Authenticated::No,
-        Authentication::Trouble(why) => {
-            tracing::warn!(why, "cannot tell now who sent it");
-            Authenticated::Trouble
-        }
     }
 }
 
@@ -454,6 +268,12 @@ impl Party {
     #[must_use]
     pub fn asks_ledger(&self) -> bool {
         self.postage.has_candidates() || self.facts.answers != Answers::No
+    }
+
+    /// Whether the letter is from its author, as far as it was asked and by whose word he takes.
+    #[must_use]
+    pub fn is_authentic(&self) -> bool {
+        self.facts.authenticated == Authenticated::Yes
     }
 
     /// What the offered postage is worth before the ledger was asked, for one with nothing to ask it about.

@@ -7,6 +7,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::letter::Letter;
+use crate::address::Domain;
 
 /// Relays of ours that a letter may pass one after the other.
 const RELAYS_MAX: usize = 10;
@@ -20,6 +21,8 @@ pub struct Client {
     pub ip: Option<IpAddr>,
     /// The name it gave.
     pub helo: Vec<u8>,
+    /// The name that the MTA found for its address; empty behind a relay.
+    pub name: Vec<u8>,
     /// Relays of ours it has passed: so many Received fields are theirs.
     pub relays_passed: usize,
 }
@@ -29,16 +32,25 @@ impl Client {
     #[must_use]
     pub fn behind(connected: &Self, letter: &Letter, is_relay: impl Fn(&IpAddr) -> bool) -> Self {
         let mut client = connected.clone();
-        let mut received = letter.values("Received");
+        let mut received = letter.values("Received").skip(connected.relays_passed);
         while client.ip.as_ref().is_some_and(&is_relay) {
             if client.relays_passed >= RELAYS_MAX {
-                return Self { ip: None, helo: vec![], ..client };
+                return Self { ip: None, helo: vec![], name: vec![], ..client };
             }
             let (ip, helo) =
                 received.next().and_then(origin).map_or((None, vec![]), |(ip, helo)| (Some(ip), helo));
-            client = Self { ip, helo, relays_passed: client.relays_passed + 1 };
+            client = Self { ip, helo, name: vec![], relays_passed: client.relays_passed + 1 };
         }
         client
+    }
+
+    /// The names it may have, each once; none of them is proven.
+    #[must_use]
+    pub fn names(&self) -> Vec<Domain> {
+        let read = |name: &[u8]| Domain::from_any(std::str::from_utf8(name).ok()?).ok();
+        let mut names: Vec<Domain> = [&self.helo, &self.name].into_iter().filter_map(|n| read(n)).collect();
+        names.dedup();
+        names
     }
 }
 
@@ -167,13 +179,14 @@ mod tests {
     fn relays_are_looked_behind_one_after_the_other() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let relay = |ip: &IpAddr| ip.to_string().starts_with("10.");
-        let connected = Client { ip: Some(ip("10.0.0.1")), helo: b"relay".to_vec(), relays_passed: 0 };
+        let connected = Client { ip: Some(ip("10.0.0.1")), helo: b"relay".to_vec(), ..Client::default() };
         let mut letter = Letter::new(b"");
         letter.header(b"Received", b" from outer (outer [10.0.0.2]) by relay", |_, _| false);
         assert_eq!(Client::behind(&connected, &letter, relay).ip, None, "nobody, rather than the relay");
         letter.header(b"Received", b" from mx.a.example (mail [192.0.2.1]) by outer", |_, _| false);
         letter.header(b"Received", b" from forged (forged [192.0.2.9]) by mx.a.example", |_, _| false);
-        let client = Client { ip: Some(ip("192.0.2.1")), helo: b"mx.a.example".to_vec(), relays_passed: 2 };
+        let (ip_of_mx, helo) = (Some(ip("192.0.2.1")), b"mx.a.example".to_vec());
+        let client = Client { ip: ip_of_mx, helo, relays_passed: 2, ..Client::default() };
         assert_eq!(Client::behind(&connected, &letter, relay), client);
         let stranger = Client { ip: Some(ip("192.0.2.66")), ..connected };
         assert_eq!(
@@ -181,5 +194,18 @@ mod tests {
             stranger,
             "who is no relay is believed nothing"
         );
+        let outer = Client { ip: Some(ip("10.0.0.2")), relays_passed: 1, ..Client::default() };
+        assert_eq!(Client::behind(&outer, &letter, relay), client, "from where it has come to already");
+    }
+
+    #[test]
+    fn the_names_a_client_may_have() {
+        let names = |helo: &str, name: &str| {
+            let client = Client { helo: helo.into(), name: name.into(), ..Client::default() };
+            client.names().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(names("MX.old.example", "out.old.example"), ["mx.old.example", "out.old.example"]);
+        assert_eq!(names("mx.old.example.", "mx.old.example"), ["mx.old.example"]);
+        assert_eq!(names("[192.0.2.1]", "unknown"), [""; 0]);
     }
 }

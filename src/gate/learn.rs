@@ -5,7 +5,7 @@ use super::{Site, letter::Letter};
 use crate::{
     address::Address,
     ledger::{Ledger, message_id_hash, sent::Sent},
-    message::{author, robot::is_automatic, thread::first_message_id},
+    message::{author, kind::kind, thread::first_message_id},
 };
 
 /// Recipients that one letter makes known; who writes to more at once writes to nobody in particular.
@@ -41,7 +41,7 @@ impl Submission {
             || letter.header_cut
             || is_null_sender(&letter.mail_from)
             || self.recipients.len() > LEARNED_MAX
-            || is_automatic(|name| letter.values(name))
+            || !kind(|name| letter.values(name)).means_recipients()
         {
             return None;
         }

@@ -66,6 +66,8 @@ pub struct Letter {
     pub mail_from: Vec<u8>,
     /// Recipients of our domains, each once.
     pub recipients: Vec<Recipient>,
+    /// It has recipients in domains that are not ours.
+    pub goes_elsewhere: bool,
     named: HashSet<Address>,
     /// More recipients of ours than [`RECIPIENTS_MAX`].
     pub too_many_recipients: bool,
@@ -103,6 +105,7 @@ impl Letter {
         Self {
             mail_from: mail_from.to_vec(),
             recipients: vec![],
+            goes_elsewhere: false,
             named: HashSet::new(),
             too_many_recipients: false,
             header_cut: false,

@@ -16,7 +16,7 @@ use super::{
     answer::{self, Told},
     assess::Assessment,
     client::Client,
-    learn::{Submission, learn},
+    learn::{Submission, is_null_sender, learn},
     letter::{Letter, Recipient},
     settle::Settled,
     split::Splitter,
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     address::{Address, Domain, escaped},
     config::Mode,
+    message::envelope,
     policy::{
         Class, reply,
         status::{is_own_status, must_go},
@@ -37,6 +38,7 @@ const ROLES: [&[u8]; 2] = [b"postmaster", b"abuse"];
 pub struct Session {
     gate: Arc<Gate>,
     client: Option<IpAddr>,
+    client_name: Vec<u8>,
     helo: Vec<u8>,
     in_hand: Option<InHand>,
 }
@@ -67,6 +69,18 @@ impl InHand {
         }
     }
 
+    /// The recipient, if the letter stays with us: an address of ours, unless a bounce to it goes back to where it came
+    /// from. The MTA of such a site has checked that the address is one it made.
+    fn recipient_here(&self, recipient: &[u8]) -> Option<Address> {
+        let gate = &self.site.config.gate;
+        let address = ours(recipient, &gate.domains, &gate.hostname)?;
+        match envelope::original(&address) {
+            Some(author) if gate.srs && gate.guards(author.domain()) => Some(author),
+            Some(_) if gate.srs && is_null_sender(&self.letter.mail_from) => None,
+            _ => Some(address),
+        }
+    }
+
     fn exempt(&self) -> bool {
         self.submission.is_some() || self.network
     }
@@ -84,7 +98,7 @@ impl InHand {
 
 impl Session {
     pub(super) const fn new(gate: Arc<Gate>) -> Self {
-        Self { gate, client: None, helo: vec![], in_hand: None }
+        Self { gate, client: None, client_name: vec![], helo: vec![], in_hand: None }
     }
 
     fn told<'a>(&'a self, ctx: &'a Context, hand: &'a InHand) -> Told<'a> {
@@ -100,6 +114,7 @@ impl Handler for Session {
             ClientAddress::Unix(_) => Some(IpAddr::from([127, 0, 0, 1])),
             ClientAddress::Unknown => None,
         };
+        self.client_name = client.host.clone();
         Reply::Continue
     }
 
@@ -110,7 +125,12 @@ impl Handler for Session {
 
     async fn mail(&mut self, ctx: &Context, sender: EnvelopeAddress<'_>, _args: Args<'_>) -> Reply {
         let site = self.gate.site();
-        let client = Client { ip: self.client, helo: self.helo.clone(), relays_passed: 0 };
+        let client = Client {
+            ip: self.client,
+            helo: self.helo.clone(),
+            name: self.client_name.clone(),
+            relays_passed: 0,
+        };
         let relay = is_within(&site.config.gate.relays, self.client);
         let network = !relay && is_within(&site.config.gate.exempt_networks, self.client);
         let submission = ctx.macros().get("auth_authen").map(Submission::of);
@@ -138,9 +158,7 @@ impl Handler for Session {
         if let Some(submission) = &mut hand.submission {
             submission.add_recipient(recipient.bytes());
         }
-        if let Some(address) =
-            ours(recipient.bytes(), &hand.site.config.gate.domains, &hand.site.config.gate.hostname)
-        {
+        if let Some(address) = hand.recipient_here(recipient.bytes()) {
             let role = ROLES.contains(&address.without_detail().local());
             let recipient = Recipient { address, role };
             if let Some(splitter) = &mut hand.splitter
@@ -152,6 +170,8 @@ impl Handler for Session {
             if hand.letter.too_many_recipients && !hand.local && !hand.observed() {
                 return refuse_rcpt("too many recipients");
             }
+        } else {
+            hand.letter.goes_elsewhere = true;
         }
         RcptReply::Continue
     }
@@ -265,7 +285,7 @@ impl Session {
                 _ => Reply::Continue,
             };
         }
-        let assessment = assessment.ask_spf(&hand.site, &hand.letter, &hand.client).await;
+        let assessment = assessment.ask_spf(&hand.site, &hand.letter, &hand.client, &*self.gate.ledger).await;
         let needs_body = assessment.needs_body(&hand.letter);
         if assessment.awaits_return() {
             hand.letter.expect_returned();

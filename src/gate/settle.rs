@@ -21,10 +21,6 @@ pub struct Settled {
     pub parties: Vec<SettledParty>,
     /// The author, if there is exactly one.
     pub author: Option<Address>,
-    /// Whether the letter is from him, as far as it was asked.
-    pub authenticated: Authenticated,
-    /// The list it is really from.
-    pub list: Option<Domain>,
     /// Unix seconds.
     pub now: u64,
 }
@@ -37,6 +33,10 @@ pub struct SettledParty {
     pub class: Class,
     /// The freepost address it is, if it is a valid one.
     pub freepost: Option<Freepost>,
+    /// Whether the letter is from its author, as far as it was asked and by whose word he takes.
+    pub authenticated: bool,
+    /// The list it is really from, likewise.
+    pub list: Option<Domain>,
     /// The stamp that paid, its redemption number, and whether it had paid for this letter before.
     pub paid: Option<(Stamp, u64, bool)>,
 }
@@ -75,17 +75,15 @@ impl Settled {
                 address: party.address.clone(),
                 class,
                 freepost: party.freepost.clone(),
+                authenticated: party.is_authentic(),
+                list: assessment
+                    .list
+                    .clone()
+                    .filter(|_| party.facts.list_authenticated == Authenticated::Yes),
                 paid,
             })
             .collect();
-        Self {
-            decision,
-            parties,
-            author: assessment.author.clone(),
-            authenticated: assessment.authenticated(),
-            list: assessment.authentic_list().cloned(),
-            now: assessment.now,
-        }
+        Self { decision, parties, author: assessment.author.clone(), now: assessment.now }
     }
 }
 
@@ -101,11 +99,10 @@ fn class_unless_answer(party: &Party, postage: Postage) -> Class {
 /// What the ledger is asked for one recipient.
 fn want(party: &Party, assessment: &Assessment) -> ledger::Want {
     let from = assessment.author.as_ref().map(|author| author.domain().clone());
-    let authentic = assessment.authenticated() == Authenticated::Yes;
     let answering = party
         .answering
         .filter(|_| party.facts.answers != Answers::No)
-        .map(|message_id| Answering { message_id, from: from.filter(|_| authentic) });
+        .map(|message_id| Answering { message_id, from: from.filter(|_| party.is_authentic()) });
     party.postage.want(&party.address, answering)
 }
 
@@ -153,7 +150,8 @@ pub async fn settle(
         now: assessment.now,
         digest,
         author: assessment.author.clone(),
-        authenticated: assessment.authenticated() == Authenticated::Yes,
+        // It is kept once for all of them: what each takes for proven.
+        authenticated: pending.iter().filter_map(|&i| assessment.parties.get(i)).all(Party::is_authentic),
         wants: pending
             .iter()
             .filter_map(|&i| assessment.parties.get(i))

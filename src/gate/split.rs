@@ -47,7 +47,8 @@ impl Splitter {
             && gate.mode != Mode::Observe
             && site.config.identity.check == IdentityCheck::Verify;
         wanted.then(|| Self {
-            sender: Address::parse(mail_from).ok(),
+            // An address rewritten by somebody else, SRS or not, stays what it is: SPF has passed for its domain alone.
+            sender: Address::parse(mail_from).ok().map(|sender| sender.without_tag()),
             inquiry: Inquiry::new(site.dns.clone(), Envelope::new(ip, helo, mail_from)),
             first: None,
             first_likely: None,
@@ -79,7 +80,7 @@ impl Splitter {
             return Some(Likely::Freepost);
         }
         let Some(sender) = &self.sender else { return Some(Likely::Book(Known::Unknown)) };
-        let names = [Sender::Address(sender.clone()), Sender::Domain(sender.domain().clone())];
+        let names = Sender::names_of_author(sender);
         ledger.known(&recipient.address.without_detail(), &names).await.ok().map(Likely::Book)
     }
 

@@ -2,16 +2,13 @@
 //!
 //! Only Authentication-Results of servers named in `trusted` count, and only those above the first Received field that no
 //! relay of ours has written. That alone does not keep forged ones out, for a letter need not have any Received field:
-//! the trusted server must take away every Authentication-Results field in its own name that comes with a letter (RFC
-//! 8601 §5), as OpenDKIM, OpenDMARC and rspamd do when they are told their authserv-id.
+//! every Authentication-Results field in the trusted server's own name that comes with a letter must be taken away before
+//! (RFC 8601 §5), as the README has Postfix do it; milters that do so by themselves are known to miss some.
 
 use super::letter::Letter;
 use crate::{
     address::Domain,
-    identity::{
-        align::same_organisation,
-        results::{FIELD, Results, Told, judge, of_trusted},
-    },
+    identity::results::{FIELD, Results, Told, judge, list_passes, of_trusted},
     policy::Authenticated,
 };
 
@@ -39,15 +36,9 @@ impl Heard {
         }
     }
 
-    /// Whether a list stands behind it: by SPF only, for what a signature covers is not said in these fields.
+    /// Whether a list stands behind it.
     #[must_use]
     pub fn of_list(&self, list: &Domain) -> Authenticated {
-        let passes = |domain: Option<Domain>| domain.is_some_and(|domain| same_organisation(&domain, list));
-        let mut results = self.0.iter().flat_map(|field| &field.results);
-        if results.any(|r| r.method == "spf" && r.result == "pass" && passes(r.domain())) {
-            Authenticated::Yes
-        } else {
-            Authenticated::No
-        }
+        if list_passes(&self.0, list) { Authenticated::Yes } else { Authenticated::No }
     }
 }

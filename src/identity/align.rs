@@ -5,6 +5,9 @@
 
 use crate::address::Domain;
 
+/// Names looked up for one: hosts have two or three labels before their owner's.
+pub const NAMES_MAX: usize = 6;
+
 /// How closely an authenticated domain must match the author's (RFC 7489 §3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -28,13 +31,24 @@ pub struct Modes {
 /// `None` for a public suffix itself, whose names below belong to many.
 #[must_use]
 pub fn organisation(domain: &Domain) -> Option<&str> {
-    psl::domain_str(domain.as_str())
+    domain.organisation()
+}
+
+/// A name and those above it, up to the one under which its owner registers; at most [`NAMES_MAX`]. A public suffix
+/// stands alone.
+pub fn up_to_organisation(name: &Domain) -> impl Iterator<Item = Domain> {
+    let top = organisation(name).unwrap_or(name.as_str()).len();
+    let above = move |name: &Domain| {
+        let (_, rest) = name.as_str().split_once('.')?;
+        if rest.len() < top { None } else { rest.parse().ok() }
+    };
+    std::iter::successors(Some(name.clone()), above).take(NAMES_MAX)
 }
 
 /// Whether two domains belong to one organisation; a domain always belongs to itself.
 #[must_use]
 pub fn same_organisation(a: &Domain, b: &Domain) -> bool {
-    a == b || organisation(a).is_some_and(|organisation_of_a| organisation(b) == Some(organisation_of_a))
+    a.is_of_organisation(b)
 }
 
 /// Whether an authenticated domain speaks for the author's in this mode.
@@ -46,7 +60,8 @@ pub fn aligned(authenticated: &Domain, author: &Domain, mode: Mode) -> bool {
     }
 }
 
-/// The modes in the TXT records at `_dmarc.<domain>`; `None` when there is no DMARC record, or more than one.
+/// The modes in the TXT records at `_dmarc.<domain>`; `None` when there is no DMARC record. Several are as good as one that
+/// asks for nothing: no other domain's record is looked for then (RFC 7489 §6.6.3).
 ///
 /// A tag that cannot be read counts as not there (RFC 7489 §6.3), so a broken record is a relaxed one.
 #[must_use]
@@ -54,7 +69,8 @@ pub fn modes<R: AsRef<[u8]>>(records: &[R]) -> Option<Modes> {
     let mut found = records.iter().map(AsRef::as_ref).filter(|record| is_dmarc(record));
     let record = match (found.next(), found.next()) {
         (Some(record), None) => record,
-        _ => return None,
+        (Some(_), Some(_)) => return Some(Modes::default()),
+        (None, _) => return None,
     };
     let mut modes = Modes::default();
     for (name, value) in tags(record) {
@@ -114,6 +130,24 @@ mod tests {
     }
 
     #[test]
+    fn the_names_above_one() {
+        for (name, names) in [
+            ("mx.old.example", "mx.old.example old.example"),
+            ("old.example", "old.example"),
+            ("1.mx.old.co.uk", "1.mx.old.co.uk mx.old.co.uk old.co.uk"),
+            ("me.github.io", "me.github.io"),
+            ("github.io", "github.io"),
+            (
+                "9.8.7.6.5.4.3.2.1.old.example",
+                "9.8.7.6.5.4.3.2.1.old.example 8.7.6.5.4.3.2.1.old.example 7.6.5.4.3.2.1.old.example 6.5.4.3.2.1.old.example 5.4.3.2.1.old.example 4.3.2.1.old.example",
+            ),
+        ] {
+            let found: Vec<String> = up_to_organisation(&d(name)).map(|name| name.to_string()).collect();
+            assert_eq!(found.join(" "), names);
+        }
+    }
+
+    #[test]
     fn what_a_dmarc_record_asks_for() {
         let (r, s) = (Mode::Relaxed, Mode::Strict);
         type Row<'a> = (&'a [&'a str], Option<(Mode, Mode)>);
@@ -128,7 +162,7 @@ mod tests {
             (&["v=DMARC2; adkim=s"], None),
             (&["p=none; v=DMARC1; adkim=s"], None),
             (&["v=spf1 -all", "v=DMARC1; adkim=s"], Some((s, r))),
-            (&["v=DMARC1; adkim=s", "v=DMARC1; aspf=s"], None),
+            (&["v=DMARC1; adkim=s", "v=DMARC1; aspf=s"], Some((r, r))),
             (&[""], None),
         ];
         for &(records, modes_of) in table {

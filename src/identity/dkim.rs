@@ -12,13 +12,13 @@ use mail_auth::{
         crypto::{Algorithm, HashAlgorithm},
         headers::Header,
     },
-    dkim::Signature,
+    dkim::{Canonicalization, Signature},
 };
 
 use super::align::{self, tags};
 use crate::{
     address::Domain,
-    dns::{Budget, Dns},
+    dns::{Budget, Dns, DnsTrouble},
     message::split_message,
 };
 
@@ -67,6 +67,25 @@ impl<'b> Letter<'b> {
     #[must_use]
     pub fn head(&self) -> &[u8] {
         &self.head
+    }
+
+    /// The body, as it was given.
+    #[must_use]
+    pub fn body(&self) -> &'b [u8] {
+        self.body
+    }
+
+    /// Whether a signature that could speak for this domain leaves part of the body open (`l=`): who got the letter can
+    /// then have written on below, and a server that verified it may not have minded.
+    #[must_use]
+    pub fn is_left_open_by(&self, domain: &Domain) -> bool {
+        let head = split_message(&self.head);
+        head.values("DKIM-Signature").any(|value| {
+            has_length_tag(value)
+                && Signature::parse(value).is_ok_and(|signature| {
+                    Domain::from_any(&signature.d).is_ok_and(|d| align::same_organisation(&d, domain))
+                })
+        })
     }
 
     /// A whole message as it stands in a file, CRLF or LF.
@@ -120,9 +139,7 @@ pub(super) async fn check(
     mut enough: impl FnMut(&DkimFinding) -> bool + Send,
 ) -> Vec<DkimFinding> {
     let Some(mut message) = AuthenticatedMessage::parse(&letter.head) else { return Vec::new() };
-    // What a signature covers must be the very From field that was read: two are two authors.
-    if message.headers.iter().filter(|(name, _)| name.trim_ascii().eq_ignore_ascii_case(b"from")).count() != 1
-    {
+    if !has_one_from(&message) {
         return Vec::new();
     }
     let candidates = candidates(std::mem::take(&mut message.dkim_headers), domains);
@@ -177,12 +194,23 @@ async fn verify(
         }
         Some(Verdict::None) | None => return DkimResult::Bad("not verified".to_owned()),
     }
-    // mail-auth does not look at what a key is for. The record has just come, so this asks the cache.
-    match dns.txt(&format!("{}._domainkey.{}", finding.selector, finding.domain)).await {
-        Ok(records) if records.iter().all(|record| is_for_mail(record)) => DkimResult::Good,
-        Ok(_) => DkimResult::Bad("its key is not for mail or not for SHA-256".to_owned()),
+    match key_is_for_mail(dns, &finding.selector, finding.domain.as_str()).await {
+        Ok(true) => DkimResult::Good,
+        Ok(false) => DkimResult::Bad("its key is not for mail or not for SHA-256".to_owned()),
         Err(trouble) => DkimResult::Trouble(trouble.to_string()),
     }
+}
+
+/// What mail-auth does not look at: what a key is for. The record has just come, so this asks the cache.
+pub(super) async fn key_is_for_mail(dns: &Dns, selector: &str, domain: &str) -> Result<bool, DnsTrouble> {
+    let records = dns.txt(&format!("{selector}._domainkey.{domain}")).await?;
+    Ok(records.iter().all(|record| is_for_mail(record)))
+}
+
+/// What a signature covers must be the very From field that was read: two are two authors.
+pub(super) fn has_one_from(message: &AuthenticatedMessage<'_>) -> bool {
+    let is_from = |(name, _): &&Field<'_>| name.trim_ascii().eq_ignore_ascii_case(b"from");
+    message.headers.iter().filter(is_from).count() == 1
 }
 
 /// Whether a key record allows mail (`s=`) and SHA-256 (`h=`), as it does when it says nothing (RFC 6376 §3.6.1).
@@ -230,13 +258,13 @@ fn signing_domain(value: &[u8], signature: &Signature) -> Option<Domain> {
 }
 
 /// Labels of letters, digits, hyphens and underscores: no escape that would turn the key's name into another.
-fn is_selector(text: &str) -> bool {
+pub(super) fn is_selector(text: &str) -> bool {
     let in_label = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     text.split('.').all(|label| !label.is_empty() && label.bytes().all(in_label))
 }
 
 /// Whether there is an `l=` tag, `l=0` too: then anybody may write on below.
-fn has_length_tag(value: &[u8]) -> bool {
+pub(super) fn has_length_tag(value: &[u8]) -> bool {
     value.split(|&b| b == b';').any(|tag| {
         let name: Vec<u8> =
             tag.iter().copied().take_while(|&b| b != b'=').filter(|b| !b.is_ascii_whitespace()).collect();
@@ -250,9 +278,19 @@ fn hash_body(message: &mut AuthenticatedMessage<'_>, signature: &Signature, body
     if message.body_hashes.iter().any(|(c, a, l, _)| (*c, *a, *l) == key) {
         return;
     }
-    let hash = || algorithm.hash(signature.cb.canonical_body(body, signature.l)).as_ref().to_vec();
-    let hash = if body.len() > LONG_BODY_OCTETS { off_the_reactor(hash) } else { hash() };
+    let hash = body_hash(algorithm, signature.cb, signature.l, body);
     message.body_hashes.push((signature.cb, algorithm, signature.l, hash));
+}
+
+/// The hash of a body's first `length` octets; 0: of all of it.
+pub(super) fn body_hash(
+    algorithm: HashAlgorithm,
+    form: Canonicalization,
+    length: u64,
+    body: &[u8],
+) -> Vec<u8> {
+    let hash = || algorithm.hash(form.canonical_body(body, length)).as_ref().to_vec();
+    if body.len() > LONG_BODY_OCTETS { off_the_reactor(hash) } else { hash() }
 }
 
 fn off_the_reactor<T>(work: impl FnOnce() -> T) -> T {
@@ -267,7 +305,7 @@ type Field<'x> = (&'x [u8], &'x [u8]);
 
 /// The fields that `h=` can reach, in order: of each name the last so many. A head of a hundred thousand fields then
 /// costs one pass, not one for each name.
-fn covered<'x>(fields: &[Field<'x>], names: &[String]) -> Vec<Field<'x>> {
+pub(super) fn covered<'x>(fields: &[Field<'x>], names: &[String]) -> Vec<Field<'x>> {
     let mut wanted: HashMap<Vec<u8>, usize> = HashMap::new();
     for name in names {
         *wanted.entry(name.as_bytes().to_ascii_lowercase()).or_default() += 1;

@@ -6,11 +6,13 @@
 //! questions about one letter together wait at most [`CHECK_TIME`].
 
 pub mod align;
+pub mod arc;
 pub mod dkim;
+pub mod forwarder;
 pub mod results;
 pub mod spf;
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use crate::{
     address::Domain,
@@ -97,7 +99,7 @@ impl Inquiry {
     /// Whether SPF alone shows that the author's domain stands behind the letter. DNS is asked only if the envelope
     /// sender's domain could speak for the author's.
     pub async fn by_spf(&mut self, author: &Domain) -> Step {
-        match self.spf_for(author).await {
+        match self.spf_of_author(author).await {
             Authentication::Aligned(proof) => Step::Aligned(proof),
             Authentication::Not(_) | Authentication::Trouble(_) => Step::AskDkim,
         }
@@ -106,7 +108,7 @@ impl Inquiry {
     /// Whether the author's domain stands behind the letter, by SPF or by a signature. A letter none of whose
     /// signatures [could speak for](dkim::may_speak_for) the author needs no body here.
     pub async fn by_dkim(&mut self, author: &Domain, letter: &Letter<'_>) -> Authentication {
-        let by_spf = self.spf_for(author).await;
+        let by_spf = self.spf_of_author(author).await;
         if let Authentication::Aligned(_) = by_spf {
             return by_spf;
         }
@@ -127,13 +129,14 @@ impl Inquiry {
     /// Whether SPF alone shows that a list stands behind the letter: its List-Id and the envelope sender's domain belong
     /// to one organisation. A list's envelope senders (VERP) are of the list's domain, not of the author's.
     pub async fn list_by_spf(&mut self, list: &Domain) -> Step {
-        match self.list_spf(list).await {
+        match self.spf_of_list(list).await {
             Authentication::Aligned(proof) => Step::Aligned(proof),
             Authentication::Not(_) | Authentication::Trouble(_) => Step::AskDkim,
         }
     }
 
-    async fn list_spf(&mut self, list: &Domain) -> Authentication {
+    /// [`Self::list_by_spf`], with what stands in the way.
+    pub async fn spf_of_list(&mut self, list: &Domain) -> Authentication {
         let sender = self.envelope.domain().filter(|sender| align::same_organisation(sender, list)).cloned();
         let Some(domain) = sender else {
             return Authentication::Not(format!("not sent by {list}"));
@@ -148,7 +151,7 @@ impl Inquiry {
 
     /// Whether a list stands behind the letter, by SPF or by a signature of its organisation that covers List-Id.
     pub async fn list_by_dkim(&mut self, list: &Domain, letter: &Letter<'_>) -> Authentication {
-        let by_spf = self.list_spf(list).await;
+        let by_spf = self.spf_of_list(list).await;
         if let Authentication::Aligned(_) = by_spf {
             return by_spf;
         }
@@ -169,6 +172,34 @@ impl Inquiry {
             (Authentication::Not(_), Some(why)) => Authentication::Trouble(why),
             (by_spf, _) => by_spf,
         }
+    }
+
+    /// From here on SPF is asked about another envelope: what a forwarder saw. The time left stays what it is.
+    pub fn look_behind(&mut self, envelope: Envelope) {
+        self.envelope = envelope;
+        self.spf = None;
+        self.by_spf = None;
+    }
+
+    /// Whether a host has this name: whether the name leads to its address.
+    ///
+    /// # Errors
+    /// [`DnsTrouble`] when nobody could say in time.
+    pub async fn has_name(&mut self, host: IpAddr, name: &Domain) -> Result<bool, DnsTrouble> {
+        let dns = &self.dns;
+        let question = async {
+            Ok(match host.to_canonical() {
+                IpAddr::V4(ip) => dns.ipv4(name.as_str()).await?.contains(&ip),
+                IpAddr::V6(ip) => dns.ipv6(name.as_str()).await?.contains(&ip),
+            })
+        };
+        let answer = self.budget.spend(question).await;
+        answer.unwrap_or_else(|| Err(DnsTrouble::out_of_time(name.as_str())))
+    }
+
+    /// What the last `sealers` of its ARC chain found out, if the chain holds.
+    pub async fn chain(&mut self, letter: &Letter<'_>, sealers: usize) -> arc::Chain {
+        arc::check(&self.dns, letter, sealers, &mut self.budget).await
     }
 
     /// All signatures that could speak for one of these domains (the author's, a list's), checked.
@@ -205,18 +236,19 @@ impl Inquiry {
         trouble.map_or(Authentication::Not(why), Authentication::Trouble)
     }
 
-    async fn spf_for(&mut self, author: &Domain) -> Authentication {
+    /// [`Self::by_spf`], with what stands in the way.
+    pub async fn spf_of_author(&mut self, author: &Domain) -> Authentication {
         if let Some((asked, found)) = &self.by_spf
             && asked == author
         {
             return found.clone();
         }
-        let found = self.ask_spf_for(author).await;
+        let found = self.ask_spf_of_author(author).await;
         self.by_spf = Some((author.clone(), found.clone()));
         found
     }
 
-    async fn ask_spf_for(&mut self, author: &Domain) -> Authentication {
+    async fn ask_spf_of_author(&mut self, author: &Domain) -> Authentication {
         let Some(sender) = self.envelope.domain().cloned() else {
             return Authentication::Not("the envelope names no sender's domain".to_owned());
         };

@@ -4,7 +4,7 @@
 //! from outside carries none in their names. Reading takes time and memory linear in the field's length; what
 //! is not well-formed is passed over, never guessed at.
 
-use super::align::{Mode, aligned};
+use super::align::{Mode, aligned, same_organisation};
 use crate::address::{Address, Domain, shown};
 
 /// Name of the field.
@@ -52,6 +52,15 @@ pub enum Told {
     Trouble(String),
     /// No trusted server said anything about it.
     Silent,
+}
+
+impl Results {
+    /// What is left where signatures are not to be trusted: no pass of DKIM, nor one of DMARC that may rest on it.
+    #[must_use]
+    pub fn without_signatures(&self) -> Self {
+        let kept = self.results.iter().filter(|r| r.method != "dkim" && !r.is("dmarc", "pass"));
+        Self { server: self.server.clone(), results: kept.cloned().collect() }
+    }
 }
 
 impl MethodResult {
@@ -115,18 +124,32 @@ pub fn parse(value: &[u8]) -> Option<Results> {
     Some(Results { server, results })
 }
 
-/// Reads those of the fields that are of trusted servers.
+/// Reads those of the fields that are of trusted servers. The server's name must stand at the beginning as it is, neither
+/// behind a comment nor in quotes: no honest server writes it so, and what takes forged fields away may not see it.
 pub fn of_trusted<'a>(
     values: impl IntoIterator<Item = &'a [u8]>,
     trusted: impl Fn(&str) -> bool,
 ) -> Vec<Results> {
-    values.into_iter().filter_map(parse).filter(|results| trusted(&results.server)).collect()
+    let plain = |value: &[u8], server: &str| {
+        let begins = value.trim_ascii_start().get(..server.len());
+        begins.is_some_and(|text| text.eq_ignore_ascii_case(server.as_bytes()))
+    };
+    let read =
+        |value| parse(value).filter(|results| plain(value, &results.server) && trusted(&results.server));
+    values.into_iter().filter_map(read).collect()
 }
 
 /// Every domain that SPF or DKIM authenticated, by these fields.
 pub fn passed(fields: &[Results]) -> impl Iterator<Item = Domain> {
     let all = fields.iter().flat_map(|field| &field.results);
     all.filter(|r| r.is("spf", "pass") || r.is("dkim", "pass")).filter_map(MethodResult::domain)
+}
+
+/// Whether a list stands behind the letter, by these fields: by SPF only, for what a signature covers is not said in them.
+#[must_use]
+pub fn list_passes(fields: &[Results], list: &Domain) -> bool {
+    let of_list = |domain: Option<Domain>| domain.is_some_and(|domain| same_organisation(&domain, list));
+    fields.iter().flat_map(|field| &field.results).any(|r| r.is("spf", "pass") && of_list(r.domain()))
 }
 
 /// Whether the author's domain stands behind the letter, by these fields.
@@ -422,6 +445,8 @@ mod tests {
             (&["mx.evil.example; dmarc=pass header.from=a.example"], Told::Silent),
             (&["mx.evil.example mx.b.example; dmarc=pass header.from=a.example"], Told::Silent),
             (&["mx.b.example.evil.example; dmarc=pass header.from=a.example"], Told::Silent),
+            (&["(x) mx.b.example; dmarc=pass header.from=a.example"], Told::Silent),
+            (&["\"mx.b.example\"; dmarc=pass header.from=a.example"], Told::Silent),
             (&["mx.b.example; x \"y); dmarc=pass header.from=a.example"], Told::Silent),
             (&["mx.b.example; x=\"y; dmarc=pass header.from=a.example"], Told::Silent),
             (&["mx.b.example; spf=none (; dmarc=pass header.from=a.example"], Told::Silent),

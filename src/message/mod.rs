@@ -3,12 +3,13 @@
 //! Pure and tolerant: any octets are a message. Values are what stands after the colon, folds and all,
 //! without the last line end; nothing is decoded.
 
+pub mod addresses;
 pub mod author;
 pub mod build;
 pub mod digest;
+pub mod envelope;
 pub mod kind;
 pub mod list;
-pub mod robot;
 pub mod thread;
 
 use crate::address::Address;

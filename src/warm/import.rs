@@ -18,7 +18,9 @@ use crate::{
     mailbox::{Purpose, purpose},
     message::{
         Message,
-        kind::{Kind, addresses, is_robot, kind},
+        addresses::addresses,
+        kind::{Kind, is_robot, kind, kind_of_message},
+        list::mailto_addresses,
     },
 };
 
@@ -78,7 +80,7 @@ impl<'a> Import<'a> {
     /// Takes a message that lies in a folder of this name.
     pub fn message(&mut self, message: &Message<'_>, folder: &str) {
         self.messages += 1;
-        for address in message.values("List-Post").flat_map(mailto) {
+        for address in mailto_addresses(message.values("List-Post")) {
             self.list_addresses.insert(address);
         }
         let purpose = purpose(folder);
@@ -119,7 +121,7 @@ impl<'a> Import<'a> {
     }
 
     fn sent(&mut self, message: &Message<'_>, owner: &Address) {
-        if matches!(kind(message), Kind::Robot("Auto-Submitted" | "Precedence")) {
+        if !kind(|name| message.values(name)).means_recipients() {
             return;
         }
         for id in message.values("In-Reply-To").flat_map(message_ids).take(ANSWERED_MAX) {
@@ -151,13 +153,13 @@ impl<'a> Import<'a> {
         };
         let owner = owner.without_detail();
         let Some(author) = message.author() else { return };
-        match kind(message) {
+        match kind_of_message(message) {
             Kind::List(list) => {
                 *self.lists.entry((owner, list)).or_default() += 1;
                 return;
             }
-            Kind::Robot(_) => return,
-            Kind::Person => {}
+            kind if !kind.means_recipients() => return,
+            _ => {}
         }
         // An mbox of the user's own name is what the system delivers to.
         let is_spool = folder.as_bytes() == owner.local();
@@ -192,13 +194,6 @@ impl<'a> Import<'a> {
         });
         Found { entries: entries.collect(), lists: self.lists }
     }
-}
-
-/// The addresses of `<mailto:…>` in a List-Post field.
-fn mailto(value: &[u8]) -> Vec<Address> {
-    let text = String::from_utf8_lossy(value.get(..value.len().min(2_000)).unwrap_or_default());
-    let parts = text.split("<mailto:").skip(1).filter_map(|part| part.split(['>', '?']).next());
-    parts.filter_map(|part| part.parse().ok()).collect()
 }
 
 /// The hashes of the Message-IDs in a field, each between `<` and `>`.

@@ -28,7 +28,7 @@ pub fn recipient_of(message: &Message<'_>, config: &Config) -> Option<Address> {
     };
     let addressed = || {
         let values = ["To", "Cc"].into_iter().flat_map(|name| message.values(name));
-        values.flat_map(crate::message::kind::addresses).find(ours)
+        values.flat_map(crate::message::addresses::addresses).find(ours)
     };
     delivered().or_else(addressed)
 }

@@ -21,7 +21,7 @@ use crate::{
     },
     message::{
         Message,
-        kind::{Kind, kind},
+        kind::{Kind, kind_of_message},
     },
     policy::{Authenticated, Class, Facts, Postage, author_matters, status, verdict},
     stamp::{freepost::Freepost, tokens::TokenKey},
@@ -62,19 +62,15 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
     pub async fn judge(&self, message: &Message<'_>) -> Result<Judged, LedgerError> {
         let recipient = self.recipient.cloned().or_else(|| recipient_of(message, self.config));
         let author = message.author();
-        let kind = kind(message);
+        let kind = kind_of_message(message);
         let fields =
             results::of_trusted(message.values(results::FIELD), |server| trusts(self.config, server));
         let (class, reason) =
             self.verdict(message, author.as_ref(), recipient.as_ref(), &kind, &fields).await?;
         let (sender, kind_word, known_as) = match (&kind, author) {
             (Kind::List(list), _) => (list.to_string(), "list", Some(list.clone())),
-            (kind, Some(author)) => {
-                let word = if *kind == Kind::Person { "person" } else { "robot" };
-                (author.to_string(), word, Some(Sender::Address(author)))
-            }
-            (Kind::Robot(_), None) => (NO_AUTHOR.into(), "robot", None),
-            (_, None) => (NO_AUTHOR.into(), "person", None),
+            (kind, Some(author)) => (author.to_string(), kind.word(), Some(Sender::Address(author))),
+            (kind, None) => (NO_AUTHOR.into(), kind.word(), None),
         };
         let stays_out = matches!(class, Class::Unpaid | Class::Invalid(_));
         let allow = known_as.filter(|_| stays_out).map(|sender| command(&sender, recipient.as_ref()));
@@ -103,12 +99,12 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
         }
         let postage = self.postage(message);
         let told = author.map(|author| results::judge(fields, author.domain()));
-        let names = author.map(|a| vec![Sender::Address(a.clone()), Sender::Domain(a.domain().clone())]);
+        let names = author.map(Sender::names_of_author);
         let facts = Facts {
             exempt: false,
             book: self.book(recipient, names.unwrap_or_default()).await?,
             freepost: postage == Some("freepost") || self.is_freepost(recipient, time_of(message)).await?,
-            own_domain: author.is_some_and(|author| self.config.gate.guards(author.domain())),
+            own_domain: author.is_some_and(|author| self.config.welcomes_as_own(author.domain())),
             authenticated: self.authenticated(told.as_ref()),
             postage: match postage {
                 Some("paid") => Postage::Paid,

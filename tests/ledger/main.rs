@@ -108,13 +108,18 @@ mod sqlite_conforms {
             the_strongest_entry_counts,
             blocks_give_way_by_hand_only,
             any_sender_can_be_read_back,
+            a_zone_is_a_domain_and_all_below_it,
+            nobody_welcomes_all_the_world,
             the_book_is_that_of_the_address_without_detail,
             what_another_handle_wrote_is_seen_at_once;
         sent:
             who_is_written_to_is_known,
+            addresses_for_bounces_alone_are_nobodys,
             sent_letters_can_be_answered_for_a_while,
             wide_letters_cannot_be_answered,
             letters_to_a_list_cannot_be_answered,
+            a_lists_own_letters_say_what_was_a_post,
+            what_comes_back_by_a_list_was_a_post,
             a_few_answers_are_free_and_then_those_from_there,
             an_answer_redeems_no_stamp,
             an_answer_refused_for_another_counts_nothing,
@@ -128,6 +133,13 @@ mod sqlite_conforms {
             a_pass_waits_a_week_and_is_remembered_for_its_retries,
             what_one_can_heap_up_is_bounded,
             one_pass_raced_by_many_letters_lets_in_one;
+        owners:
+            one_login_has_one_book,
+            a_shared_mailbox_has_a_book_of_its_own_that_its_owners_read,
+            what_was_learned_apart_is_not_lost_when_logins_change,
+            an_answer_may_come_to_another_address_of_the_login,
+            work_for_one_login_is_counted_together,
+            a_letter_to_one_address_is_marked_by_another;
         keeping:
             what_was_answered_is_there_after_reopening,
             closed_books_answer_nothing,

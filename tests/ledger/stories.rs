@@ -4,6 +4,7 @@ pub mod book;
 pub mod funding;
 pub mod keeping;
 pub mod marks;
+pub mod owners;
 pub mod passes;
 pub mod redeeming;
 pub mod retries;

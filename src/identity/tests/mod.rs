@@ -1,6 +1,7 @@
 //! Letters signed here, DNS from a zone on loopback: who is believed to have sent them.
 
 mod hostile;
+mod sealed;
 mod signatures;
 mod spf;
 mod verdicts;

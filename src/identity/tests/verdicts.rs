@@ -61,11 +61,13 @@ async fn a_domain_that_wants_its_own_spf_gets_it() {
     zone.txt("_dmarc.b.example", "v=DMARC1; p=reject; aspf=s")
         .txt("_dmarc.c.example", "v=DMARC1; p=reject; adkim=s");
     zone.txt("_dmarc.own.b.example", "v=DMARC1; p=none");
+    zone.txt("_dmarc.two.b.example", "v=DMARC1; aspf=s").txt("_dmarc.two.b.example", "v=DMARC1; p=none");
     for (mail_from, author, passes) in [
         ("x@b.example", "b.example", true),
         ("x@mail.b.example", "b.example", false),
         ("x@b.example", "mail.b.example", false),
         ("x@b.example", "own.b.example", true),
+        ("x@b.example", "two.b.example", true),
         ("x@mail.c.example", "c.example", true),
     ] {
         let step = inquiry(&dns, mail_from).by_spf(&d(author)).await;
@@ -199,4 +201,53 @@ async fn a_list_stands_behind_its_id_by_spf_or_by_a_signature_that_covers_it() {
     let mut inquiry = inquiry(&fresh, "users-bounces@lists.example");
     let whole = Letter::from_message(letter.as_bytes());
     assert_trouble(&inquiry.list_by_dkim(&d("users.lists.example"), &whole).await);
+}
+
+#[tokio::test]
+async fn domains_beyond_ascii_are_one_domain_however_they_are_written() {
+    let (zone, dns) = world();
+    let (letters, ascii) = ("b\u{fc}cher.example", "xn--bcher-kva.example");
+    zone.txt(ascii, "v=spf1 ip4:192.0.2.1 -all");
+    let author = crate::message::author(&[format!("Bob <bob@{letters}>").as_bytes()]).unwrap();
+    for sender in [letters, ascii, "B\u{dc}CHER.example", "mail.xn--bcher-kva.example"] {
+        let step = inquiry(&dns, &format!("bob@{sender}")).by_spf(author.domain()).await;
+        let own = !sender.starts_with("mail.");
+        assert_eq!(matches!(step, Step::Aligned(_)), own, "{sender}");
+    }
+    signer(&zone, ascii);
+    let letter = LETTER.replace("b.example", letters);
+    for signing in [letters, ascii] {
+        let signer = DkimSigner::from_key(ed25519().0).domain(signing).selector("s1").headers(["From"]);
+        let found = by_dkim(&dns, ascii, &signed(&signer, &letter)).await;
+        assert_eq!(found, aligned(Means::Dkim, ascii), "{signing}");
+    }
+    // One that only looks like it.
+    signer(&zone, "bucher.example");
+    let foreign = signer(&zone, "bucher.example");
+    assert_not(by_dkim(&dns, ascii, &signed(&foreign, &letter)).await, "no signature that could speak");
+}
+
+#[tokio::test]
+async fn tenants_of_a_private_suffix_are_organisations_of_their_own() {
+    let (zone, dns) = world();
+    for domain in ["a.github.io", "mail.a.github.io", "b.github.io", "github.io", "a.co.uk", "b.co.uk"] {
+        zone.txt(domain, "v=spf1 ip4:192.0.2.1 -all");
+    }
+    zone.txt("_dmarc.a.github.io", "v=DMARC1; p=none; aspf=s")
+        .txt("_dmarc.github.io", "v=DMARC1; p=reject; aspf=r")
+        .txt("_dmarc.co.uk", "v=DMARC1; p=reject; aspf=s");
+    for (mail_from, author, passes) in [
+        ("x@a.github.io", "a.github.io", true),
+        ("x@mail.a.github.io", "a.github.io", false),
+        ("x@mail.a.github.io", "www.a.github.io", false),
+        ("x@b.github.io", "a.github.io", false),
+        ("x@github.io", "a.github.io", false),
+        ("x@github.io", "github.io", true),
+        ("x@b.co.uk", "a.co.uk", false),
+        ("x@a.co.uk", "www.a.co.uk", true),
+    ] {
+        let step = inquiry(&dns, mail_from).by_spf(&d(author)).await;
+        assert_eq!(matches!(step, Step::Aligned(_)), passes, "{mail_from} {author}");
+    }
+    assert_eq!(zone.asked("_dmarc.github.io") + zone.asked("_dmarc.co.uk"), 0, "suffixes speak for nobody");
 }

@@ -4,15 +4,19 @@
 //! file at the same time; what one has committed, all see. Nothing here talks to the network or reads a clock
 //! for what it stores: times come with the requests.
 
-use std::{path::Path, path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use async_trait::async_trait;
 
 use super::{
     AccountKey, AccountState, Decision, Entry, Ledger, LedgerError, Letter, Mark, MarkError, MarkTarget,
     Marked, Order, Outcome, Proof, Sale, SoldStamp, StampId, Want,
-    book::{BookEntry, Known, NewEntry, Sender},
+    book::{BookEntry, Known, MEMO_OCTETS_MAX, NewEntry, Sender},
     freepost::{Label, NewLabel},
+    owners::Owners,
     passes::{NewPass, Pass, PassMade, Passes},
     sent::{Answerable, Sent},
     tally::Tally,
@@ -68,6 +72,8 @@ pub struct Options {
     pub refund_window_s: u64,
     /// How long to wait for a lock of another process, in milliseconds.
     pub busy_timeout_ms: u64,
+    /// Which addresses belong together.
+    pub owners: Owners,
 }
 
 impl Options {
@@ -79,6 +85,7 @@ impl Options {
             office: None,
             refund_window_s: REFUND_WINDOW_DEFAULT_S,
             busy_timeout_ms: BUSY_TIMEOUT_DEFAULT_MS,
+            owners: Owners::apart(),
         }
     }
 
@@ -91,9 +98,19 @@ impl Options {
 struct Site {
     office: Option<Domain>,
     refund_window_s: u64,
+    owners: RwLock<Owners>,
 }
 
 impl Site {
+    fn of(options: Options) -> Arc<Self> {
+        let Options { office, refund_window_s, owners, .. } = options;
+        Arc::new(Self { office, refund_window_s, owners: RwLock::new(owners) })
+    }
+
+    fn owners(&self) -> Owners {
+        self.owners.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn is_own(&self, office: &Domain) -> bool {
         self.office.as_ref() == Some(office)
     }
@@ -119,11 +136,12 @@ pub fn open(path: impl AsRef<Path>, options: Options) -> Result<SqliteLedger, Op
     let place = options.place(path.as_ref());
     schema::prepare(&place)?;
     let live = connect(&place, Role::Writer)?;
-    let site = Arc::new(Site { office: options.office, refund_window_s: options.refund_window_s });
+    let currency = options.currency;
+    let site = Site::of(options);
     let writer = Writer::start(place.clone(), Arc::clone(&site), live)
         .map_err(|error| OpenError::Io { path: place.path.clone(), error })?;
     Ok(SqliteLedger {
-        currency: options.currency,
+        currency,
         site,
         readers: Arc::new(Readers::new(place, Role::Reader)),
         writer: Some(writer),
@@ -144,7 +162,7 @@ pub fn open_read_only(path: impl AsRef<Path>, options: Options) -> Result<Sqlite
     drop(connect(&place, Role::Onlooker)?);
     Ok(SqliteLedger {
         currency: options.currency,
-        site: Arc::new(Site { office: options.office, refund_window_s: options.refund_window_s }),
+        site: Site::of(options),
         readers: Arc::new(Readers::new(place, Role::Onlooker)),
         writer: None,
     })
@@ -207,6 +225,10 @@ impl Passes for SqliteLedger {
 impl Ledger for SqliteLedger {
     fn currency(&self) -> Currency {
         self.currency
+    }
+
+    fn set_owners(&self, owners: Owners) {
+        *self.site.owners.write().unwrap_or_else(PoisonError::into_inner) = owners;
     }
 
     async fn redeem(&self, letter: Letter) -> Result<Vec<Outcome>, LedgerError> {
@@ -302,19 +324,35 @@ impl Ledger for SqliteLedger {
     }
 
     async fn known(&self, recipient: &Address, senders: &[Sender]) -> Result<Known, LedgerError> {
-        let (recipient, senders) = (recipient.clone(), senders.to_vec());
-        self.readers.read(move |conn| book::known(conn, &recipient, &senders)).await
+        let (reader, senders) = (self.site.owners().of(recipient), senders.to_vec());
+        self.readers.read(move |conn| book::known(conn, &reader, &senders)).await
     }
 
     async fn book_add(&self, entry: NewEntry) -> Result<bool, LedgerError> {
-        self.write(move |batch| book::add(batch.conn, &entry)).await
+        book::check(std::iter::once(&entry))?;
+        self.write(move |batch| book::add(batch.conn, &batch.site.owners(), &entry)).await
+    }
+
+    async fn book_memo(
+        &self,
+        recipient: Option<&Address>,
+        sender: &Sender,
+        memo: &str,
+    ) -> Result<bool, LedgerError> {
+        if memo.len() > MEMO_OCTETS_MAX {
+            return Err(LedgerError::Invalid("the memo of an entry is a line of at most 200 octets"));
+        }
+        let reader = recipient.map(|recipient| self.site.owners().of(recipient));
+        let (sender, memo) = (sender.clone(), memo.to_owned());
+        self.write(move |batch| book::memo(batch.conn, reader.as_ref(), &sender, &memo)).await
     }
 
     async fn book_add_all(&self, entries: Vec<NewEntry>) -> Result<u64, LedgerError> {
+        book::check(entries.iter())?;
         self.write(move |batch| {
-            let mut new = 0;
+            let (mut new, owners) = (0, batch.site.owners());
             for entry in &entries {
-                new += u64::from(book::add(batch.conn, entry)?);
+                new += u64::from(book::add(batch.conn, &owners, entry)?);
             }
             Ok(new)
         })
@@ -322,13 +360,13 @@ impl Ledger for SqliteLedger {
     }
 
     async fn book_remove(&self, recipient: Option<&Address>, sender: &Sender) -> Result<bool, LedgerError> {
-        let (recipient, sender) = (recipient.cloned(), sender.clone());
-        self.write(move |batch| book::remove(batch.conn, recipient.as_ref(), &sender)).await
+        let (reader, sender) = (recipient.map(|r| self.site.owners().of(r)), sender.clone());
+        self.write(move |batch| book::remove(batch.conn, reader.as_ref(), &sender)).await
     }
 
     async fn book_list(&self, recipient: Option<&Address>) -> Result<Vec<BookEntry>, LedgerError> {
-        let recipient = recipient.cloned();
-        self.readers.read(move |conn| book::list(conn, recipient.as_ref())).await
+        let reader = recipient.map(|recipient| self.site.owners().of(recipient));
+        self.readers.read(move |conn| book::list(conn, reader.as_ref())).await
     }
 
     async fn tally(&self, since: u64) -> Result<Tally, LedgerError> {
@@ -375,8 +413,10 @@ impl Ledger for SqliteLedger {
         message_ids: &[[u8; 16]],
         now: u64,
     ) -> Result<Option<Answerable>, LedgerError> {
-        let (recipient, message_ids) = (recipient.clone(), message_ids.to_vec());
-        self.readers.read(move |conn| sent::answerable(conn, &recipient, &message_ids, now)).await
+        let (reader, message_ids) = (self.site.owners().of(recipient), message_ids.to_vec());
+        self.readers
+            .read(move |conn| Ok(sent::answerable(conn, &reader, &message_ids, now)?.map(|(_, found)| found)))
+            .await
     }
 
     async fn health(&self) -> Result<(), LedgerError> {

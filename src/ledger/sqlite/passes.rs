@@ -50,7 +50,7 @@ pub(super) fn add(batch: &Batch<'_>, new: &NewPass) -> Result<PassMade, Fail> {
             Some(field)
         }
         Got::Work(_) => {
-            if !count_work(conn, new)? {
+            if !count_work(batch, new)? {
                 return Ok(PassMade::TooManyToday);
             }
             None
@@ -71,12 +71,12 @@ pub(super) fn add(batch: &Batch<'_>, new: &NewPass) -> Result<PassMade, Fail> {
 }
 
 /// Counts a pass worked for; false when the reader's day is full.
-fn count_work(conn: &Connection, new: &NewPass) -> Result<bool, Fail> {
-    let mut count = conn.prepare_cached(
+fn count_work(batch: &Batch<'_>, new: &NewPass) -> Result<bool, Fail> {
+    let mut count = batch.conn.prepare_cached(
         "INSERT INTO pass_days (day, recipient, passes) VALUES (?1, ?2, 1)
          ON CONFLICT (day, recipient) DO UPDATE SET passes = passes + 1 WHERE passes < ?3",
     )?;
-    let reader = new.recipient.without_detail().to_bytes();
+    let reader = batch.site.owners().owner(&new.recipient).to_bytes();
     Ok(count.execute(params![day_of(new.now), reader, WORKED_PASSES_DAILY_MAX])? > 0)
 }
 

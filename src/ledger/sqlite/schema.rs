@@ -26,6 +26,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__books", include_str!("v1.sql")),
     ("V2__freepost", include_str!("v2.sql")),
     ("V3__sent", include_str!("v3.sql")),
+    ("V4__book", include_str!("v4.sql")),
     ("V8__funding", include_str!("v8.sql")),
     ("V9__passes", include_str!("v9.sql")),
 ];

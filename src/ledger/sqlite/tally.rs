@@ -115,8 +115,9 @@ mod tests {
             number: None,
             list: None,
             unsubscribe: vec![],
+            list_posts: vec![],
         };
-        mark::note(conn, &decision).unwrap();
+        mark::note(conn, &crate::ledger::owners::Owners::apart(), &decision).unwrap();
     }
 
     #[test]

@@ -15,7 +15,7 @@ CREATE INDEX pass_expires ON pass (expires);
 -- Passes worked for, a day and reader.
 CREATE TABLE pass_days (
     day       INTEGER NOT NULL,
-    recipient BLOB    NOT NULL, -- without +detail
+    recipient BLOB    NOT NULL, -- the owner
     passes    INTEGER NOT NULL,
     PRIMARY KEY (day, recipient)
 ) STRICT, WITHOUT ROWID;

@@ -42,6 +42,7 @@ fn decided(recipient: &str, message_id: &str, number: Option<u64>) -> Decision {
         number,
         list: None,
         unsubscribe: vec![],
+        list_posts: vec![],
     }
 }
 
