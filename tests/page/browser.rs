@@ -25,9 +25,15 @@ struct Mx {
 
 impl Mx {
     fn start() -> Self {
+        Self::asking(3)
+    }
+
+    /// The same, whose page asks for so much work.
+    fn asking(page_work_bits: u32) -> Self {
         let mut world = World::without_daemon(&Site::default());
         let text = std::fs::read_to_string(world.config_path()).unwrap();
-        let easy = text.replace("keys = \"keys\"\n", "keys = \"keys\"\npage_work_bits = 3\n");
+        let easy = text
+            .replace("keys = \"keys\"\n", &format!("keys = \"keys\"\npage_work_bits = {page_work_bits}\n"));
         assert_ne!(easy, text);
         std::fs::write(world.config_path(), easy).unwrap();
         world.start_daemon();
@@ -120,6 +126,30 @@ fn refused_then_work_on_the_page_then_delivered() {
 }
 
 #[test]
+fn work_tells_how_far_it_is_and_can_be_stopped() {
+    let mx = Mx::asking(20);
+    let page = mx.refused(&ALICE_IP.to_string(), "first");
+    let browser = Chromium::start("en-US", 1100, 900);
+    browser.open(&page);
+    browser.wait_for("the form", "!document.getElementById('ways').hidden");
+    assert!(browser.text("#work-how").contains("about 15000 seconds"), "{}", browser.text("#work-how"));
+    browser.type_into("#from", ALICE);
+    browser.click("#work");
+    browser.wait_for("the first hashes", "document.getElementById('energy').textContent.includes('joules')");
+    browser.wait_for(
+        "an estimate",
+        "/Working: .* seconds left/.test(document.getElementById('work-said').textContent)",
+    );
+    keep_picture(&browser, "desktop-working");
+    browser.click("#stop");
+    browser.wait_for("the end of it", "document.getElementById('progress').hidden");
+    assert_eq!(browser.text("#work-said"), "Stopped. Nothing was used up.");
+    assert_eq!(browser.script("return document.getElementById('work').disabled"), false);
+    all_is_well(&browser, &mx);
+    assert_eq!(mx.refused(&ALICE_IP.to_string(), "first"), page);
+}
+
+#[test]
 fn refused_then_paid_on_the_page_then_delivered() {
     let mx = Mx::start();
     let page = mx.refused(&ALICE_IP.to_string(), "first");
@@ -129,7 +159,7 @@ fn refused_then_paid_on_the_page_then_delivered() {
     browser.type_into("#from", ALICE);
     browser.click("#pay");
     browser.wait_for("the account", "!document.getElementById('purse').hidden");
-    browser.wait_for("the balance", "document.getElementById('status').textContent.includes('needed')");
+    browser.wait_for("the balance", "document.getElementById('pay-said').textContent.includes('needed')");
     assert_eq!(browser.text("#balance"), "0c");
     let account = browser.text("#account");
     let voucher = mx.voucher("1c");
@@ -137,7 +167,7 @@ fn refused_then_paid_on_the_page_then_delivered() {
     keep_picture(&browser, "desktop-purse");
     browser.press(&ENTER.to_string());
     browser.wait_for("the money", "document.getElementById('balance').textContent === '1c'");
-    assert_eq!(browser.text("#status"), "1c were put on your account.");
+    assert_eq!(browser.text("#pay-said"), "1c were put on your account.");
     browser.click("#pay");
     browser.wait_for("the pass", "!document.getElementById('done').hidden");
     assert_eq!(browser.text("#balance"), "0.75c");
@@ -175,12 +205,12 @@ fn a_printed_voucher_is_opened_by_its_code_and_pays_later() {
     // What is wrong with a code is said in the office's words.
     browser.type_into("#voucher", &code);
     browser.click("#voucher-use");
-    browser.wait_for("the same again", "document.getElementById('status').textContent.includes('0.5c')");
+    browser.wait_for("the same again", "document.getElementById('pay-said').textContent.includes('0.5c')");
     assert_eq!(browser.text("#balance"), "0.5c", "a code is good once");
     browser.type_into("#voucher", "nonsense");
     browser.click("#voucher-use");
-    browser.wait_for("the fault", "document.getElementById('fault').textContent");
-    assert!(browser.text("#fault").starts_with("The post office says: "), "{}", browser.text("#fault"));
+    browser.wait_for("the fault", "document.querySelector('#pay-said.fault')");
+    assert!(browser.text("#pay-said").starts_with("The post office says: "), "{}", browser.text("#pay-said"));
 
     let page = mx.refused(&ALICE_IP.to_string(), "first");
     browser.open(&page);
@@ -230,7 +260,7 @@ fn a_screen_reader_finds_a_name_for_everything_and_every_word_can_be_read() {
         browser.script(
             "for (const one of document.querySelectorAll('[hidden]')) one.hidden = false;
              for (const one of document.querySelectorAll('details')) one.open = true;
-             for (const id of ['fault', 'status', 'let-in']) document.getElementById(id).textContent = 'words'",
+             for (const id of ['fault', 'work-said', 'pay-said', 'let-in']) document.getElementById(id).textContent = 'words'",
         );
         assert_eq!(browser.script(NAMELESS), json!([]));
         assert_eq!(browser.script(FAINT), json!([]), "dark: {dark}");

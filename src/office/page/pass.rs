@@ -24,7 +24,7 @@ use crate::{
     clock::unix_now,
     ledger::passes::{Got, NewPass, PASSES_OF_A_PAIR_MAX, PassMade},
     money::Micros,
-    office::{SharedOffice, Site, limits::client_of, problem::Problem, request::read_body},
+    office::{CHECKING_WAIT, SharedOffice, Site, limits::client_of, problem::Problem, request::read_body},
     stamp::{
         Asked, CancelledStamp, Word,
         check::{bound, in_order, signed},
@@ -194,7 +194,7 @@ async fn worked(
     }
     office.counters().solution(client)?;
     let permit = office.checking_permit().await.ok_or_else(|| Problem {
-        retry_after_s: Some(super::super::CHECKING_WAIT.as_secs()),
+        retry_after_s: Some(CHECKING_WAIT.as_secs()),
         ..Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "too much work is brought just now; send the same again",

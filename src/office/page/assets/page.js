@@ -25,17 +25,20 @@ function number(value, digits = 2) {
   return new Intl.NumberFormat(language, { maximumSignificantDigits: digits }).format(value);
 }
 
-export function tell(text) {
-  at("status").textContent = text;
+// Where the way that was chosen says how it goes.
+let place = "pay-said";
+
+export function tell(text, isFault = false) {
+  at(place).textContent = text;
+  at(place).classList.toggle("fault", isFault);
 }
 
 /// What went wrong, in words for the reader.
 export class Trouble extends Error {}
 
 function fault(error) {
-  tell("");
   if (!(error instanceof Trouble)) console.error(error);
-  at("fault").textContent = error instanceof Trouble ? error.message : say("no_reach");
+  tell(error instanceof Trouble ? error.message : say("no_reach"), true);
 }
 
 // The office's clock less this one, in seconds: what is signed bears the office's time.
@@ -74,10 +77,10 @@ export function sender() {
   const from = field.value.trim();
   const good = /^[^\s@]+@[^\s@]+\.[^\s@.]+$/.test(from);
   field.setAttribute("aria-invalid", String(!good));
-  at("fault").textContent = "";
+  at("fault").textContent = good ? "" : say("bad_from");
   if (!good) {
     field.focus();
-    throw new Trouble(say("bad_from"));
+    throw new Trouble("");
   }
   return from;
 }
@@ -107,7 +110,7 @@ function solve(challenge, salt, stopped) {
   const numbers = [];
   let tries = 0;
   const work = new Promise((done, failed) => {
-    stopped.addEventListener("abort", () => failed(new Trouble(say("stopped"))));
+    stopped.addEventListener("abort", () => failed(stopped.reason));
     const deal = (worker) => worker.postMessage({ puzzle: numbers.length, number: tries++ });
     for (let n = 0; n < count; n++) {
       const worker = new Worker(new URL("work.js", import.meta.url), { type: "module" });
@@ -176,6 +179,8 @@ async function work() {
   at("energy").textContent = "";
   at("done").hidden = true;
   button.disabled = true;
+  // A phone that goes to sleep works no more.
+  const awake = navigator.wakeLock?.request("screen").catch(() => undefined);
   try {
     tell(say("getting_ready"));
     const { challenge } = await ask({ from });
@@ -184,7 +189,11 @@ async function work() {
     at("bar").value = 100;
     tell(say("checking"));
     letIn(await ask({ from, challenge: challenge.text, nonces }));
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    tell(say("stopped"));
   } finally {
+    awake?.then((lock) => lock?.release());
     at("progress").hidden = true;
     button.disabled = false;
   }
@@ -192,8 +201,10 @@ async function work() {
 
 // ---- the form ----
 
-const guard = (action) => (event) => {
+/// A handler that does something and says where it belongs what went wrong.
+const guard = (action, saidAt = "pay-said") => (event) => {
   event?.preventDefault();
+  place = saidAt;
   return Promise.resolve(event).then(action).catch(fault);
 };
 
@@ -205,7 +216,7 @@ async function pay() {
 
 if (at("form")) {
   at("ways").hidden = false;
-  at("form").addEventListener("submit", guard(at("work") ? work : pay));
+  at("form").addEventListener("submit", at("work") ? guard(work, "work-said") : guard(pay));
   if (at("work")) at("pay").addEventListener("click", guard(pay));
 }
 

@@ -118,7 +118,6 @@ async function showAccount() {
 async function useVoucher() {
   const code = at("voucher").value.trim();
   if (!code) return at("voucher").focus();
-  at("fault").textContent = "";
   const { credited } = await signed("POST", "v1/vouchers", { code });
   at("voucher").value = "";
   await showAccount();
