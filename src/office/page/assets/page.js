@@ -14,6 +14,7 @@ const WORKERS_MAX = 4;
 // How often the numbers on the page change, and how often a screen reader is told, in milliseconds.
 const SHOW_EVERY_MS = 250;
 const TELL_EVERY_MS = 5_000;
+const FIRST_TELL_MS = 1_500;
 
 /// A text in the reader's language, its blanks filled.
 export function say(key, values = {}) {
@@ -140,7 +141,8 @@ function shower(challenge) {
   let tries = 0;
   let here = 0;
   let shown = 0;
-  let told = -TELL_EVERY_MS;
+  // The first estimate comes when there is something to go by.
+  let told = begun + FIRST_TELL_MS - TELL_EVERY_MS;
   return (solved, next) => {
     tries += 1;
     here = next ? 0 : here + 1;
