@@ -17,6 +17,7 @@ use crate::config::Config;
 
 mod account;
 mod buy;
+mod explain;
 mod freepost;
 mod import;
 mod key;
@@ -28,8 +29,10 @@ mod open;
 mod overview;
 mod postfix;
 mod price;
+mod progress;
 mod report;
 mod sendmail;
+mod settings;
 mod simulate;
 mod stamp;
 mod status;
@@ -212,6 +215,9 @@ enum Command {
     /// Addresses that take mail without postage, for shops and newsletters.
     #[command(subcommand)]
     Freepost(freepost::FreepostCommand),
+    /// What recipients have set for themselves: their own price, digests.
+    #[command(subcommand)]
+    Settings(settings::SettingsCommand),
     /// The accounts of those who buy stamps here.
     #[command(subcommand)]
     Account(account::Account),
@@ -230,6 +236,9 @@ enum Command {
     /// What today's settings would have done to old mail. Changes nothing.
     #[command(after_help = simulate::EXAMPLES)]
     Simulate(simulate::SimulateArgs),
+    /// What the gate would do with a letter on stdin, and why. Changes nothing.
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::ExplainArgs),
     /// Is everything well? Says the line to type for each fault.
     Status,
     /// The `postconf -e` lines that plug this configuration into Postfix.
@@ -293,12 +302,14 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Unwanted(args) => mark::run(&args, crate::ledger::Mark::Unwanted, context),
         Command::Known(known) => known::run(&known, context),
         Command::Freepost(command) => freepost::run(&command, context),
+        Command::Settings(command) => settings::run(&command, context),
         Command::Account(account) => account::run(&account, context),
         Command::Voucher(command) => voucher::run(&command, context),
         Command::Ledger(ledger) => ledger::run(&ledger, context),
         Command::Key(key) => key::run(&key, context),
         Command::Report(args) => report::run(&args, context),
         Command::Simulate(args) => simulate::run(&args, context),
+        Command::Explain(args) => explain::run(&args, context),
         Command::Status => status::run(context),
         Command::Postfix => postfix::run(context),
         Command::Demo { postfix } => crate::demo::run(postfix),

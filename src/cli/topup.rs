@@ -9,15 +9,13 @@ use clap::Args;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Context, Exit, Failure, market::Names, wallet::WalletFile};
+use super::{Context, Exit, Failure, market::Names, wallet::WalletFile, work::minted};
 use crate::{
     address::{Domain, shown},
-    clock::unix_now,
     money::Micros,
     office::{grants, wire::Credit},
     voucher::Code,
     wallet::{ClientError, Description, KnownOffice, OfficeClient, Wallet},
-    work::{self, Progress},
 };
 
 pub const EXAMPLES: &str = "Examples:
@@ -182,11 +180,7 @@ fn by_work(mut wallet: Wallet, client: &OfficeClient, office: &Description) -> R
     let (account, teller) = (wallet.account(), wallet.teller());
     // Others may use the wallet meanwhile.
     drop(wallet);
-    if std::io::stderr().is_terminal() {
-        eprintln!("working: about 2^{} tries", offer.bits);
-    }
     let resource = grants::resource(&account, &office.office);
-    let proof = work::mint(&resource, offer.bits, unix_now(), work::all_cores(), &Progress::default())
-        .map_err(|e| Failure::new(Exit::Unavailable, e))?;
-    Ok(teller.grant(client, &office.office, proof)?)
+    let proof = minted(&resource, offer.bits).map_err(|e| Failure::new(Exit::Unavailable, e))?;
+    Ok(teller.grant(client, &office.office, proof.stamp)?)
 }

@@ -38,6 +38,19 @@ impl Logins {
             && Address::from_parts(login.as_bytes(), bare.domain().clone()).is_some_and(|own| own == bare)
     }
 
+    /// The addresses that a login owns, `+detail` aside.
+    #[must_use]
+    pub fn addresses(&self, login: &str, domains: &[Domain]) -> Vec<Address> {
+        if let Some(listed) = &self.listed {
+            let own = listed.get(&login.to_ascii_lowercase());
+            return own.into_iter().flatten().cloned().collect();
+        }
+        if login.contains('@') {
+            return login.parse::<Address>().map(|own| own.without_detail()).into_iter().collect();
+        }
+        domains.iter().filter_map(|domain| Address::from_parts(login.as_bytes(), domain.clone())).collect()
+    }
+
     /// Which addresses share one book. Without a list each has its own: a login `bob` may be two people's in two domains.
     #[must_use]
     pub const fn owners(&self) -> &Owners {
@@ -128,7 +141,10 @@ mod tests {
             (&listed, "eve", "eve@b.example", false),
             (&listed, "dave", "dave@b.example", false),
         ] {
-            assert_eq!(logins.owns(login, &address.parse().unwrap(), &domains), owns, "{login} {address}");
+            let address: Address = address.parse().unwrap();
+            assert_eq!(logins.owns(login, &address, &domains), owns, "{login} {address}");
+            let listed = logins.addresses(login, &domains).contains(&address.without_detail());
+            assert_eq!(listed, owns, "{login} {address}");
         }
         let owner = |logins: &Logins, a: &str| logins.owners().owner(&a.parse().unwrap()).to_string();
         assert_eq!(owner(&listed, "robert@b.example"), "bob@b.example");

@@ -229,8 +229,37 @@ pub struct Identity {
 pub struct Commands {
     /// Local part of the command address.
     pub address: String,
-    /// Where answers are handed in: `smtp://HOST:PORT` or `sendmail:PATH`.
-    pub smtp: String,
+    /// Where our own mail is handed in.
+    pub smtp: Smarthost,
+}
+
+/// A way to hand mail in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Smarthost {
+    /// `smtp://HOST:PORT`: a server that takes mail of this host for everybody it is for.
+    Smtp {
+        /// A name, or an address without brackets.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// `sendmail:PATH`: a program that understands `-i`, `-f` and `--`, as every MTA brings one.
+    Sendmail(PathBuf),
+}
+
+impl Smarthost {
+    /// The port of [`Smarthost::Smtp`] when none is written.
+    pub const PORT_DEFAULT: u16 = 25;
+}
+
+impl fmt::Display for Smarthost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Smtp { host, port } if host.contains(':') => write!(f, "smtp://[{host}]:{port}"),
+            Self::Smtp { host, port } => write!(f, "smtp://{host}:{port}"),
+            Self::Sendmail(path) => write!(f, "sendmail:{}", path.display()),
+        }
+    }
 }
 
 /// `[log]`

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::{
     Commands, Config, Fault, Gate, Identity, IdentityCheck, Ledger, LedgerUrl, ListenHttp, Log, Logins,
-    Mixed, Mode, Office, OnTrouble,
+    Mixed, Mode, Office, OnTrouble, Smarthost,
     read::{Document, Section},
 };
 use crate::{
@@ -271,13 +271,41 @@ fn commands(mut s: Section<'_, '_>) -> Option<Commands> {
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b));
         if ok { Ok(text.to_owned()) } else { Err("it is a local part of a-z, 0-9, -, . and _, like postage") }
     });
-    let smtp = s.parsed("smtp", "smtp://127.0.0.1:25", |text| match text.split_once(':') {
-        Some(("smtp", rest)) if rest.starts_with("//") && rest.len() > 2 => Ok(text.to_owned()),
-        Some(("sendmail", path)) if path.starts_with('/') => Ok(text.to_owned()),
-        _ => Err("write smtp://127.0.0.1:25 or sendmail:/usr/sbin/sendmail"),
+    let smtp = s.parsed("smtp", "smtp://127.0.0.1:25", |text| {
+        smarthost(text).ok_or("write smtp://127.0.0.1:25 or sendmail:/usr/sbin/sendmail")
     });
     s.finish();
     Some(Commands { address: address?, smtp: smtp? })
+}
+
+/// `smtp://HOST`, `smtp://HOST:PORT`, an IPv6 address in brackets, or `sendmail:` and an absolute path.
+fn smarthost(text: &str) -> Option<Smarthost> {
+    if let Some(path) = text.strip_prefix("sendmail:") {
+        return path.starts_with('/').then(|| Smarthost::Sendmail(path.into()));
+    }
+    let place = text.strip_prefix("smtp://")?;
+    let place = place.strip_suffix('/').unwrap_or(place);
+    let (host, port) = match place.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+        }
+        None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
+    };
+    let in_brackets = place.starts_with('[');
+    let is_name = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    if host.is_empty() || !(in_brackets || is_name) {
+        return None;
+    }
+    let port = match port {
+        None => Smarthost::PORT_DEFAULT,
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            digits.parse().ok().filter(|p| *p > 0)?
+        }
+        Some(_) => return None,
+    };
+    Some(Smarthost::Smtp { host: host.to_ascii_lowercase(), port })
 }
 
 fn log(mut s: Section<'_, '_>) -> Log {

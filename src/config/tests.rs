@@ -83,6 +83,37 @@ listen = "127.0.0.1:9894"
     assert!(!config.ledger.keep_in_treasury);
     assert!(config.gate.srs && !config.identity.own_domains_known);
     assert_eq!(config.identity.forwarders.0.len(), 3);
+    assert_eq!(config.commands.smtp, Smarthost::Sendmail("/usr/sbin/sendmail".into()));
+}
+
+#[test]
+fn where_our_own_mail_is_handed_in() {
+    for (text, shown) in [
+        ("smtp://127.0.0.1:25", Some("smtp://127.0.0.1:25")),
+        ("smtp://127.0.0.1", Some("smtp://127.0.0.1:25")),
+        ("smtp://Mail.b.example:587/", Some("smtp://mail.b.example:587")),
+        ("smtp://[::1]:2525", Some("smtp://[::1]:2525")),
+        ("smtp://[::1]", Some("smtp://[::1]:25")),
+        ("sendmail:/usr/sbin/sendmail", Some("sendmail:/usr/sbin/sendmail")),
+        ("smtp://", None),
+        ("smtp://:25", None),
+        ("smtp://mail.b.example:", None),
+        ("smtp://mail.b.example:0", None),
+        ("smtp://mail.b.example:+25", None),
+        ("smtp://mail.b.example:65536", None),
+        ("smtp://bob:secret@mail.b.example", None),
+        ("smtp://mail.b.example/x", None),
+        ("smtp://[mail.b.example]", None),
+        ("smtp://[::1]25", None),
+        ("smtp://::1", None),
+        ("smtps://mail.b.example", None),
+        ("sendmail:sendmail", None),
+        ("127.0.0.1:25", None),
+    ] {
+        let config = parse(&format!("[gate]\ndomains = [\"b.example\"]\n[commands]\nsmtp = \"{text}\"\n"));
+        let read = config.ok().map(|config| config.commands.smtp.to_string());
+        assert_eq!(read.as_deref(), shown, "{text}");
+    }
 }
 
 #[test]

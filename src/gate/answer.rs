@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     address::{Address, escaped},
-    ledger::{self, Ledger, message_id_hash},
-    message::list,
+    ledger::{self, Ledger, marks::REPLY_TO_MAX, message_id_hash},
+    message::{addresses, list},
     policy::{
         Class, Decision, reply,
         status::{self, PaidBy},
@@ -51,6 +51,7 @@ pub fn exempt(told: &Told<'_>) -> Verdict {
             authenticated: false,
             list: None,
             paid: None,
+            price: None,
         })
         .collect();
     log(told, &parties, "accepted", "");
@@ -58,25 +59,8 @@ pub fn exempt(told: &Told<'_>) -> Verdict {
 }
 
 /// The answer that a decision comes to.
-pub fn answer(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdict {
-    let verdict = match &settled.decision {
-        Decision::Deliver => deliver(told, &settled.parties, None),
-        Decision::Hold => deliver(told, &settled.parties, hold_reason(&settled.parties)),
-        Decision::Refuse(who) => {
-            let refusing: Vec<(&Address, Class)> =
-                chosen(settled, who).map(|p| (&p.address, p.class)).collect();
-            Verdict::Refuse(reply::refusal(&refusing, &told.site.terms()))
-        }
-        Decision::Defer(who) => {
-            let waiting: Vec<&Address> = chosen(settled, who).map(|p| &p.address).collect();
-            let ours = chosen(settled, who).any(|p| p.class == Class::Trouble);
-            Verdict::Refuse(if ours {
-                reply::deferral(&waiting)
-            } else {
-                reply::later(&waiting, &told.site.terms())
-            })
-        }
-    };
+pub async fn answer(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdict {
+    let verdict = verdict(settled, told, ledger).await;
     let (word, text) = match (&verdict, &settled.decision) {
         (Verdict::Refuse(refusal), Decision::Defer(_)) => ("deferred", refusal.to_string()),
         (Verdict::Refuse(refusal), _) => ("refused", refusal.to_string()),
@@ -86,6 +70,29 @@ pub fn answer(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdic
     log(told, &settled.parties, word, &text);
     remember(settled, told, ledger);
     verdict
+}
+
+/// The same, told to nobody but the caller.
+pub async fn verdict(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdict {
+    let price = settled.price(told.site, ledger).await;
+    match &settled.decision {
+        Decision::Deliver => deliver(told, &settled.parties, None),
+        Decision::Hold => deliver(told, &settled.parties, hold_reason(&settled.parties)),
+        Decision::Refuse(who) => {
+            let refusing: Vec<(&Address, Class)> =
+                chosen(settled, who).map(|p| (&p.address, p.class)).collect();
+            Verdict::Refuse(reply::refusal(&refusing, &told.site.terms(price)))
+        }
+        Decision::Defer(who) => {
+            let waiting: Vec<&Address> = chosen(settled, who).map(|p| &p.address).collect();
+            let ours = chosen(settled, who).any(|p| p.class == Class::Trouble);
+            Verdict::Refuse(if ours {
+                reply::deferral(&waiting)
+            } else {
+                reply::later(&waiting, &told.site.terms(price))
+            })
+        }
+    }
 }
 
 fn chosen<'a>(settled: &'a Settled, who: &'a [usize]) -> impl Iterator<Item = &'a SettledParty> {
@@ -185,6 +192,11 @@ fn remember(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) {
     let addresses = |name| if delivered { list::mailto_addresses(told.letter.values(name)) } else { vec![] };
     let unsubscribe = addresses("List-Unsubscribe");
     let posts = addresses("List-Post");
+    let mut reply_to = vec![];
+    if let (Some(value), true) = (told.letter.values("Reply-To").next(), delivered) {
+        reply_to = addresses::addresses(value);
+        reply_to.truncate(REPLY_TO_MAX);
+    }
     for party in &settled.parties {
         // No list speaks for the addresses of others.
         let of_list =
@@ -201,6 +213,7 @@ fn remember(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) {
             number: party.paid.as_ref().map(|(_, number, _)| *number),
             list: party.list.as_ref().map(ToString::to_string),
             unsubscribe: unsubscribe.clone(),
+            reply_to: reply_to.clone(),
             list_posts: posts.iter().filter(of_list).cloned().collect(),
         });
     }

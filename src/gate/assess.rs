@@ -13,8 +13,9 @@ use sender::Behind;
 
 use super::{
     Site,
+    client::Client,
     learn::is_null_sender,
-    letter::Letter,
+    letter::{BodyRoom, Letter},
     postage::{ForRecipient, Offered},
     settle::Settled,
 };
@@ -29,7 +30,7 @@ use crate::{
         passes::Pass,
     },
     message::{self, kind::kind, thread::first_message_id},
-    policy::{self, Answers, Authenticated, Decision, Facts, Postage},
+    policy::{self, Answers, Authenticated, Decision, Facts, Postage, price::Price},
     stamp::{Asked, CancelledStamp, PublicKey, Word, check::signed, freepost::Freepost},
 };
 
@@ -43,6 +44,8 @@ pub struct Party {
     pub freepost: Option<Freepost>,
     /// What was offered for him.
     pub postage: ForRecipient,
+    /// What he asks; looked up where a stamp is held against it.
+    pub price: Option<Price>,
     /// What he sent, by its Message-ID, and the letter answers or returns.
     pub answering: Option<[u8; 16]>,
     /// What the author the letter names has got on the page for letters to him.
@@ -67,13 +70,47 @@ pub struct Assessment {
     /// A bounce or another report: what it returns stands in its body.
     awaits_return: bool,
     inquiry: Option<Box<Inquiry>>,
-    by_author: Behind,
-    by_list: Behind,
+    pub(super) by_author: Behind,
+    pub(super) by_list: Behind,
+    /// What was found out about the author and the list, in words.
+    pub(super) words: Words,
+}
+
+/// What was found out about who stands behind a letter, for people; `None`: it was not asked, nothing hung on it.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    /// About the author.
+    pub author: Option<String>,
+    /// About the list.
+    pub list: Option<String>,
 }
 
 impl Assessment {
+    /// All that can be found out once the header is there; and the refusal, if that is certain already. What the
+    /// letter needs of its body is noted in it.
+    pub async fn at_end_of_header(
+        site: &Site,
+        letter: &mut Letter,
+        client: &Client,
+        ledger: &dyn Ledger,
+        room: &BodyRoom,
+        now: u64,
+    ) -> (Self, Option<Settled>) {
+        let assessment = Self::of(site, letter, ledger, now).await;
+        if let Some(settled) = assessment.certain_refusal(site) {
+            return (assessment, Some(settled));
+        }
+        let assessment = assessment.ask_spf(site, letter, client, ledger).await;
+        let needs_body = assessment.needs_body(letter);
+        if assessment.awaits_return() {
+            letter.expect_returned();
+        }
+        letter.expect_body(assessment.needs_digest(), needs_body.then_some(room));
+        (assessment, None)
+    }
+
     /// Reads the header, the book, and checks the stamps' signatures.
-    pub async fn of(site: &Site, letter: &Letter, ledger: &dyn Ledger, now: u64) -> Self {
+    async fn of(site: &Site, letter: &Letter, ledger: &dyn Ledger, now: u64) -> Self {
         let gate = &site.config.gate;
         let from: Vec<&[u8]> = letter.values("From").collect();
         let author = message::author(&from);
@@ -98,21 +135,26 @@ impl Assessment {
             inquiry: None,
             by_author: Behind::NotAsked,
             by_list: Behind::NotAsked,
+            words: Words::default(),
         };
         for recipient in &letter.recipients {
             let mut facts = Facts { exempt: recipient.role, own_domain, ..Facts::default() };
             let mut postage = ForRecipient::default();
             let mut freepost = None;
+            let mut price = None;
             if !recipient.role {
                 facts.book = assessment.book(ledger, &recipient.address, &senders).await;
                 freepost = assessment.freepost(site, ledger, &recipient.address).await;
                 facts.freepost = freepost.is_some();
                 facts.list = assessment.book(ledger, &recipient.address, &list_names).await;
+                if offered.has_stamps() {
+                    price = assessment.price(site, ledger, &recipient.address).await;
+                }
                 let asked = Asked {
                     recipient: &recipient.address,
                     author: assessment.author.as_ref(),
                     currency: site.config.ledger.currency,
-                    price: site.price(),
+                    price: price.unwrap_or_else(|| site.price(None)).least(),
                     now,
                 };
                 postage = offered.for_recipient(&asked, several, gate.work_bits);
@@ -123,6 +165,7 @@ impl Assessment {
                 facts,
                 freepost,
                 postage,
+                price,
                 answering: None,
                 passes: vec![],
                 sealers: 0,
@@ -145,6 +188,18 @@ impl Assessment {
                 tracing::debug!(%error, "the book of known senders cannot be read");
                 self.ledger_trouble = true;
                 Known::Unknown
+            }
+        }
+    }
+
+    /// What this recipient asks of strangers.
+    async fn price(&mut self, site: &Site, ledger: &dyn Ledger, recipient: &Address) -> Option<Price> {
+        match ledger.settings(recipient).await {
+            Ok(own) => Some(site.price(own.price)),
+            Err(error) => {
+                tracing::debug!(%error, "the settings of a recipient cannot be read");
+                self.ledger_trouble = true;
+                None
             }
         }
     }
@@ -198,6 +253,7 @@ impl Assessment {
         let accepted = site.config.accepted_offices();
         let mut foreign = site.discovery.keys();
         for party in &mut self.parties {
+            let asked = party.price.map(|price| price.asked);
             for bound in party.postage.stamps.iter_mut().filter(|bound| bound.word.is_none()) {
                 let terms = &bound.stamp.stamp.terms;
                 let word = if !accepted.contains(&terms.office) {
@@ -215,14 +271,14 @@ impl Assessment {
                         }
                     }
                 };
-                bound.word = word;
+                bound.priced_out = word.is_none() && asked.is_some_and(|asked| terms.value < asked);
+                bound.word = if bound.priced_out { Some(Word::Underpaid) } else { word };
             }
         }
     }
 
     /// The refusal, if nothing that could still be found out would change it: no body, no DNS, no ledger needed.
-    #[must_use]
-    pub fn certain_refusal(&self, site: &Site) -> Option<Settled> {
+    fn certain_refusal(&self, site: &Site) -> Option<Settled> {
         let gate = &site.config.gate;
         if gate.mode != Mode::Require || self.ledger_trouble || self.awaits_return {
             return None;
@@ -241,14 +297,12 @@ impl Assessment {
     }
 
     /// Whether the digest will be needed: only a letter that is redeemed for, or counted, can be a retry.
-    #[must_use]
-    pub fn needs_digest(&self) -> bool {
+    fn needs_digest(&self) -> bool {
         self.awaits_return || self.parties.iter().any(|party| party.asks_ledger() || party.facts.pass)
     }
 
     /// Whether the body has to be looked through for what the letter returns.
-    #[must_use]
-    pub fn awaits_return(&self) -> bool {
+    fn awaits_return(&self) -> bool {
         self.awaits_return && self.parties.iter().any(|p| !p.facts.exempt && p.answering.is_none())
     }
 }

@@ -24,6 +24,26 @@ impl Submission {
         Self { login: String::from_utf8_lossy(login).into_owned(), recipients: vec![] }
     }
 
+    /// The login, as the MTA names it.
+    #[must_use]
+    pub fn login(&self) -> &str {
+        &self.login
+    }
+
+    /// The recipients, ours and others; none when there are more than one letter is meant for.
+    #[must_use]
+    pub fn recipients(&self) -> &[Address] {
+        if self.recipients.len() > LEARNED_MAX { &[] } else { &self.recipients }
+    }
+
+    /// The author of the letter, if there is exactly one and the login owns his address.
+    #[must_use]
+    pub fn author(&self, site: &Site, letter: &Letter) -> Option<Address> {
+        let gate = &site.config.gate;
+        author(&letter.values("From").collect::<Vec<_>>())
+            .filter(|author| gate.logins.owns(&self.login, author, &gate.domains))
+    }
+
     /// Adds a recipient, ours or not.
     pub fn add_recipient(&mut self, recipient: &[u8]) {
         if self.recipients.len() <= LEARNED_MAX

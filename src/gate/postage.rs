@@ -42,6 +42,12 @@ impl Offered {
         Self { stamps, work }
     }
 
+    /// Whether there is any stamp, be it malformed.
+    #[must_use]
+    pub fn has_stamps(&self) -> bool {
+        !self.stamps.is_empty()
+    }
+
     /// What is there for one recipient. `several`: the letter has other recipients here, and a field that is not
     /// bound to this one is not his. `work_bits`: 0 where work is not taken.
     #[must_use]
@@ -59,11 +65,10 @@ impl Offered {
             }
             match bound(stamp, asked) {
                 Err(word) => found.note(word),
-                Ok(()) => found.stamps.push(Bound {
-                    stamp: stamp.clone(),
-                    word: in_order(stamp, asked).err(),
-                    pass: false,
-                }),
+                Ok(()) => {
+                    let word = in_order(stamp, asked).err();
+                    found.stamps.push(Bound { stamp: stamp.clone(), word, priced_out: false, pass: false });
+                }
             }
         }
         if work_bits > 0 {
@@ -82,6 +87,8 @@ pub struct Bound {
     pub word: Option<Word>,
     /// It did not come with the letter: the office keeps it, as a pass.
     pub pass: bool,
+    /// It is `underpaid` by a price that strangers are not told, and good otherwise as far as was looked.
+    pub priced_out: bool,
 }
 
 /// The postage for one recipient.
@@ -114,21 +121,30 @@ impl ForRecipient {
         self.stamps.iter().any(|bound| bound.word.is_none()) || self.work.iter().any(|work| work.good)
     }
 
-    /// Adds what the author, who is authenticated, got on the page. The price was looked at when a pass was made.
+    /// Adds what the author, who is authenticated, got on the page. What strangers are told of the price was looked at
+    /// when a pass was made; what is `asked` may be more.
     pub fn add_passes(&mut self, passes: &[Pass], asked: &Asked<'_>) {
-        let free = Asked { price: Micros::ZERO, ..*asked };
+        let any = Asked { price: Micros::ZERO, ..*asked };
         for pass in passes {
             match &pass.means {
                 Means::Work => self.work.push(pass.work(asked.now)),
                 Means::Stamp(field) => {
-                    let stamp = CancelledStamp::parse(field).ok().filter(|stamp| bound(stamp, &free).is_ok());
+                    let stamp = CancelledStamp::parse(field).ok().filter(|stamp| bound(stamp, &any).is_ok());
                     let Some(stamp) = stamp else { continue };
                     let over = (asked.now > pass.expires).then_some(Word::Expired);
-                    let word = in_order(&stamp, &free).err().or(over);
-                    self.stamps.push(Bound { stamp, word, pass: true });
+                    let word = in_order(&stamp, &any).err().or(over);
+                    let priced_out = word.is_none() && stamp.stamp.terms.value < asked.price;
+                    let word = if priced_out { Some(Word::Underpaid) } else { word };
+                    self.stamps.push(Bound { stamp, word, priced_out, pass: true });
                 }
             }
         }
+    }
+
+    /// Whether a stamp is good but for a price that strangers are not told.
+    #[must_use]
+    pub fn is_priced_out(&self) -> bool {
+        self.stamps.iter().any(|bound| bound.priced_out)
     }
 
     /// What the ledger is asked.
@@ -147,16 +163,19 @@ impl ForRecipient {
     }
 
     /// The word to report, with what the ledger said of each stamp: the one furthest down the table. A letter whose
-    /// passes are used up is one without postage: they did not come with it.
+    /// passes are used up is one without postage: they did not come with it. But that a pass is too cheap is said.
     #[must_use]
     pub fn word(&self, ledgered: &[Ledgered]) -> Option<Word> {
         let of_stamps = self.stamps.iter().enumerate().map(|(i, bound)| match ledgered.get(i) {
+            // What had a word before the ledger was asked keeps it, but for a price that only good stamps learn.
+            _ if bound.word.is_some() && !bound.priced_out => bound.word,
             Some(Ledgered::Spent) => Some(Word::Spent),
             Some(Ledgered::Unsold) => Some(Word::Unsold),
             _ => bound.word,
         });
-        let came = self.stamps.iter().map(|bound| !bound.pass);
-        let of_stamps = of_stamps.zip(came).filter_map(|(word, came)| word.filter(|_| came));
+        let of_stamps = of_stamps.zip(&self.stamps).filter_map(|(word, bound)| {
+            word.filter(|word| !bound.pass || bound.priced_out && *word == Word::Underpaid)
+        });
         of_stamps.max().max(self.worst)
     }
 }

@@ -8,10 +8,30 @@ use super::{
 use crate::{
     address::{Address, Domain},
     config::Mode,
-    ledger::{self, Ledger, Outcome, sent::Answering},
+    ledger::{self, Ledger, LedgerError, Outcome, sent::Answering},
+    money::Micros,
+    policy::price::Price,
     policy::{self, Answers, Authenticated, Class, Decision, Postage},
-    stamp::{Stamp, freepost::Freepost},
+    stamp::{Stamp, Word, freepost::Freepost},
 };
+
+/// Whether the ledger is to redeem, or only to say what it would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// The letter is let in by the answer.
+    Redeem,
+    /// Somebody wants to know.
+    Foresee,
+}
+
+impl Ask {
+    async fn ask(self, ledger: &dyn Ledger, letter: ledger::Letter) -> Result<Vec<Outcome>, LedgerError> {
+        match self {
+            Self::Redeem => ledger.redeem(letter).await,
+            Self::Foresee => ledger.foresee(letter).await,
+        }
+    }
+}
 
 /// What was decided, and why.
 pub struct Settled {
@@ -39,7 +59,12 @@ pub struct SettledParty {
     pub list: Option<Domain>,
     /// The stamp that paid, its redemption number, and whether it had paid for this letter before.
     pub paid: Option<(Stamp, u64, bool)>,
+    /// What a refusal tells him who wrote, if it was looked up.
+    pub price: Option<Micros>,
 }
+
+/// Recipients whose prices are looked up for one refusal; more are not named in it.
+const PRICES_MAX: usize = 3;
 
 impl Settled {
     /// The verdict when nobody needs to ask the ledger: no stamp could pay, or the letter is refused for the sake of
@@ -47,11 +72,27 @@ impl Settled {
     #[must_use]
     pub fn without_ledger(assessment: &Assessment, site: &Site) -> Self {
         let class = |party: &Party| {
-            let good = party.postage.has_good();
+            let good = party.postage.has_good() || party.postage.is_priced_out();
             class_of(party, if good { Postage::Paid } else { party.postage_without_ledger() })
         };
         let classes = assessment.parties.iter().map(class).collect();
         Self::of(assessment, site, classes, vec![])
+    }
+
+    /// What a refusal says is required: enough for everybody it names.
+    pub async fn price(&self, site: &Site, ledger: &dyn Ledger) -> Micros {
+        let Decision::Refuse(who) = &self.decision else { return site.price(None).told };
+        let mut most = Micros::ZERO;
+        for party in who.iter().filter_map(|&i| self.parties.get(i)).take(PRICES_MAX) {
+            let price = match (party.price, party.class) {
+                (Some(price), _) => price,
+                (None, Class::Blocked) => Micros::ZERO,
+                // A stranger hears at least the site's price, whatever the ledger's trouble.
+                (None, _) => told(site, ledger, &party.address).await.told,
+            };
+            most = most.max(price);
+        }
+        most
     }
 
     const fn lets_in(&self) -> bool {
@@ -81,10 +122,20 @@ impl Settled {
                     .clone()
                     .filter(|_| party.facts.list_authenticated == Authenticated::Yes),
                 paid,
+                price: party.price.map(|price| {
+                    // Only to whoever brought a stamp that is good but for that price.
+                    let shown = class == Class::Invalid(Word::Underpaid) && party.postage.is_priced_out();
+                    if shown { price.asked } else { price.told }
+                }),
             })
             .collect();
         Self { decision, parties, author: assessment.author.clone(), now: assessment.now }
     }
+}
+
+async fn told(site: &Site, ledger: &dyn Ledger, recipient: &Address) -> Price {
+    let own = ledger.settings(recipient).await;
+    site.price(own.ok().and_then(|own| own.price))
 }
 
 fn class_of(party: &Party, postage: Postage) -> Class {
@@ -97,7 +148,7 @@ fn class_unless_answer(party: &Party, postage: Postage) -> Class {
 }
 
 /// What the ledger is asked for one recipient.
-fn want(party: &Party, assessment: &Assessment) -> ledger::Want {
+pub fn want(party: &Party, assessment: &Assessment) -> ledger::Want {
     let from = assessment.author.as_ref().map(|author| author.domain().clone());
     let answering = party
         .answering
@@ -117,13 +168,14 @@ fn pends(party: &Party) -> bool {
 
 /// Settles a letter whose sender has been looked into: redeems what pays, unless the letter cannot be let in anyway.
 pub async fn settle(
-    assessment: Assessment,
+    assessment: &Assessment,
     site: &Site,
     letter: &mut Letter,
     ledger: &dyn Ledger,
+    ask: Ask,
 ) -> Settled {
     if assessment.ledger_trouble {
-        return all_in_trouble(&assessment, site);
+        return all_in_trouble(assessment, site);
     }
     // At the best every pending one is paid; if even that lets nobody in, the ledger is left alone.
     let at_best: Vec<Class> = assessment
@@ -139,12 +191,12 @@ pub async fn settle(
     let pending: Vec<usize> =
         (0..at_best.len()).filter(|&i| assessment.parties.get(i).is_some_and(pends)).collect();
     if hopeless || pending.is_empty() {
-        return Settled::without_ledger(&assessment, site);
+        return Settled::without_ledger(assessment, site);
     }
     let Some(digest) = letter.take_digest() else {
         // Nothing is let in as paid that was not redeemed.
         tracing::error!("a letter with postage has no digest");
-        return all_in_trouble(&assessment, site);
+        return all_in_trouble(assessment, site);
     };
     let mut request = ledger::Letter {
         now: assessment.now,
@@ -155,19 +207,27 @@ pub async fn settle(
         wants: pending
             .iter()
             .filter_map(|&i| assessment.parties.get(i))
-            .map(|party| want(party, &assessment))
+            .map(|party| want(party, assessment))
             .collect(),
         // A letter that is refused or deferred for one of them must redeem nothing for the others.
         all_or_nothing: gate.mode != Mode::Observe,
         work_daily_max: gate.work_daily,
     };
-    let settled = redeem(&assessment, site, &at_best, &pending, &request, ledger).await;
+    let books = Books { ledger, ask };
+    let settled = redeem(assessment, site, &at_best, &pending, &request, books).await;
     if !(settled.withheld && settled.settled.lets_in()) {
         return settled.settled;
     }
     // It is let in although one of them has not paid: what the others brought is redeemed all the same.
     request.all_or_nothing = false;
-    redeem(&assessment, site, &at_best, &pending, &request, ledger).await.settled
+    redeem(assessment, site, &at_best, &pending, &request, books).await.settled
+}
+
+/// The ledger, and what for it is asked.
+#[derive(Clone, Copy)]
+struct Books<'a> {
+    ledger: &'a dyn Ledger,
+    ask: Ask,
 }
 
 /// What the ledger made of a letter.
@@ -184,9 +244,9 @@ async fn redeem(
     classes: &[Class],
     pending: &[usize],
     request: &ledger::Letter,
-    ledger: &dyn Ledger,
+    books: Books<'_>,
 ) -> Redeemed {
-    let outcomes = ledger.redeem(request.clone()).await;
+    let outcomes = books.ask.ask(books.ledger, request.clone()).await;
     if let Err(error) = &outcomes {
         // The ledger logs its trouble itself, once and not for every letter.
         tracing::debug!(%error, "postage cannot be redeemed");

@@ -18,13 +18,19 @@ use crate::{
 };
 
 pub mod book;
+mod carried;
 mod chain;
 mod check;
+pub mod foresee;
 pub mod freepost;
 pub mod funding;
+pub mod marks;
+pub mod outbox;
 pub mod owners;
 pub mod passes;
 pub mod sent;
+pub mod settings;
+pub mod settling;
 pub mod sqlite;
 pub mod tally;
 pub mod zone;
@@ -32,9 +38,13 @@ pub mod zone;
 use book::{BookEntry, Known, NewEntry, Sender};
 use freepost::{Label, NewLabel};
 use funding::Funding;
+use marks::Marks;
+use outbox::Outbox;
 use owners::Owners;
 use passes::Passes;
 use sent::{Answerable, Answering, Sent};
+use settings::Settings;
+use settling::Settling;
 use tally::Tally;
 
 /// A letter refused for double spending is a retry of the same letter for so long after the first, in seconds (SPEC.md §3).
@@ -176,7 +186,7 @@ pub enum Outcome {
 /// What the ledger says of a stamp that did not pay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ledgered {
-    /// It was never good; the ledger was not asked about more than a retry.
+    /// It was never good, and is not known to be spent; whether it was sold was not asked.
     NotGood,
     /// Of our own office, and not sold.
     Unsold,
@@ -342,6 +352,8 @@ pub struct Decision {
     pub list: Option<String>,
     /// Where it says to unsubscribe; writing there makes nobody known.
     pub unsubscribe: Vec<Address>,
+    /// Where its answers should go, if not to the author; at most [`marks::REPLY_TO_MAX`] are kept.
+    pub reply_to: Vec<Address>,
     /// Where the list takes letters, as far as it can speak for these addresses: what is written there is for all of it.
     pub list_posts: Vec<Address>,
 }
@@ -396,7 +408,9 @@ pub enum LedgerError {
 /// Book, sent letters and daily count of work are those of the recipient's owner ([`owners`]), whichever of his
 /// addresses is given, `+detail` or not.
 #[async_trait]
-pub trait Ledger: Funding + Passes + Send + Sync + 'static {
+pub trait Ledger:
+    foresee::Foresee + Funding + Marks + Outbox + Passes + Settings + Settling + Send + Sync + 'static
+{
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;
 

@@ -24,8 +24,10 @@ pub struct DayCount {
 /// Decisions about one sender with one result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SenderCount {
-    /// The author; `None` for letters that had not exactly one.
+    /// The author; `None` for letters that had not exactly one, and for a list's.
     pub author: Option<Address>,
+    /// The List-Id, of letters that were proven to be a list's, whoever wrote them.
+    pub list: Option<String>,
     /// The result word.
     pub result: String,
     /// The word of SPEC.md §3 for `invalid`, of the newest; else empty.
@@ -41,6 +43,15 @@ pub struct Money {
     pub count: u64,
     /// Their sum.
     pub value: Micros,
+}
+
+impl Money {
+    /// Both together; a sum beyond what an amount can be is the greatest amount.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let value = self.value.checked_add(other.value).or_else(|| Micros::from_signed(i64::MAX));
+        Self { count: self.count.saturating_add(other.count), value: value.unwrap_or_default() }
+    }
 }
 
 /// All of it, since some time.

@@ -7,6 +7,7 @@
 mod calls;
 pub mod grants;
 mod limits;
+mod links;
 mod order;
 mod page;
 mod problem;
@@ -80,12 +81,12 @@ pub struct Site {
     gives_passes: bool,
     /// log2 of the hashes that a pass takes; 0: none is given for work.
     page_work_bits: u32,
-    /// The newest makes challenges, all check.
-    tokens: Vec<TokenKey>,
     stamp_lifetime_s: u64,
     grant: Option<grants::Terms>,
     /// Who may tell of payments.
     providers: Vec<Box<dyn webhook::Provider>>,
+    /// What checks the tokens of links and the challenges of the page; the newest makes challenges.
+    tokens: Vec<TokenKey>,
 }
 
 /// Why there is no office.
@@ -125,10 +126,10 @@ impl Site {
             work_bits: config.gate.work_bits,
             gives_passes: config.identity.check != IdentityCheck::None,
             page_work_bits: office.page_work_bits,
-            tokens: keys.tokens.clone(),
             stamp_lifetime_s: office.stamp_lifetime_s,
             grant: grants::Terms::of(office),
             providers: webhook::providers(config)?,
+            tokens: keys.tokens.clone(),
         })
     }
 
@@ -202,6 +203,8 @@ impl Office {
             .route("/p/voucher", get(page::voucher))
             .route("/p/-/{version}/{*name}", get(page::assets::show))
             .route("/p/{*address}", get(page::show).post(page::pass::make))
+            .route("/w/{token}", get(links::ask_wanted).post(links::mark_wanted))
+            .route("/u/{token}", get(links::ask_unwanted).post(links::mark_unwanted))
             .layer(from_fn_with_state(self.clone(), limits::by_address))
             .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, self.limits.request_time))
             .layer(map_response(problem::dress))

@@ -140,6 +140,15 @@ impl Wallet {
         &self.contents.offices
     }
 
+    /// Remembers an office, to be asked for its balance.
+    ///
+    /// # Errors
+    /// [`WalletError`] of the file.
+    pub fn meet(&mut self, office: &Domain, url: &str) -> Result<(), WalletError> {
+        self.contents.met(office, url);
+        self.save()
+    }
+
     /// What its owner lets it spend.
     #[must_use]
     pub const fn limits(&self) -> Limits {
@@ -165,15 +174,6 @@ impl Wallet {
     /// [`WalletError`] of the file.
     pub fn set_limits(&mut self, limits: Limits) -> Result<(), WalletError> {
         self.contents.limits = limits;
-        self.save()
-    }
-
-    /// Remembers an office, to be asked for its balance.
-    ///
-    /// # Errors
-    /// [`WalletError`] of the file.
-    pub fn meet(&mut self, office: &Domain, url: &str) -> Result<(), WalletError> {
-        self.contents.met(office, url);
         self.save()
     }
 

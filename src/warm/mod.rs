@@ -3,9 +3,11 @@
 //! Nothing here changes mail, and only `import` writes into the book, through the caller. All of it is tolerant: what cannot be
 //! read is listed, and the rest goes on.
 
+pub mod facts;
 pub mod import;
 pub mod overview;
 pub mod page;
+pub mod sent;
 pub mod simulate;
 pub mod vcard;
 

@@ -57,6 +57,8 @@ mod sqlite_conforms {
             redemption_numbers_are_not_zero_and_differ,
             one_stamp_raced_by_many_letters_pays_one,
             ids_raced_through_two_handles_are_won_once_each;
+        foresee:
+            what_is_foreseen_is_what_then_happens_and_nothing_happens_by_it;
         retries:
             the_same_letter_again_is_free_within_limits,
             a_retry_needs_the_same_letter_recipient_and_stamp,
@@ -87,7 +89,14 @@ mod sqlite_conforms {
             free_letters_can_be_marked,
             unknown_letters_are_said_to_be_unknown,
             the_recipient_of_a_number_is_known,
-            one_refund_however_many_ask_at_once;
+            one_refund_however_many_ask_at_once,
+            an_answer_marks_the_letter_it_answers,
+            an_answer_to_somebody_else_s_letter_marks_the_first,
+            of_two_letters_with_one_message_id_the_users_own_is_answered,
+            one_letter_to_several_addresses_of_the_user_is_marked_for_each,
+            answering_where_to_unsubscribe_marks_nothing,
+            letters_are_named_by_stamp_and_message_id,
+            submission_is_noted;
         funding:
             a_voucher_is_good_once_and_its_user_may_ask_again,
             vouchers_are_listed_with_what_became_of_them,
@@ -133,13 +142,54 @@ mod sqlite_conforms {
             a_pass_waits_a_week_and_is_remembered_for_its_retries,
             what_one_can_heap_up_is_bounded,
             one_pass_raced_by_many_letters_lets_in_one;
+        settings:
+            a_price_of_ones_own_is_kept_and_taken_back,
+            digests_are_made_once_by_whoever_is_first,
+            letters_of_strangers_are_told_newest_first,
+            a_wanted_sender_gets_all_back_that_the_window_holds,
+            an_unwanted_sender_is_unknown_and_keeps_nothing_from_turning,
+            a_blocked_sender_gets_back_what_he_paid_and_stays_blocked,
+            a_sender_of_many_letters_is_marked_in_several_steps;
+        outbox:
+            an_answer_waits_until_its_mail_is_made,
+            a_mail_keeps_its_id_until_it_is_taken,
+            answers_beyond_the_limits_wait_and_go_together,
+            answers_wait_behind_a_mail_that_is_not_taken,
+            what_came_while_a_mail_was_made_waits_for_the_next,
+            too_many_answers_for_an_address_are_counted_and_left_out,
+            long_texts_are_cut_between_characters,
+            a_clock_that_ran_ahead_holds_nothing_back,
+            what_waits_is_told,
+            whoever_waits_for_mail_is_told,
+            a_digest_is_made_once_for_its_time,
+            the_queue_is_bounded_and_digests_keep_no_answer_out;
         owners:
             one_login_has_one_book,
             a_shared_mailbox_has_a_book_of_its_own_that_its_owners_read,
             what_was_learned_apart_is_not_lost_when_logins_change,
             an_answer_may_come_to_another_address_of_the_login,
             work_for_one_login_is_counted_together,
-            a_letter_to_one_address_is_marked_by_another;
+            a_letter_to_one_address_is_marked_by_another,
+            one_login_has_one_price_and_hears_of_all_its_strangers;
+        settling:
+            what_nobody_wanted_is_kept_when_the_window_is_over,
+            what_nobody_wanted_is_burned_where_the_site_says_so,
+            each_domain_and_office_is_settled,
+            many_redemptions_are_settled_in_several_steps,
+            unused_stamps_go_back_to_their_buyer,
+            a_used_up_order_ends_without_an_entry,
+            unused_stamps_for_foreign_domains_do_not_go_back,
+            many_orders_are_ended_in_several_steps,
+            the_settling_clock_follows_a_day_a_pass,
+            the_settling_clock_begins_with_the_books,
+            a_letter_of_a_wrong_clock_is_settled_with_the_next,
+            old_history_goes_and_the_books_still_prove,
+            a_mark_that_was_dropped_is_no_second_chance,
+            young_history_stays,
+            a_mark_at_the_last_second_races_with_settling,
+            two_processes_settle_side_by_side,
+            what_is_due_and_not_done_is_said,
+            settled_postage_is_told_as_final;
         keeping:
             what_was_answered_is_there_after_reopening,
             closed_books_answer_nothing,

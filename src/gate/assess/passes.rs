@@ -6,7 +6,8 @@ use crate::{
     address::Address,
     config::IdentityCheck,
     gate::Site,
-    ledger::{Ledger, book::Known},
+    ledger::{Ledger, book::Known, passes::Means},
+    money::Micros,
     policy::Answers,
     stamp::Asked,
 };
@@ -35,6 +36,16 @@ impl Assessment {
                 self.ledger_trouble = true;
             }
         }
+        // A stamp that the office keeps is held against the same price as one in the letter.
+        for at in 0..self.parties.len() {
+            let bought = |party: &&Party| party.price.is_none() && party.has_bought_pass();
+            let Some(party) = self.parties.get(at).filter(bought) else { continue };
+            let address = party.address.clone();
+            let price = self.price(site, ledger, &address).await;
+            if let Some(party) = self.parties.get_mut(at) {
+                party.price = price;
+            }
+        }
     }
 
     /// Counts the passes as postage of the letter, for those to whom its author is authenticated: it is he who got them.
@@ -44,7 +55,7 @@ impl Assessment {
                 recipient: &party.address,
                 author: self.author.as_ref(),
                 currency: site.config.ledger.currency,
-                price: site.price(),
+                price: party.price.map_or(Micros::ZERO, |price| price.asked),
                 now: self.now,
             };
             party.postage.add_passes(&party.passes, &asked);
@@ -53,6 +64,10 @@ impl Assessment {
 }
 
 impl Party {
+    fn has_bought_pass(&self) -> bool {
+        self.passes.iter().any(|pass| matches!(pass.means, Means::Stamp(_)))
+    }
+
     /// Whether the author, once authenticated, would still need postage. (One who is blocked may not buy his way in.)
     fn could_use_pass(&self) -> bool {
         let facts = &self.facts;

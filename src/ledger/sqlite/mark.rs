@@ -3,10 +3,11 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
+    answered,
     batch::{Batch, NewEntry},
     book,
     fail::{Fail, read_time, stored_time},
-    sent,
+    sent, settings, settling,
 };
 use crate::{
     address::{Address, Domain},
@@ -19,25 +20,25 @@ use crate::{
 };
 
 /// A redemption as a mark needs it.
-struct Redeemed {
-    seq: i64,
-    time: i64,
+pub(super) struct Redeemed {
+    pub seq: i64,
+    pub time: i64,
     debit: String,
     credit: String,
-    amount: i64,
+    pub amount: i64,
     /// Account of the buyer, for a stamp of our own office.
     buyer: Option<String>,
-    letter: Letter,
+    pub letter: Letter,
 }
 
 /// Whose letter it was.
 #[derive(Clone)]
-struct Letter {
-    recipient: Address,
-    author: Option<Address>,
-    authenticated: bool,
+pub(super) struct Letter {
+    pub recipient: Address,
+    pub author: Option<Address>,
+    pub authenticated: bool,
     /// The list it came from, if it authenticated as the list's.
-    list: Option<String>,
+    pub list: Option<String>,
 }
 
 const REDEEMED: &str =
@@ -67,6 +68,18 @@ pub(super) fn mark(
         Found::Nothing => return Ok(Err(MarkError::NoSuchLetter)),
         Found::Two => return Ok(Err(MarkError::Ambiguous)),
     };
+    mark_found(batch, redeemed.as_ref(), &letter, mark, How::Wanted, now).map(Ok)
+}
+
+/// Marks a letter that was found, with what was redeemed for it; `how` is what the book says of a sender who is new to it.
+pub(super) fn mark_found(
+    batch: &mut Batch<'_>,
+    redeemed: Option<&Redeemed>,
+    letter: &Letter,
+    mark: Mark,
+    how: How,
+    now: u64,
+) -> Result<Marked, Fail> {
     let mut marked = Marked {
         recipient: letter.recipient.clone(),
         author: letter.author.clone(),
@@ -75,21 +88,51 @@ pub(super) fn mark(
         too_late: false,
         known: false,
     };
-    if let Some(redeemed) = &redeemed {
+    if let Some(redeemed) = redeemed {
         match mark {
             Mark::Wanted => give_back(batch, redeemed, now, &mut marked)?,
-            Mark::Unwanted => {
-                batch
-                    .conn
-                    .prepare_cached(
-                        "INSERT INTO unwanted (redeemed, time) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-                    )?
-                    .execute(params![redeemed.seq, stored_time(now)])?;
-            }
+            Mark::Unwanted => note_unwanted(batch.conn, redeemed.seq, now)?,
         }
     }
-    marked.known = teach(batch, &letter, mark, now)?;
-    Ok(Ok(marked))
+    marked.known = teach(batch, letter, mark, how, now)?;
+    Ok(marked)
+}
+
+/// The recipient of the letter that a stamp paid for.
+pub(super) fn recipient_of_stamp(
+    conn: &Connection,
+    office: Option<&Domain>,
+    id: &StampId,
+) -> Result<Result<Address, MarkError>, Fail> {
+    Ok(match by_stamp(conn, office, id)? {
+        Found::Redeemed(found) => Ok(found.letter.recipient),
+        Found::Two => Err(MarkError::Ambiguous),
+        Found::Free(_) | Found::Nothing => Err(MarkError::NoSuchLetter),
+    })
+}
+
+/// Notes that a paid letter was unwanted.
+pub(super) fn note_unwanted(conn: &Connection, seq: i64, now: u64) -> Result<(), Fail> {
+    let mut note =
+        conn.prepare_cached("INSERT INTO unwanted (redeemed, time) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
+    note.execute(params![seq, stored_time(now)])?;
+    Ok(())
+}
+
+/// Gives the postage of this redemption back, if it can be; returns what went back.
+pub(super) fn give_back_one(batch: &mut Batch<'_>, seq: i64, now: u64) -> Result<Option<Micros>, Fail> {
+    let sql = format!("{REDEEMED} WHERE r.seq = ?1");
+    let redeemed = batch.conn.prepare_cached(&sql)?.query_row([seq], read_redeemed)??;
+    let mut marked = Marked {
+        recipient: redeemed.letter.recipient.clone(),
+        author: None,
+        refunded: None,
+        already_refunded: false,
+        too_late: false,
+        known: false,
+    };
+    give_back(batch, &redeemed, now, &mut marked)?;
+    Ok(marked.refunded)
 }
 
 /// Postage goes back where it came from: to the buyer, or to the account of the office that sold the stamp.
@@ -100,7 +143,9 @@ fn give_back(batch: &mut Batch<'_>, redeemed: &Redeemed, now: u64, marked: &mut 
     if marked.already_refunded {
         return Ok(());
     }
-    marked.too_late = now.saturating_sub(read_time(redeemed.time)) > batch.site.refund_window_s;
+    // What is settled stays so, whatever the window or the clock are now.
+    marked.too_late = is_final(batch.conn, redeemed.seq)?
+        || now.saturating_sub(read_time(redeemed.time)) > batch.site.refund_window_s;
     if marked.too_late {
         return Ok(());
     }
@@ -121,20 +166,13 @@ fn give_back(batch: &mut Batch<'_>, redeemed: &Redeemed, now: u64, marked: &mut 
 
 /// Changes the recipient's book and says whether the author is known to him now. Only a letter that
 /// authenticated teaches: else whoever forges a friend's name could make him a stranger.
-fn teach(batch: &Batch<'_>, letter: &Letter, mark: Mark, now: u64) -> Result<bool, Fail> {
+fn teach(batch: &Batch<'_>, letter: &Letter, mark: Mark, how: How, now: u64) -> Result<bool, Fail> {
     let owners = batch.site.owners();
     let reader = owners.of(&letter.recipient);
     if let Some(id) = &letter.list {
         match mark {
             Mark::Wanted => {
-                book::learn(
-                    batch.conn,
-                    &owners,
-                    &letter.recipient,
-                    &Sender::List(id.clone()),
-                    How::Wanted,
-                    now,
-                )?;
+                book::learn(batch.conn, &owners, &letter.recipient, &Sender::List(id.clone()), how, now)?;
             }
             Mark::Unwanted => {
                 for name in Sender::names_of_list(id) {
@@ -148,7 +186,7 @@ fn teach(batch: &Batch<'_>, letter: &Letter, mark: Mark, now: u64) -> Result<boo
     if letter.authenticated {
         match mark {
             Mark::Wanted => {
-                book::learn(batch.conn, &owners, &letter.recipient, &sender, How::Wanted, now)?;
+                book::learn(batch.conn, &owners, &letter.recipient, &sender, how, now)?;
             }
             Mark::Unwanted => {
                 book::forget(batch.conn, &reader, &sender)?;
@@ -185,8 +223,13 @@ fn find(conn: &Connection, owners: &Owners, target: &MarkTarget) -> Result<Found
     }
 }
 
+/// Whether the refund window of this redemption is over for good.
+pub(super) fn is_final(conn: &Connection, seq: i64) -> rusqlite::Result<bool> {
+    Ok(seq <= settling::settled_to(conn)?)
+}
+
 /// Numbers are kept by day, so each day that has any is asked, the newest first.
-fn by_number(conn: &Connection, number: u64) -> Result<Option<Redeemed>, Fail> {
+pub(super) fn by_number(conn: &Connection, number: u64) -> Result<Option<Redeemed>, Fail> {
     let sql = format!("{REDEEMED} WHERE r.time / 86400 = ?1 AND r.number = ?2");
     let mut find = conn.prepare_cached(&sql)?;
     let mut earlier = conn.prepare_cached(
@@ -296,8 +339,9 @@ pub(super) fn address(bytes: &[u8]) -> Result<Address, Fail> {
 /// Writes a decision down.
 pub(super) fn note(conn: &Connection, owners: &Owners, decision: &Decision) -> Result<(), Fail> {
     let mut insert = conn.prepare_cached(
-        "INSERT INTO decisions (time, recipient, author, authenticated, message_id, result, reason, delivered, number, list)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO decisions (time, recipient, author, authenticated, message_id, result, reason, delivered, number, list,
+                                reader, reply_to)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     insert.execute(params![
         stored_time(decision.time),
@@ -310,6 +354,8 @@ pub(super) fn note(conn: &Connection, owners: &Owners, decision: &Decision) -> R
         decision.delivered,
         decision.number.map(u64::cast_signed),
         decision.list,
+        settings::reader_of(decision),
+        answered::reply_to_column(decision),
     ])?;
     if decision.delivered
         && decision.result == "known"

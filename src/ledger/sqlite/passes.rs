@@ -41,7 +41,8 @@ pub(super) fn add(batch: &Batch<'_>, new: &NewPass) -> Result<PassMade, Fail> {
     let stamp = match &new.got {
         Got::Stamp(stamp, field) => {
             let own = batch.site.is_own(&stamp.key.office);
-            if !own || !stamp.good || sold_by(conn, stamp, new.recipient.domain())?.is_none() {
+            let sold = sold_by(conn, stamp, new.recipient.domain())?;
+            if !own || !stamp.good || sold.is_none_or(|(_, closed)| closed) {
                 return Ok(PassMade::Unsold);
             }
             if is_redeemed(conn, &stamp.key)? {

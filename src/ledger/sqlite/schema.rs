@@ -27,6 +27,9 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V2__freepost", include_str!("v2.sql")),
     ("V3__sent", include_str!("v3.sql")),
     ("V4__book", include_str!("v4.sql")),
+    ("V5__marks", include_str!("v5.sql")),
+    ("V6__outbox", include_str!("v6.sql")),
+    ("V7__life", include_str!("v7.sql")),
     ("V8__funding", include_str!("v8.sql")),
     ("V9__passes", include_str!("v9.sql")),
 ];

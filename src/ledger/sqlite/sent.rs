@@ -127,7 +127,12 @@ fn mark_posts(conn: &Connection, author: &Address, address: &Address) -> Result<
     Ok(())
 }
 
-fn names_unsubscribe(conn: &Connection, author: &Owned, recipient: &Address) -> Result<bool, Fail> {
+/// Whether mail to this author said to unsubscribe at this address.
+pub(super) fn names_unsubscribe(
+    conn: &Connection,
+    author: &Owned,
+    recipient: &Address,
+) -> Result<bool, Fail> {
     let mut find = conn.prepare_cached("SELECT 1 FROM unsubscribe WHERE recipient = ?1 AND address = ?2")?;
     for own in &author.own {
         if find.exists(params![own.to_bytes(), recipient.to_bytes()])? {
@@ -174,7 +179,8 @@ fn remember(
     Ok(())
 }
 
-fn lines(text: &[u8]) -> Result<Vec<Address>, Fail> {
+/// Addresses that stand one a line.
+pub(super) fn lines(text: &[u8]) -> Result<Vec<Address>, Fail> {
     text.split(|&b| b == b'\n').filter(|line| !line.is_empty()).map(address).collect()
 }
 

@@ -4,10 +4,12 @@
 //! `GET` makes the page here, in the reader's language (`words`); its script and style come from `assets`; `pass` is
 //! what the script asks (`POST`), and `puzzle` the work it does. What always holds: nothing comes from elsewhere and
 //! nothing stands in the page that runs; without scripts all is there to read but the two buttons; it says the same of
-//! every address of a domain, whether anybody reads mail there or not.
+//! every address of a domain, whether anybody reads mail there or not, but for those whose readers made a price of
+//! their own public.
 
 pub mod assets;
 pub mod pass;
+mod plain;
 pub mod puzzle;
 mod words;
 
@@ -19,7 +21,9 @@ use axum::{
 };
 use percent_encoding::percent_decode_str;
 
-use super::{SharedOffice, Site, problem::Problem, wire::Quote};
+pub use plain::{Forms, page, wants_page};
+
+use super::{SharedOffice, Site, calls::told_price, problem::Problem, wire::Quote};
 use crate::address::Address;
 use words::{Filled, Language};
 
@@ -49,13 +53,14 @@ pub async fn show(State(office): State<SharedOffice>, request: Request) -> Resul
     let Some(address) = recipient(&site, request.uri()) else {
         return not_found(language, request.headers());
     };
-    let quote = site.quote(&address);
-    let price = site.price.to_string();
+    let micros = told_price(&office, &site, &address).await?;
+    let quote = site.quote(&address, micros);
+    let price = micros.to_string();
     let cost = Cost::of(site.page_work_bits);
     let blanks = [
         ("to", quote.to.as_str()),
         ("price", &price),
-        ("units", &language.number(&units(site.price.get()))),
+        ("units", &language.number(&units(micros.get()))),
         ("currency", &quote.currency),
         ("domain", address.domain().as_str()),
         ("office", site.domain.as_str()),
@@ -75,6 +80,7 @@ pub async fn show(State(office): State<SharedOffice>, request: Request) -> Resul
         domain: address.domain().to_string(),
         office: site.domain.to_string(),
         url: site.url.clone(),
+        value: (micros != site.price).then(|| price.clone()),
         address: if is_plain(&address) { address.to_string() } else { "ADDRESS".into() },
         quote,
     };
@@ -168,8 +174,7 @@ fn units(micros: u64) -> String {
 
 /// A page for a person, a problem document for a program.
 fn not_found(language: &'static Language, headers: &HeaderMap) -> Result<Response, Problem> {
-    let wants = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if wants.contains("text/html") {
+    if wants_page(headers) {
         let page = NotHere { lang: language.code, words: language.filled(&[]), assets: assets_path() };
         return answer(StatusCode::NOT_FOUND, language, &page);
     }
@@ -213,6 +218,8 @@ struct Pay {
     domain: String,
     office: String,
     url: String,
+    /// The price, where the program would not find it by itself.
+    value: Option<String>,
     /// The recipient, or the word ADDRESS where it cannot be copied into a shell as it is.
     address: String,
 }

@@ -24,7 +24,10 @@ use crate::{
     clock::unix_now,
     ledger::passes::{Got, NewPass, PASSES_OF_A_PAIR_MAX, PassMade},
     money::Micros,
-    office::{CHECKING_WAIT, SharedOffice, Site, limits::client_of, problem::Problem, request::read_body},
+    office::{
+        CHECKING_WAIT, SharedOffice, Site, calls::told_price, limits::client_of, problem::Problem,
+        request::read_body,
+    },
     stamp::{
         Asked, CancelledStamp, Word,
         check::{bound, in_order, signed},
@@ -104,8 +107,9 @@ pub async fn make(State(office): State<SharedOffice>, request: Request) -> Resul
         ));
     }
     let now = unix_now();
+    let price = told_price(&office, &site, &to).await?;
     let got = match (question.challenge, question.nonces, question.stamp) {
-        (None, None, None) => return terms(&site, &to, &from, now).map(Json),
+        (None, None, None) => return terms(&site, price, &to, &from, now).map(Json),
         (Some(challenge), Some(nonces), None) => {
             let challenge = checked_challenge(&site, &challenge, &to, &from, now)?;
             let nonces: [u64; PUZZLES] = nonces
@@ -113,7 +117,7 @@ pub async fn make(State(office): State<SharedOffice>, request: Request) -> Resul
                 .map_err(|_| Problem::bad(format!("a solution is {PUZZLES} whole numbers")))?;
             worked(&office, client, challenge, nonces, &to, &from, now).await?
         }
-        (None, None, Some(stamp)) => bought(&site, &stamp, &to, &from, now)?,
+        (None, None, Some(stamp)) => bought(&site, price, &stamp, &to, &from, now)?,
         _ => return Err(Problem::bad("send challenge and nonces, or a stamp, or neither")),
     };
     let way = if matches!(got, Got::Work(_)) { "work" } else { "paid" };
@@ -123,12 +127,12 @@ pub async fn make(State(office): State<SharedOffice>, request: Request) -> Resul
     Ok(Json(Answer::Pass { pass: way, from: from.to_string(), to: to.to_string(), until }))
 }
 
-fn terms(site: &Site, to: &Address, from: &Address, now: u64) -> Result<Answer, Problem> {
+fn terms(site: &Site, price: Micros, to: &Address, from: &Address, now: u64) -> Result<Answer, Problem> {
     let challenge = if site.page_work_bits > 0 { Some(challenge(site, to, from, now)?) } else { None };
     Ok(Answer::Terms {
         from: from.to_string(),
         to: to.to_string(),
-        price: site.price,
+        price,
         currency: site.currency.to_string(),
         challenge,
     })
@@ -218,10 +222,17 @@ async fn worked(
 }
 
 /// A stamp of this office that would pay for the letter; what the ledger knows of it is not yet asked.
-fn bought(site: &Site, field: &str, to: &Address, from: &Address, now: u64) -> Result<Got, Problem> {
+fn bought(
+    site: &Site,
+    price: Micros,
+    field: &str,
+    to: &Address,
+    from: &Address,
+    now: u64,
+) -> Result<Got, Problem> {
     let refused = |word: Word| Problem::bad(format!("the stamp does not pay for this letter: {word}"));
     let stamp = CancelledStamp::parse(field.as_bytes()).map_err(Problem::bad)?;
-    let asked = Asked { recipient: to, author: Some(from), currency: site.currency, price: site.price, now };
+    let asked = Asked { recipient: to, author: Some(from), currency: site.currency, price, now };
     bound(&stamp, &asked).map_err(refused)?;
     in_order(&stamp, &asked).map_err(refused)?;
     let terms = &stamp.stamp.terms;

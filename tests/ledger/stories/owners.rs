@@ -8,6 +8,7 @@ use farthing::{
         message_id_hash,
         owners::Owners,
         sent::{Answering, Sent},
+        settings::OwnPrice,
     },
 };
 
@@ -154,21 +155,30 @@ pub async fn work_for_one_login_is_counted_together(site: &Site) {
     assert_eq!(redeem_one(&*site.ledger, one_more).await, used_up);
 }
 
-pub async fn a_letter_to_one_address_is_marked_by_another(site: &Site) {
-    share(site);
-    let decided = |recipient: &str, id: &str| Decision {
+fn stranger_letter(recipient: &str) -> Decision {
+    Decision {
         time: NOW,
         recipient: address(recipient),
         author: Some(address(ALICE)),
         authenticated: true,
-        message_id: Some(message_id_hash(id.as_bytes())),
+        message_id: None,
         result: "unpaid",
         reason: "",
-        delivered: true,
+        delivered: false,
         number: None,
         list: None,
         unsubscribe: vec![],
+        reply_to: vec![],
         list_posts: vec![],
+    }
+}
+
+pub async fn a_letter_to_one_address_is_marked_by_another(site: &Site) {
+    share(site);
+    let decided = |recipient: &str, id: &str| Decision {
+        message_id: Some(message_id_hash(id.as_bytes())),
+        delivered: true,
+        ..stranger_letter(recipient)
     };
     let mark = async |id: &str, recipient: &str| {
         let target = MarkTarget::MessageId(message_id_hash(id.as_bytes()), address(recipient));
@@ -183,4 +193,21 @@ pub async fn a_letter_to_one_address_is_marked_by_another(site: &Site) {
     site.ledger.decided(decided(ROBERT, "3"));
     site.ledger.decided(decided(BOB, "3"));
     assert_eq!(mark("3", BOB).await.unwrap().recipient, address(BOB), "his very address comes first");
+}
+
+pub async fn one_login_has_one_price_and_hears_of_all_its_strangers(site: &Site) {
+    share(site);
+    let price = Some(OwnPrice { value: micros(9_000), public: true });
+    site.ledger.set_price(&address("robert+x@b.example"), price).await.unwrap();
+    assert_eq!(site.ledger.settings(&address(BOB)).await.unwrap().price, price);
+    assert_eq!(site.ledger.settings(&address(CAROL)).await.unwrap().price, None);
+    for (n, to) in [BOB, ROBERT, CAROL, "robert+x@b.example"].into_iter().enumerate() {
+        let stranger = Decision { time: NOW + n as u64, ..stranger_letter(to) };
+        site.ledger.decided(stranger);
+    }
+    // A request to the writer, so that what was decided is there.
+    site.ledger.set_price(&address(BOB), None).await.unwrap();
+    let letters = site.ledger.strangers(&address(BOB), NOW, 2).await.unwrap();
+    let to: Vec<_> = letters.iter().map(|letter| letter.recipient.to_string()).collect();
+    assert_eq!(to, ["robert+x@b.example", ROBERT], "the newest first, and no more than asked for");
 }

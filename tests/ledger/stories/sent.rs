@@ -130,6 +130,7 @@ fn by_list(list: &str, list_posts: &[&str], id: &str, now: u64) -> Decision {
         number: None,
         list: Some(list.into()),
         unsubscribe: vec![],
+        reply_to: vec![],
         list_posts: list_posts.iter().map(|post| address(post)).collect(),
     }
 }
