@@ -1,5 +1,7 @@
 //! Passes: what a refused sender got on the page lets in one letter of his, once it is authenticated.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod support;
 
 use farthing::{
@@ -110,6 +112,27 @@ fn a_refused_letter_uses_no_pass_and_a_blocked_sender_has_none() {
     assert_eq!(refusal(&world.send(&letter("one"))), format!("550 5.7.1 <{BOB}>: not accepted"));
     assert!(world.farthing(&["known", "remove", ALICE, "--for", BOB]).status.success());
     assert_eq!(result(&world.send(&letter("one"))), "work");
+}
+
+#[test]
+fn a_price_of_ones_own_is_asked_of_a_bought_pass_too() {
+    let world = World::start(&Site::default());
+    assert!(world.farthing(&["settings", "price", "1c", "--for", BOB]).status.success());
+    pay_for(&world, BOB, &world.buy(1)[0]);
+    let said = refusal(&world.send(&letter("one")));
+    assert!(said.contains("postage refused: underpaid; postage of 1c required; see"), "{said}");
+    let forged = refusal(&world.send_from(MALLORY_IP, &letter("one")));
+    assert!(forged.contains("postage of 0.25c required from new senders"), "{forged}");
+    pay_for(&world, BOB, &world.buy_of(1, "1c".parse().unwrap())[0]);
+    assert_eq!(result(&world.send(&letter("one"))), "paid");
+    assert_eq!(world.balance("escrow:b.example"), 10_000);
+    // A low price of one's own is taken in silence.
+    assert!(world.farthing(&["settings", "price", "0.1c", "--for", BOB]).status.success());
+    pay_for(&world, BOB, &world.buy_of(1, "0.1c".parse().unwrap())[0]);
+    assert_eq!(result(&world.send(&letter("two"))), "paid", "0.25c was waiting still");
+    assert_eq!(result(&world.send(&letter("three"))), "paid");
+    let said = refusal(&world.send(&letter("four")));
+    assert!(said.contains("postage of 0.25c required from new senders"), "{said}");
 }
 
 #[test]

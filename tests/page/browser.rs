@@ -181,12 +181,18 @@ fn refused_then_paid_on_the_page_then_delivered() {
     assert_eq!(mx.world.balance("escrow:b.example"), 2500);
     assert_eq!(mx.world.balance(&format!("account:{account}")), 7500);
 
-    // The key stays in the browser: another page of this office knows the account.
+    // The key stays in the browser: another page of this office knows the account. Carol asks for more.
     browser.open(&page.replace("bob@", "carol@"));
     browser.type_into("#from", ALICE);
+    browser.script("document.getElementById('amount').closest('details').open = true");
+    browser.type_into("#amount", "0.2c");
+    browser.click("#pay");
+    browser.wait_for("the fault", "document.querySelector('#pay-said.fault')");
+    assert!(browser.text("#pay-said").contains("at least 0.25c"), "{}", browser.text("#pay-said"));
+    browser.script("document.getElementById('amount').value = '0.3c'");
     browser.click("#pay");
     browser.wait_for("the pass", "!document.getElementById('done').hidden");
-    assert_eq!((browser.text("#account"), browser.text("#balance")), (account, "0.5c".into()));
+    assert_eq!((browser.text("#account"), browser.text("#balance")), (account, "0.45c".into()));
     mx.world.books_balance();
 }
 

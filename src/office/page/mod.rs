@@ -82,6 +82,7 @@ pub async fn show(State(office): State<SharedOffice>, request: Request) -> Resul
         url: site.url.clone(),
         value: (micros != site.price).then(|| price.clone()),
         address: if is_plain(&address) { address.to_string() } else { "ADDRESS".into() },
+        price,
         quote,
     };
     answer(StatusCode::OK, language, &page)
@@ -218,6 +219,8 @@ struct Pay {
     domain: String,
     office: String,
     url: String,
+    /// What a letter costs here, as people write it.
+    price: String,
     /// The price, where the program would not find it by itself.
     value: Option<String>,
     /// The recipient, or the word ADDRESS where it cannot be copied into a shell as it is.

@@ -51,6 +51,16 @@ function lengthBefore(value) {
 /// An amount as people write it here: hundredths of the unit.
 const amount = (micros) => `${micros / MICROS_PER_CENT}c`;
 
+/// What is to be paid: the price, or more, where a refusal asked for more (SPEC.md §2).
+function toPay(price) {
+  const written = at("amount").value.trim();
+  if (!written) return price;
+  const [, whole, part = ""] = /^(\d{1,7})(?:\.(\d{1,4}))?c$/.exec(written) ?? [];
+  const micros = Number(whole) * MICROS_PER_CENT + Number(part.padEnd(4, "0"));
+  if (!(micros >= price)) throw new Trouble(say("bad_amount", { price: amount(price) }));
+  return micros;
+}
+
 // ---- the key ----
 
 function seed() {
@@ -201,7 +211,8 @@ export async function pay(guard) {
       onKeyButtons(guard);
       ready = true;
     }
-    const terms = await ask({ from });
+    const told = await ask({ from });
+    const terms = { ...told, price: toPay(told.price) };
     const balance = await showAccount();
     const open = localStorage.getItem(OPEN);
     if (balance < terms.price && !open) {
