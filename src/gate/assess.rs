@@ -4,6 +4,7 @@
 //! stamp would pay for (what a later `wanted` may teach). Trouble is kept as trouble: it is no "no".
 
 mod forwarded;
+mod passes;
 mod sender;
 
 use std::time::Instant;
@@ -26,6 +27,7 @@ use crate::{
         Ledger,
         book::{Known, Sender},
         message_id_hash,
+        passes::Pass,
     },
     message::{self, envelope, kind::kind, thread::first_message_id},
     policy::{self, Answers, Authenticated, Decision, Facts, Postage, price::Price},
@@ -46,6 +48,8 @@ pub struct Party {
     pub price: Option<Price>,
     /// What he sent, by its Message-ID, and the letter answers or returns.
     pub answering: Option<[u8; 16]>,
+    /// What the author the letter names has got on the page for letters to him.
+    passes: Vec<Pass>,
     /// Sealers of the letter's ARC chain, from the last, whose word he takes.
     sealers: usize,
     /// The list is known to him only since he wrote to its address: whoever has an address beside it could name it in a
@@ -171,11 +175,13 @@ impl Assessment {
                 postage,
                 price,
                 answering: None,
+                passes: vec![],
                 sealers: 0,
                 list_by_address,
             });
         }
         assessment.look_up_answered(ledger, &answered).await;
+        assessment.look_up_passes(site, ledger).await;
         assessment.check_signatures(site).await;
         assessment
     }
@@ -315,7 +321,7 @@ impl Assessment {
 
     /// Whether the digest will be needed: only a letter that is redeemed for, or counted, can be a retry.
     fn needs_digest(&self) -> bool {
-        self.awaits_return || self.parties.iter().any(Party::asks_ledger)
+        self.awaits_return || self.parties.iter().any(|party| party.asks_ledger() || party.facts.pass)
     }
 
     /// Whether the body has to be looked through for what the letter returns.

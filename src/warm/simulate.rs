@@ -148,6 +148,7 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
             list_authenticated: list
                 .map_or(Authenticated::No, |id| self.list_authenticated(&id, by_address, seen)),
             answers,
+            pass: false,
             postage: match stored {
                 Some("paid") => Postage::Paid,
                 Some("work") => Postage::Work,

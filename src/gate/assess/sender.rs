@@ -146,6 +146,7 @@ impl Assessment {
             let through = Through { site, letter, client, whole };
             self.by_forwarder(*inquiry, through, ledger).await;
         }
+        self.bring_passes(site);
         self
     }
 
