@@ -190,11 +190,11 @@ mod tests {
             keys
         };
         let templates = concat!(
-            include_str!("../../../templates/pay.html"),
-            include_str!("../../../templates/voucher.html"),
-            include_str!("../../../templates/not_here.html"),
-            include_str!("../../../templates/key.html"),
-            include_str!("../../../templates/languages.html"),
+            include_str!("templates/pay.html"),
+            include_str!("templates/voucher.html"),
+            include_str!("templates/not_here.html"),
+            include_str!("templates/key.html"),
+            include_str!("templates/languages.html"),
         );
         let scripts = concat!(include_str!("assets/page.js"), include_str!("assets/purse.js"));
         let keys = |map: &BTreeMap<String, String>| map.keys().cloned().collect::<Vec<_>>();
