@@ -148,6 +148,27 @@ fn key_of(post: &Post) -> String {
 }
 
 #[test]
+fn a_wallet_is_lost_and_made_again_of_its_words() {
+    let sender = Sender::new();
+    let account = sender.account();
+    let backup = sender.run(&["wallet", "backup", "--qr"]);
+    assert_eq!(backup.code, 0, "{backup:?}");
+    let paper = backup.text().to_owned();
+    let words = paper.split_whitespace().filter(|word| word.bytes().all(|b| b.is_ascii_lowercase())).count();
+    assert_eq!(words, 24, "{paper}");
+    assert!(paper.contains('\u{2588}'), "a QR code: {paper}");
+    let paper = paper.split("\n\n").next().unwrap();
+
+    assert_eq!(sender.run_with(&["wallet", "restore"], paper.as_bytes()).code, 1, "there is one already");
+    std::fs::remove_file(sender.path()).unwrap();
+    let wrong = sender.run_with(&["wallet", "restore"], paper.replacen(' ', " zoo ", 1).as_bytes());
+    assert!(wrong.failed(65).contains("24 words"));
+    assert!(!sender.path().exists());
+    assert_eq!(sender.run_with(&["wallet", "restore"], paper.as_bytes()).code, 0);
+    assert_eq!(sender.account(), account);
+}
+
+#[test]
 fn a_wallet_is_made_once_and_for_its_owner_alone() {
     let sender = Sender::without_wallet();
     let ran = sender.run(&["--json", "wallet", "new"]);

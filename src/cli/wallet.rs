@@ -3,19 +3,27 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use qrcode::{QrCode, render::unicode::Dense1x2};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
-use super::{Context, Exit, Failure, table};
+use super::{Context, Exit, Failure, read_message, table};
 use crate::{
     address::Domain,
     clock::unix_now,
     money::Micros,
-    wallet::{self, AHEAD_MAX, ClientError, FileError, KnownOffice, OfficeClient, Teller, WalletError},
+    wallet::{
+        self, AHEAD_MAX, ClientError, FileError, KnownOffice, OfficeClient, Teller, WalletError, WordsError,
+    },
 };
 
 const EXAMPLES: &str = "Examples:
   farthing wallet show
   farthing --json wallet show --office https://b.example/";
+
+const BACKUP_HELP: &str = "\
+The words are the account and its money at every office. Stamps in hand are in the wallet's file alone: without it their
+money comes back to the account when they expire.";
 
 const SET_EXAMPLES: &str = "Examples:
   farthing wallet set                                  shows the limits
@@ -37,6 +45,18 @@ pub enum Wallet {
         #[arg(long, value_name = "URL")]
         office: Option<String>,
     },
+    /// Print the 24 words that make this account again, to be kept on paper. Whoever reads them has the money.
+    #[command(after_help = BACKUP_HELP)]
+    Backup {
+        /// As a QR code too.
+        #[arg(long)]
+        qr: bool,
+        #[command(flatten)]
+        file: WalletFile,
+    },
+    /// Make a wallet of the words of a backup, read from standard input.
+    #[command(after_help = "Example:\n  farthing wallet restore < words.txt")]
+    Restore(WalletFile),
     /// Show or set how much the wallet may spend by itself, and how many stamps are bought ahead.
     #[command(after_help = SET_EXAMPLES)]
     Set {
@@ -112,6 +132,16 @@ pub fn run(command: &Wallet, context: &Context) -> Result<(), Failure> {
                 format!("{path} made; keep a copy, it is as good as money\naccount {account}\n")
             })
         }
+        Wallet::Backup { qr, file } => backup(&file.open()?, *qr, context),
+        Wallet::Restore(file) => {
+            let words = Zeroizing::new(read_message()?);
+            let words = std::str::from_utf8(&words).map_err(|_| WalletError::Words(WordsError::Count))?;
+            let wallet = wallet::Wallet::restore(&file.path()?, words)?;
+            let (account, path) = (wallet.account().to_string(), wallet.path().display().to_string());
+            context.print(&json!({"account": account, "file": path}), || {
+                format!("{path} made of the words\naccount {account}\n")
+            })
+        }
         Wallet::Set { per_letter, per_day, ahead, file } => {
             let mut wallet = file.open()?;
             let mut limits = wallet.limits();
@@ -128,6 +158,24 @@ pub fn run(command: &Wallet, context: &Context) -> Result<(), Failure> {
         }
         Wallet::Show { file, office } => show(file.open()?, office.as_deref(), context),
     }
+}
+
+fn backup(wallet: &wallet::Wallet, qr: bool, context: &Context) -> Result<(), Failure> {
+    let words = wallet.words();
+    let code = match qr {
+        false => None,
+        true => Some(QrCode::new(words.as_bytes()).map_err(|e| Failure::new(Exit::Software, e))?),
+    };
+    context.print(&json!({"words": *words}), || {
+        let mut text = String::new();
+        for (n, line) in words.split(' ').collect::<Vec<_>>().chunks(6).enumerate() {
+            text += &format!("{:>2}  {}\n", n * 6 + 1, line.join(" "));
+        }
+        if let Some(code) = code {
+            text += &format!("\n{}\n", code.render::<Dense1x2>().build());
+        }
+        text
+    })
 }
 
 fn show(wallet: wallet::Wallet, office: Option<&str>, context: &Context) -> Result<(), Failure> {
@@ -201,7 +249,10 @@ impl From<WalletError> for Failure {
             WalletError::File(FileError::Open { .. }) | WalletError::Limit(_) => Exit::NoPermission,
             WalletError::File(FileError::Busy(_)) => Exit::TempFail,
             WalletError::File(FileError::Io { .. }) => Exit::Io,
-            WalletError::Damaged { .. } | WalletError::TooNew(_) | WalletError::NoAuthor => Exit::Data,
+            WalletError::Damaged { .. }
+            | WalletError::TooNew(_)
+            | WalletError::NoAuthor
+            | WalletError::Words(_) => Exit::Data,
             WalletError::Random(_) | WalletError::Cancel(_) => Exit::Software,
             WalletError::Client(error) => exit_of(error),
         };

@@ -35,6 +35,7 @@ use crate::{
 use contents::Contents;
 use file::WalletFile;
 use seed::Seed;
+pub use seed::WordsError;
 
 /// Octets of an empty wallet and of one stamp in it, at the most: what a buffer is made for.
 const EMPTY_OCTETS: usize = 64 * 1_024;
@@ -72,6 +73,9 @@ pub enum WalletError {
     /// No stamp for a recipient.
     #[error("no stamp in hand for {}", names(.0))]
     Lacking(Vec<Address>),
+    /// The words of a backup.
+    #[error(transparent)]
+    Words(#[from] WordsError),
     /// The owner's limits.
     #[error(transparent)]
     Limit(#[from] OverLimit),
@@ -99,6 +103,24 @@ impl Wallet {
         let contents = Contents::new(Seed::random().map_err(WalletError::Random)?);
         let file = WalletFile::create(path, &serialized(&contents)?)?;
         Ok(Self { contents, file })
+    }
+
+    /// Makes a wallet of the words of a backup, in a file that does not exist yet. It has the account again; stamps that
+    /// were in hand stay in the old file, and their money comes back when they expire.
+    ///
+    /// # Errors
+    /// [`WalletError::Words`] when they are none of a wallet, or [`WalletError`] of the file.
+    pub fn restore(path: &Path, words: &str) -> Result<Self, WalletError> {
+        let contents = Contents::new(Seed::from_words(words)?);
+        let file = WalletFile::create(path, &serialized(&contents)?)?;
+        Ok(Self { contents, file })
+    }
+
+    /// The 24 words of which [`Wallet::restore`] makes the account again: whoever reads them has the money.
+    #[must_use]
+    pub fn words(&self) -> Zeroizing<String> {
+        // 32 octets always have words.
+        self.contents.seed.words().unwrap_or_default()
     }
 
     /// Opens a wallet, waiting while another process uses it.

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use bip39::{Language, Mnemonic};
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
@@ -19,6 +20,30 @@ use crate::{
 const ACCOUNT_CONTEXT: &str = "farthing wallet 1: the account's key";
 const HOLDER_CONTEXT: &str = "farthing wallet 1: the key of one stamp, by id and office";
 
+/// Why words are no seed. They themselves do not stand in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WordsError {
+    /// There are not 24 of them.
+    #[error("a wallet's backup has 24 words; some are missing, or too many")]
+    Count,
+    /// One of them is in no list.
+    #[error("word {0} is not one of the list; look how it is written")]
+    Unknown(usize),
+    /// Each is a word, but together they are none that a wallet gave out.
+    #[error("these words do not fit together: one is wrong, or two have changed places")]
+    Checksum,
+}
+
+impl WordsError {
+    const fn of(error: bip39::Error) -> Self {
+        match error {
+            bip39::Error::UnknownWord(index) => Self::Unknown(index + 1),
+            bip39::Error::BadWordCount(_) | bip39::Error::BadEntropyBitCount(_) => Self::Count,
+            _ => Self::Checksum,
+        }
+    }
+}
+
 /// 32 random bytes. They leave memory when dropped; there is no way to print them.
 #[derive(Clone)]
 pub struct Seed(Zeroizing<[u8; 32]>);
@@ -32,6 +57,24 @@ impl Seed {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut())?;
         Ok(Self(seed))
+    }
+
+    /// The seed as 24 words of BIP-39's English list, checksum and all: a copy on paper.
+    pub fn words(&self) -> Option<Zeroizing<String>> {
+        let mnemonic = Zeroizing::new(Mnemonic::from_entropy(self.0.as_ref()).ok()?);
+        Some(Zeroizing::new(mnemonic.to_string()))
+    }
+
+    /// The seed of its words, in any case, with any white space and line numbers between them.
+    pub fn from_words(words: &str) -> Result<Self, WordsError> {
+        let words = words.split_whitespace().filter(|word| !word.bytes().all(|b| b.is_ascii_digit()));
+        let words = Zeroizing::new(words.collect::<Vec<_>>().join(" ").to_ascii_lowercase());
+        let mnemonic =
+            Zeroizing::new(Mnemonic::parse_in_normalized(Language::English, &words).map_err(WordsError::of)?);
+        let (entropy, octets) = mnemonic.to_entropy_array();
+        let entropy = Zeroizing::new(entropy);
+        let seed = entropy.get(..octets).and_then(|seed| seed.try_into().ok());
+        seed.map(|seed| Self(Zeroizing::new(seed))).ok_or(WordsError::Count)
     }
 
     /// The key of the wallet's account, the same at every office.
@@ -110,6 +153,33 @@ mod tests {
             seed(7).holder(&office, &[1; 16]).public().to_string(),
             "b_mUtzd9PgfdkQabgLMCg2Vkq6IUuA_dHw2dLA1aDBE"
         );
+    }
+
+    #[test]
+    fn words_on_paper_are_the_seed_again() {
+        let words = seed(7).words().unwrap();
+        assert_eq!(words.split(' ').count(), 24);
+        let again = Seed::from_words(&format!(" 1 {}\n", words.to_uppercase().replace(' ', "\n "))).unwrap();
+        assert_eq!(again.account().public().to_bytes(), seed(7).account().public().to_bytes());
+        // The vector of BIP-39 for 32 octets of 0x7f.
+        assert_eq!(
+            *seed(0x7f).words().unwrap(),
+            "legal winner thank year wave sausage worth useful legal winner thank year wave sausage worth useful \
+             legal winner thank year wave sausage worth title"
+        );
+        let fault = |words: &str| Seed::from_words(words).err().unwrap();
+        let (first, rest) = words.split_once(' ').unwrap();
+        assert_eq!(fault(rest), WordsError::Count);
+        assert_eq!(fault(""), WordsError::Count);
+        assert_eq!(
+            fault("legal winner thank year wave sausage worth useful legal winner thank yellow"),
+            WordsError::Count
+        );
+        assert_eq!(
+            fault(&format!("{first} farthingale {}", rest.split_once(' ').unwrap().1)),
+            WordsError::Unknown(2)
+        );
+        assert_eq!(fault(&words.replacen(first, "zoo", 1)), WordsError::Checksum);
     }
 
     #[test]
