@@ -62,7 +62,7 @@ impl Offered {
                 Err(word) => found.note(word),
                 Ok(()) => {
                     let word = in_order(stamp, asked).err();
-                    found.stamps.push(Bound { stamp: stamp.clone(), word, priced_out: false });
+                    found.stamps.push(Bound { stamp: stamp.clone(), word, cheap: false, priced_out: false });
                 }
             }
         }
@@ -80,6 +80,8 @@ pub struct Bound {
     pub stamp: CancelledStamp,
     /// Why it does not pay, as far as was looked.
     pub word: Option<Word>,
+    /// It is below the price that strangers are told: it pays where less is asked in silence, or is `underpaid`.
+    pub cheap: bool,
     /// It is `underpaid` by a price that strangers are not told, and good otherwise as far as was looked.
     pub priced_out: bool,
 }
@@ -114,6 +116,15 @@ impl ForRecipient {
         self.stamps.iter().any(|bound| bound.word.is_none()) || self.work.iter().any(|work| work.good)
     }
 
+    /// Whether all that would pay is below the price that strangers are told. A refusal takes it for `underpaid`,
+    /// whatever it is refused for: else it would tell that less is asked.
+    #[must_use]
+    pub fn is_cheap(&self) -> bool {
+        let good_as_told = self.stamps.iter().any(|bound| bound.word.is_none() && !bound.cheap)
+            || self.work.iter().any(|work| work.good);
+        !good_as_told && self.stamps.iter().any(|bound| bound.word.is_none())
+    }
+
     /// Whether a stamp is good but for a price that strangers are not told.
     #[must_use]
     pub fn is_priced_out(&self) -> bool {
@@ -139,6 +150,7 @@ impl ForRecipient {
     #[must_use]
     pub fn word(&self, ledgered: &[Ledgered]) -> Option<Word> {
         let of_stamps = self.stamps.iter().enumerate().filter_map(|(i, bound)| match ledgered.get(i) {
+            _ if bound.cheap && bound.word.is_none() => Some(Word::Underpaid),
             // What had a word before the ledger was asked keeps it, but for a price that only good stamps learn.
             _ if bound.word.is_some() && !bound.priced_out => bound.word,
             Some(Ledgered::Spent) => Some(Word::Spent),
