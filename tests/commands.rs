@@ -12,6 +12,7 @@ mod support;
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
+use farthing::ledger::{Ledger as _, outbox::Outbox as _};
 use farthing_milter::{
     client::{Change, Letter, Outcome, Said},
     macros::Stage,
@@ -553,6 +554,26 @@ fn mails_made_to_be_large_are_bounded_and_answered() {
     let outcome = world.send(&many);
     assert_eq!(outcome.recipients.iter().filter(|said| said.code() == 250).count(), 100);
     assert!(world.memory_kib("VmHWM") < 200_000);
+}
+
+#[test]
+fn a_mailbox_gets_its_answers_one_a_minute_whatever_detail_it_writes_from() {
+    let world = with_answers(&Site::default());
+    is_done(&world.send(&command("help", "")));
+    answer(&world);
+    for n in 0..5 {
+        let from = format!("bob+{n}@b.example");
+        is_done(&world.send(&by("bob", &from, &[POSTAGE], &format!("allow x{n}@x.example"))));
+    }
+    assert_eq!(book(&world, BOB).len(), 5);
+    let waiting = support::block_on(async {
+        let ledger = world.ledger();
+        let state = ledger.outbox_state().await.unwrap();
+        ledger.close().await;
+        state
+    });
+    assert_eq!((waiting.answers, waiting.mails), (5, 0), "they wait for the minute to be over");
+    assert_eq!(answers(&world).len(), 1);
 }
 
 #[test]

@@ -128,6 +128,73 @@ fn a_price_below_the_sites_is_taken_in_silence() {
     assert!(said.contains("underpaid; postage of 0.25c required"), "{said}");
 }
 
+/// What a refusal says, whoever it names.
+fn words(said: &str, to: &str) -> String {
+    said.replace(to, "RCPT")
+}
+
+#[test]
+fn a_price_below_the_sites_is_told_by_no_refusal() {
+    let world = World::start(&Site::default());
+    set_price(&world, BOB, Some(("0.1c", false)));
+    let good = world.buy_of(1, cents("0.1c"));
+    let (nobody, dave) = ("nobody@b.example", "dave@b.example");
+    let full = world.buy(1);
+    let outcome = world.send(&letter(dave, "spent").header("Postage-Stamp", full[0].to(dave, ALICE)));
+    assert_eq!(result(&outcome), "paid");
+
+    // A stamp nobody signed costs nothing.
+    let forged = |to: &str| {
+        let mut forged = good[0].cancelled(to, ALICE, unix_now());
+        forged.stamp.signature[0] ^= 1;
+        letter(to, "a").header("Postage-Stamp", forged.to_field_value().replace("\r\n", "\n"))
+    };
+    let unheard_of = |to: &str| {
+        let mut stamp = good[0].cancelled(to, ALICE, unix_now());
+        stamp.stamp.terms.office = "office.example".parse().unwrap();
+        letter(to, "b").header("Postage-Stamp", stamp.to_field_value().replace("\r\n", "\n"))
+    };
+    // Nor does a good one beside a recipient who refuses the letter.
+    let beside = |to: &str| {
+        let both = Letter::new(ALICE, &[to, dave], "c").header("Message-ID", "<c@a.example>");
+        both.header("Postage-Stamp", good[0].to(to, ALICE))
+    };
+    let beside_spent = |to: &str| beside(to).header("Postage-Stamp", full[0].to(dave, ALICE));
+    for letter in [&forged as &dyn Fn(&str) -> Letter, &unheard_of, &beside, &beside_spent] {
+        let to_bob = refusal(&world.send(&letter(BOB)));
+        let to_nobody = refusal(&world.send(&letter(nobody)));
+        assert_eq!(words(&to_bob, BOB), words(&to_nobody, nobody));
+        assert!(to_bob.contains("postage of 0.25c required"), "{to_bob}");
+    }
+    // It is still taken, and spent it says no more than it would have.
+    let outcome = world.send(&letter(BOB, "d").header("Postage-Stamp", good[0].to(BOB, ALICE)));
+    assert_eq!(result(&outcome), "paid");
+    let again =
+        |to: &str| refusal(&world.send(&letter(to, "e").header("Postage-Stamp", good[0].to(to, ALICE))));
+    assert_eq!(words(&again(BOB), BOB), words(&again(nobody), nobody));
+    // The letter it paid for may come again.
+    let outcome = world.send(&letter(BOB, "d").header("Postage-Stamp", good[0].to(BOB, ALICE)));
+    assert_eq!(result(&outcome), "paid");
+    world.books_balance();
+}
+
+#[test]
+fn a_price_above_the_sites_is_told_only_where_another_recipient_would_have_been_paid() {
+    let world = World::start(&Site::default());
+    set_price(&world, BOB, Some(("1c", false)));
+    let stamps = world.buy(2);
+    let (nobody, dave) = ("nobody@b.example", "dave@b.example");
+    let outcome = world.send(&letter(dave, "spent").header("Postage-Stamp", stamps[0].to(dave, ALICE)));
+    assert_eq!(result(&outcome), "paid");
+    let beside_spent = |to: &str| {
+        let both = Letter::new(ALICE, &[to, dave], "c").header("Message-ID", "<c@a.example>");
+        let both = both.header("Postage-Stamp", stamps[1].to(to, ALICE));
+        refusal(&world.send(&both.header("Postage-Stamp", stamps[0].to(dave, ALICE))))
+    };
+    assert_eq!(words(&beside_spent(BOB), BOB), words(&beside_spent(nobody), nobody));
+    world.books_balance();
+}
+
 #[test]
 fn no_price_is_above_the_highest_that_the_site_allows() {
     let world = World::start(&Site::gate("max_price = \"0.5c\""));

@@ -5,6 +5,10 @@
 //! `>`, an introduction stands before a quote and ends in a colon, a line of dashes ends what is new. Words are looked
 //! at only where a program quotes without any mark.
 
+/// Fields that a quoted header has at the least, whatever they are called: from, date, to, subject.
+const HEADER_FIELDS_MIN: usize = 3;
+/// Characters of what such a field is called.
+const LABEL_CHARS_MAX: usize = 30;
 /// Lines that the introduction of a quote is broken into at most.
 const INTRODUCTION_LINES_MAX: usize = 3;
 /// Characters of a line that is looked at for words; introductions and labels are shorter.
@@ -83,6 +87,7 @@ pub fn own_lines(text: &str, is_command: impl Fn(&str) -> bool) -> Vec<&str> {
     let mut own: Vec<&str> = Vec::new();
     let mut in_quote = false;
     let mut lines = text.lines().peekable();
+    let mut fields = Fields::default();
     while let Some(line) = lines.next() {
         if matches!(line.trim_end_matches('\r'), "-- " | "--") {
             break;
@@ -100,6 +105,10 @@ pub fn own_lines(text: &str, is_command: impl Fn(&str) -> bool) -> Vec<&str> {
             break;
         }
         own.push(line);
+        if let Some(start) = fields.add(line, own.len() - 1, &is_command) {
+            own.truncate(start);
+            break;
+        }
         if says_wrote(line) {
             while lines.next_if(|next| next.trim().is_empty()).is_some() {}
             let quoted = lines.peek().is_some_and(|next| next.trim_start().starts_with(['>', '|']));
@@ -112,6 +121,39 @@ pub fn own_lines(text: &str, is_command: impl Fn(&str) -> bool) -> Vec<&str> {
     }
     own.retain(|line| !line.is_empty() && !is_footer(line));
     own
+}
+
+/// Fields one below the other that may be a quoted header in a language nobody here speaks.
+#[derive(Default)]
+struct Fields {
+    /// Where the first stands among the author's lines.
+    start: usize,
+    count: usize,
+    /// Some value has an address in it.
+    has_address: bool,
+}
+
+impl Fields {
+    /// Looks at the next line, which is that of this number; gives the first field's number once they are a header.
+    fn add(&mut self, line: &str, number: usize, is_command: impl Fn(&str) -> bool) -> Option<usize> {
+        if line.is_empty() {
+            return None;
+        }
+        let field = line.split_once([':', '：']).filter(|(label, value)| {
+            let value = value.trim_matches(|c: char| c.is_whitespace() || c == '*');
+            !label.trim().is_empty() && !value.is_empty() && label.chars().count() <= LABEL_CHARS_MAX
+        });
+        let Some((_, value)) = field.filter(|_| !is_command(line)) else {
+            *self = Self::default();
+            return None;
+        };
+        if self.count == 0 {
+            self.start = number;
+        }
+        self.count += 1;
+        self.has_address = self.has_address || value.contains('@');
+        (self.count >= HEADER_FIELDS_MIN && self.has_address).then_some(self.start)
+    }
 }
 
 /// Takes the introduction of a quote off the end: the paragraph's last lines, if they end in a colon.
@@ -285,6 +327,19 @@ mod tests {
                 "Russian",
                 "wanted 1\n\nпн, 2 нояб. 2026 г. в 09:00, Alice <alice@a.example> написала:\n\nlist\n",
             ),
+            (
+                "Outlook, Greek",
+                "wanted 1\n\nΑπό: Alice <alice@a.example>\nΣτάλθηκε: Δευτέρα\nΠρος: Bob\nΘέμα: Γεια\n\nlist\n",
+            ),
+            (
+                "Outlook, Korean",
+                "wanted 1\n보낸 사람: Alice <alice@a.example>\n보낸 날짜: 2026년\n받는 사람: bob\n제목: 안녕\nlist\n",
+            ),
+            (
+                "Outlook, Lithuanian, bold and apart",
+                "wanted 1\n\n*Nuo:* Alice <alice@a.example>\n\n*Išsiųsta:* pirmadienis\n\n*Kam:* Bob\n\nlist\n",
+            ),
+            ("a date first", "wanted 1\n\nData: 2 nov\nDin partea: alice@a.example\nSubiect: hei\nlist\n"),
             ("a signature", "wanted 1\n-- \nBob\nlist\n"),
             ("a signature whose space was lost", "wanted 1\n--\nBob\nlist\n"),
             ("white space", "\n\n\t wanted 1 \t\r\n\r\n"),
@@ -304,6 +359,11 @@ mod tests {
             ("--help\n- list\n-", &["--help", "- list", "-"]),
             ("a --\nb", &["a --", "b"]),
             ("fromage: list", &["fromage: list"]),
+            (
+                "wanted: a@b\nblock: c@d\nforget: e@f\nlist",
+                &["wanted: a@b", "block: c@d", "forget: e@f", "list"],
+            ),
+            ("hi: there\nx: y\nz: no address\nlist", &["hi: there", "x: y", "z: no address", "list"]),
             ("Sent from my iPhone\nlist", &["list"]),
             ("", &[]),
             (">", &[]),

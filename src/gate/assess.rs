@@ -276,7 +276,7 @@ impl Assessment {
         let accepted = site.config.accepted_offices();
         let mut foreign = site.discovery.keys();
         for party in &mut self.parties {
-            let asked = party.price.map(|price| price.asked);
+            let (asked, told) = (party.price.map(|price| price.asked), party.price.map(|price| price.told));
             for bound in party.postage.stamps.iter_mut().filter(|bound| bound.word.is_none()) {
                 let terms = &bound.stamp.stamp.terms;
                 let word = if !accepted.contains(&terms.office) {
@@ -294,8 +294,11 @@ impl Assessment {
                         }
                     }
                 };
+                bound.cheap = told.is_some_and(|told| terms.value < told);
                 bound.priced_out = word.is_none() && asked.is_some_and(|asked| terms.value < asked);
-                bound.word = if bound.priced_out { Some(Word::Underpaid) } else { word };
+                // What is not even good says no more of the price than it would where the site's is asked.
+                let underpaid = bound.priced_out || bound.cheap && word.is_some();
+                bound.word = if underpaid { Some(Word::Underpaid) } else { word };
             }
         }
     }

@@ -121,7 +121,8 @@ impl OrderMail<'_> {
             let carried = carry_out(&said, &caller, &desk).await?;
             let (done, faults, left) = (carried.done, carried.faults, carried.left);
             tracing::info!(queue_id = self.shown_queue_id(), %author, done, faults, left, "commands carried out");
-            ledger.answer(author, about, carried.text, now).await?;
+            // To the mailbox: it is one whatever `+detail` he writes from, and so are the limits of its answers.
+            ledger.answer(&author.without_detail(), about, carried.text, now).await?;
         }
         Ok(())
     }

@@ -67,7 +67,13 @@ impl Offered {
                 Err(word) => found.note(word),
                 Ok(()) => {
                     let word = in_order(stamp, asked).err();
-                    found.stamps.push(Bound { stamp: stamp.clone(), word, priced_out: false, pass: false });
+                    found.stamps.push(Bound {
+                        stamp: stamp.clone(),
+                        word,
+                        cheap: false,
+                        priced_out: false,
+                        pass: false,
+                    });
                 }
             }
         }
@@ -85,6 +91,8 @@ pub struct Bound {
     pub stamp: CancelledStamp,
     /// Why it does not pay, as far as was looked.
     pub word: Option<Word>,
+    /// It is below the price that strangers are told: it pays where less is asked in silence, or is `underpaid`.
+    pub cheap: bool,
     /// It did not come with the letter: the office keeps it, as a pass.
     pub pass: bool,
     /// It is `underpaid` by a price that strangers are not told, and good otherwise as far as was looked.
@@ -121,6 +129,15 @@ impl ForRecipient {
         self.stamps.iter().any(|bound| bound.word.is_none()) || self.work.iter().any(|work| work.good)
     }
 
+    /// Whether all that would pay is below the price that strangers are told. A refusal takes it for `underpaid`,
+    /// whatever it is refused for: else it would tell that less is asked.
+    #[must_use]
+    pub fn is_cheap(&self) -> bool {
+        let good_as_told = self.stamps.iter().any(|bound| bound.word.is_none() && !bound.cheap)
+            || self.work.iter().any(|work| work.good);
+        !good_as_told && self.stamps.iter().any(|bound| bound.word.is_none())
+    }
+
     /// Adds what the author, who is authenticated, got on the page. What strangers are told of the price was looked at
     /// when a pass was made; what is `asked` may be more.
     pub fn add_passes(&mut self, passes: &[Pass], asked: &Asked<'_>) {
@@ -135,7 +152,7 @@ impl ForRecipient {
                     let word = in_order(&stamp, &any).err().or(over);
                     let priced_out = word.is_none() && stamp.stamp.terms.value < asked.price;
                     let word = if priced_out { Some(Word::Underpaid) } else { word };
-                    self.stamps.push(Bound { stamp, word, priced_out, pass: true });
+                    self.stamps.push(Bound { stamp, word, cheap: false, priced_out, pass: true });
                 }
             }
         }
@@ -167,6 +184,7 @@ impl ForRecipient {
     #[must_use]
     pub fn word(&self, ledgered: &[Ledgered]) -> Option<Word> {
         let of_stamps = self.stamps.iter().enumerate().map(|(i, bound)| match ledgered.get(i) {
+            _ if bound.cheap && bound.word.is_none() => Some(Word::Underpaid),
             // What had a word before the ledger was asked keeps it, but for a price that only good stamps learn.
             _ if bound.word.is_some() && !bound.priced_out => bound.word,
             Some(Ledgered::Spent) => Some(Word::Spent),

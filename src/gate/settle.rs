@@ -73,7 +73,12 @@ impl Settled {
     pub fn without_ledger(assessment: &Assessment, site: &Site) -> Self {
         let class = |party: &Party| {
             let good = party.postage.has_good() || party.postage.is_priced_out();
-            class_of(party, if good { Postage::Paid } else { party.postage_without_ledger() })
+            let postage = match good {
+                true if party.postage.is_cheap() => Postage::Bad(Word::Underpaid),
+                true => Postage::Paid,
+                false => party.postage_without_ledger(),
+            };
+            class_of(party, postage)
         };
         let classes = assessment.parties.iter().map(class).collect();
         Self::of(assessment, site, classes, vec![])
@@ -237,6 +242,36 @@ struct Redeemed {
     withheld: bool,
 }
 
+/// The classes that the reply to a letter is made of. One that is not let in redeems nothing, so what is asked in
+/// silence must not show in it, or asking were free: a stamp below the price that is told is underpaid, and who asks more
+/// than that is no reason where there is another. `unpaid` tells for whom, by index, the ledger found no postage.
+fn as_told(
+    assessment: &Assessment,
+    site: &Site,
+    classes: Vec<Class>,
+    unpaid: impl Fn(usize) -> bool,
+) -> Vec<Class> {
+    let gate = &site.config.gate;
+    let lets_in = |classes: &[Class]| {
+        matches!(policy::decide(classes, gate.mode, gate.on_trouble), Decision::Deliver | Decision::Hold)
+    };
+    if lets_in(&classes) {
+        return classes;
+    }
+    let told = |dear: Class| {
+        let told_of = |(i, (party, &class)): (usize, (&Party, &Class))| match class {
+            _ if unpaid(i) && party.postage.is_cheap() => {
+                class_unless_answer(party, Postage::Bad(Word::Underpaid))
+            }
+            Class::Invalid(Word::Underpaid) if party.postage.is_priced_out() => dear,
+            class => class,
+        };
+        assessment.parties.iter().zip(&classes).enumerate().map(told_of).collect::<Vec<_>>()
+    };
+    let without_dear = told(Class::Paid);
+    if lets_in(&without_dear) { told(Class::Invalid(Word::Underpaid)) } else { without_dear }
+}
+
 /// Asks the ledger once for those whose verdict waits for it (`pending`, by index); the others are classed already.
 async fn redeem(
     assessment: &Assessment,
@@ -268,6 +303,12 @@ async fn redeem(
             *paid = party.postage.stamps.get(index).map(|bound| (bound.stamp.stamp.clone(), number, retry));
         }
     }
+    let unpaid = |i: usize| {
+        let nth = pending.iter().position(|&at| at == i);
+        let outcome = outcomes.as_ref().ok().zip(nth).and_then(|(all, nth)| all.get(nth));
+        matches!(outcome, Some(Outcome::Unpaid { .. }))
+    };
+    let classes = as_told(assessment, site, classes, unpaid);
     let fails = |outcome: &Outcome| matches!(outcome, Outcome::Unpaid { .. } | Outcome::TooOften);
     Redeemed {
         settled: Settled::of(assessment, site, classes, paid),

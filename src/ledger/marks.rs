@@ -35,7 +35,8 @@ pub trait Marks {
     /// Marks what a local user answers as wanted: the first letter of that Message-ID whose author, or an address in
     /// whose Reply-To, the answer goes to; one to the user's own addresses before one to somebody else's (a shared
     /// mailbox). Of a letter to several addresses of his, each. Its author comes to be known to the user too, if it
-    /// authenticated as his. An address where mail to the user said to unsubscribe is no one's to answer.
+    /// authenticated as his. An address where mail to the user said to unsubscribe is no one's to answer; and of letters
+    /// with the Message-ID of one that a local user sent him, that one is the first, which cost nothing.
     async fn mark_answered(&self, answered: Answered) -> Result<Vec<Marked>, LedgerError>;
 
     /// The recipient of the letter that this stamp paid for.

@@ -137,7 +137,20 @@ pub fn kind<'a, I: Iterator<Item = &'a [u8]>>(values: impl Fn(&'static str) -> I
         return Kind::List(Sender::List(list.to_string()));
     }
     let told = SIGNS.iter().find(|(name, sign, _)| values(name).any(|value| sign.is_in(value)));
-    told.map(|&(name, _, named)| named(name)).or(content).unwrap_or(Kind::Person)
+    let told = told.map(|&(name, _, named)| named(name)).or(content);
+    told.or_else(|| values("Content-Class").find_map(kind_of_class)).unwrap_or(Kind::Person)
+}
+
+/// What follows from Content-Class, which Outlook writes: its calendar's and its receipts' own form (TNEF) says it
+/// nowhere else in words.
+fn kind_of_class(class: &[u8]) -> Option<Kind> {
+    let word = first_word(class).to_ascii_lowercase();
+    match word.strip_prefix(b"urn:content-classes:")? {
+        b"calendarmessage" => Some(Kind::Invitation),
+        b"mdn" => Some(Kind::Receipt),
+        b"dsn" | b"reportmessage" => Some(Kind::Report),
+        _ => None,
+    }
 }
 
 /// What kind of letter a stored message is: [`kind`], by its Return-Path, and by an author behind whom nobody reads.
@@ -167,6 +180,12 @@ pub fn kind_of_content(content_type: &[u8]) -> Option<Kind> {
         }
         b"multipart/report" | b"message/delivery-status" | b"message/feedback-report" => Some(Kind::Report),
         b"message/disposition-notification" => Some(Kind::Receipt),
+        // RFC 2634 §2.
+        b"application/pkcs7-mime" | b"application/x-pkcs7-mime"
+            if parameter(content_type, b"smime-type").is(b"signed-receipt") =>
+        {
+            Some(Kind::Receipt)
+        }
         b"text/calendar" | b"application/ics" => {
             let method = parameter(content_type, b"method");
             let answers = [&b"REPLY"[..], b"COUNTER", b"REFRESH", b"DECLINECOUNTER"];
@@ -276,6 +295,13 @@ mod tests {
                 Receipt,
             ),
             ("Content-Type: message/disposition-notification", Receipt),
+            ("Content-Type: application/pkcs7-mime; name=smime.p7m; smime-type=signed-receipt", Receipt),
+            ("Content-Type: application/x-pkcs7-mime; smime-type=\"Signed-Receipt\"", Receipt),
+            ("Content-Type: application/pkcs7-mime; smime-type=signed-data", Person),
+            ("Content-Class: urn:content-classes:calendarmessage", Invitation),
+            ("Content-Class: urn:content-classes:MDN", Receipt),
+            ("Content-Class: urn:content-classes:dsn", Report),
+            ("Content-Class: urn:content-classes:message", Person),
             ("Content-Type: multipart/report; Report-Type = feedback-report", Report),
             ("Content-Type: multipart/mixed; x=\"multipart/report\"", Person),
             ("Content-Type: text/calendar; charset=utf-8; method=REPLY", CalendarReply),
@@ -328,6 +354,10 @@ mod tests {
         for (fields, want) in [
             ("Auto-Submitted: auto-replied\nContent-Type: multipart/report", Kind::Report),
             ("List-Unsubscribe: <x>\nAuto-Submitted: auto-generated", Kind::Automatic("Auto-Submitted")),
+            (
+                "Content-Class: urn:content-classes:calendarmessage\nContent-Type: text/calendar; method=REPLY",
+                Kind::CalendarReply,
+            ),
             ("Precedence: bulk\nX-Autoreply: yes", Kind::Automatic("X-Autoreply")),
             ("Content-Type: text/calendar; method=REQUEST\nPrecedence: bulk", Kind::Bulk("Precedence")),
             ("Auto-Submitted: no\nAuto-Submitted: auto-replied", Kind::Automatic("Auto-Submitted")),

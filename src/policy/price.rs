@@ -1,9 +1,10 @@
 //! What a stranger pays one recipient, and what he is told of it. Pure.
 //!
 //! A price of a recipient's own that is not public says, by being another, that the address exists; so strangers hear
-//! the site's (SPEC.md §10). Below the site's it is taken in silence. Above, it is named to whoever has shown a good
-//! stamp of the site's price, bound to this recipient, and to nobody else: asking costs a stamp wherever the recipient
-//! has no such price, for there it pays.
+//! the site's (SPEC.md §10). Below the site's it is taken in silence, and a stamp that does not pay is `underpaid` whatever
+//! else is wrong with it. Above, it is named to whoever has shown a good stamp of the site's price, bound to this recipient,
+//! and to nobody else, and only where nothing but that price shuts the letter out: so asking costs a stamp wherever the
+//! recipient has no such price, for there it pays.
 
 use crate::{ledger::settings::OwnPrice, money::Micros};
 

@@ -95,6 +95,7 @@ mod sqlite_conforms {
             of_two_letters_with_one_message_id_the_users_own_is_answered,
             one_letter_to_several_addresses_of_the_user_is_marked_for_each,
             answering_where_to_unsubscribe_marks_nothing,
+            an_answer_to_a_colleague_is_none_to_a_copy_of_his_letter,
             letters_are_named_by_stamp_and_message_id,
             submission_is_noted;
         funding:

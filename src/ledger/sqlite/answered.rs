@@ -17,6 +17,7 @@ use crate::{
         Decision, Mark, Marked,
         book::{How, Sender},
         marks::{Answered, NAMED_RECIPIENTS_MAX, REPLY_TO_MAX, SAME_ID_LETTERS_MAX},
+        sent::SENT_RECIPIENTS_MAX,
     },
 };
 
@@ -44,6 +45,9 @@ pub(super) fn mark_answered(batch: &mut Batch<'_>, answered: &Answered) -> Resul
             answers_to.insert(recipient);
         }
     }
+    if answers_colleague(batch, answered)? {
+        return Ok(Vec::new());
+    }
     let mut letters = delivered(batch.conn, &answered.message_id)?;
     letters.retain(|found| {
         let wants_answers_at = found.letter.author.iter().chain(&found.reply_to);
@@ -67,6 +71,28 @@ pub(super) fn mark_answered(batch: &mut Batch<'_>, answered: &Answered) -> Resul
         }
     }
     Ok(marked)
+}
+
+/// Whether what is answered is what one of those that the answer goes to wrote to the user himself, by authenticated
+/// submission. Of letters with its Message-ID that is the first: whoever else got it knows the id, and could win his
+/// postage back by a letter that bears it.
+fn answers_colleague(batch: &Batch<'_>, answered: &Answered) -> Result<bool, Fail> {
+    let owners = batch.site.owners();
+    let mut find =
+        batch.conn.prepare_cached("SELECT recipients FROM sent WHERE author = ?1 AND message_id = ?2")?;
+    for colleague in &answered.recipients {
+        let key = params![owners.owner(colleague).to_bytes(), answered.message_id];
+        let Some(recipients) = find.query_row(key, |row| row.get::<_, Vec<u8>>(0)).optional()? else {
+            continue;
+        };
+        let recipients = lines(&recipients)?;
+        // Of more it is not known who they are.
+        let to_many = recipients.len() > SENT_RECIPIENTS_MAX;
+        if to_many || recipients.iter().any(|to| answered.own.contains(&to.without_detail())) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Of these letters with one Message-ID the first, for each of the user's own addresses it went to; when none went to

@@ -7,6 +7,7 @@ use farthing::ledger::{
     book::{How, Known, NewEntry, Sender},
     marks::Answered,
     message_id_hash,
+    sent::Sent,
 };
 
 use crate::support::*;
@@ -379,6 +380,41 @@ pub async fn answering_where_to_unsubscribe_marks_nothing(site: &Site) {
         answer(site, answered("bob@b.example", "1", "alice@a.example")).await,
         one("bob@b.example", true)
     );
+}
+
+pub async fn an_answer_to_a_colleague_is_none_to_a_copy_of_his_letter(site: &Site) {
+    site.with_stamps(3).await;
+    // Carol writes to Bob, and to a stranger, who sends Bob something under her Message-ID.
+    let sent = |id: &str, recipients: &[&str]| Sent {
+        now: NOW,
+        author: address("carol+x@b.example"),
+        recipients: recipients.iter().map(|r| address(r)).collect(),
+        message_id: Some(message_id_hash(id.as_bytes())),
+    };
+    site.ledger.learn(sent("1@b.example", &["bob+y@b.example", "alice@a.example"])).await.unwrap();
+    site.ledger.learn(sent("2@b.example", &["users@lists.example"])).await.unwrap();
+    let many: Vec<String> = (0..40).map(|n| format!("u{n}@b.example")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    site.ledger.learn(sent("3@b.example", &many)).await.unwrap();
+    for (n, id) in [(1, "1@b.example"), (2, "2@b.example"), (3, "3@b.example")] {
+        let number = paid(&redeem_one(&*site.ledger, letter(n, &[want("bob@b.example", &[stamp(n)])])).await);
+        let copy = Decision {
+            reply_to: vec![address("carol@b.example")],
+            ..decided("bob@b.example", id, Some(number))
+        };
+        site.ledger.decided(copy);
+    }
+    let to_carol_and_alice = |id: &str| {
+        let mut answered = answered("bob@b.example", id, "carol@b.example");
+        answered.recipients.push(address("alice@a.example"));
+        answered
+    };
+    for id in ["1@b.example", "3@b.example"] {
+        assert_eq!(answer(site, to_carol_and_alice(id)).await, [], "{id}");
+    }
+    assert_eq!(site.balance("escrow:b.example").await, 7_500);
+    // What she wrote to a list and not to him comes to him by the list alone.
+    assert_eq!(answer(site, to_carol_and_alice("2@b.example")).await, one("bob@b.example", true));
 }
 
 pub async fn letters_are_named_by_stamp_and_message_id(site: &Site) {
