@@ -68,7 +68,14 @@ fn what_teaches_nothing() {
     carols.macros = vec![(Stage::Mail, "{auth_authen}".into(), "carol".into())];
     let mut nobodys = to_alice();
     nobodys.macros.clear();
+    let in_parts = |content_type: &str| {
+        let body =
+            format!("--x\r\n\r\nBob comes.\r\n--x\r\nContent-Type: {content_type}\r\n\r\nx\r\n--x--\r\n");
+        to_alice().header("Content-Type", "multipart/mixed; boundary=x").body(body)
+    };
     for (what, letter) in [
+        ("a calendar's answer beside a text", in_parts("text/calendar; method=REPLY")),
+        ("a receipt beside a text", in_parts("message/disposition-notification")),
         ("a vacation answer", to_alice().header("Auto-Submitted", "auto-replied")),
         ("an old vacation answer", to_alice().header("Precedence", "bulk")),
         ("a post by a list server", to_alice().header("List-Id", "<users.b.example>")),
@@ -85,8 +92,16 @@ fn what_teaches_nothing() {
         assert!(said.contains("required from new senders"), "{what}: {said}");
     }
     let invitation = to_alice().header("Content-Type", "text/calendar; method=REQUEST");
-    assert!(world.send(&invitation).is_delivered());
-    assert_eq!(result(&world.send(&from_alice("I come"))), "known", "an invitation is a person's");
+    let forwarded_bounce = in_parts("message/delivery-status");
+    for (what, letter) in [
+        ("an invitation", invitation),
+        ("one in parts", in_parts("text/calendar; method=REQUEST")),
+        ("a bounce sent on", forwarded_bounce),
+    ] {
+        let world = World::start(&Site::default());
+        assert!(world.send(&letter).is_delivered());
+        assert_eq!(result(&world.send(&from_alice("I come"))), "known", "{what} is a person's");
+    }
     let off = World::start(&Site { more: "[identity]\nlearn_from_sent = false\n".into(), ..Site::default() });
     off.send(&to_alice());
     is_asked(&off, &from_alice("after"));

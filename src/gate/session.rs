@@ -256,11 +256,12 @@ impl Handler for Session {
                 let mail = OrderMail { site, submission, orders, queue_id };
                 return mail.obey(&mut hand.letter, ledger, now).await;
             }
-            let by_program = hand.letter.take_kind_of_parts().is_some();
-            if let Some(answered) = hand.answered.take().filter(|_| !by_program) {
+            let parts = hand.letter.take_kind_of_parts();
+            if let Some(answered) = hand.answered.take().filter(|_| parts.is_none()) {
                 answered::mark(answered, ledger).await;
             }
-            if let Some(sent) = submission.teaches(&hand.site, &hand.letter, now) {
+            let by_program = parts.is_some_and(|kind| kind.in_parts_is_automatic());
+            if let Some(sent) = submission.teaches(&hand.site, &hand.letter, now).filter(|_| !by_program) {
                 learn(sent, ledger).await;
             }
         }
@@ -306,9 +307,7 @@ impl Session {
                 return mail.judge(&mut hand.letter, &self.gate.room);
             }
             hand.answered = answered::answers(submission, &hand.site, &hand.letter, crate::clock::unix_now());
-            if hand.answered.is_some() {
-                hand.letter.expect_parts();
-            }
+            hand.letter.expect_parts();
         }
         self.assess(ctx, hand).await
     }
