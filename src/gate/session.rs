@@ -28,7 +28,7 @@ use crate::{
     address::{Address, Domain, escaped},
     config::Mode,
     ledger::marks::Answered,
-    message::envelope,
+    message::{envelope, kind::Kind},
     policy::{
         Class, reply,
         status::{is_own_status, must_go},
@@ -260,8 +260,9 @@ impl Handler for Session {
             if let Some(answered) = hand.answered.take().filter(|_| parts.is_none()) {
                 answered::mark(answered, ledger).await;
             }
-            let by_program = parts.is_some_and(|kind| kind.in_parts_is_automatic());
-            if let Some(sent) = submission.teaches(&hand.site, &hand.letter, now).filter(|_| !by_program) {
+            // Calendars put their answer, and programs their receipt, beside a text: neither is a letter to anybody.
+            let by_itself = matches!(parts, Some(Kind::CalendarReply | Kind::Receipt));
+            if let Some(sent) = submission.teaches(&hand.site, &hand.letter, now).filter(|_| !by_itself) {
                 learn(sent, ledger).await;
             }
         }
@@ -306,8 +307,11 @@ impl Session {
                 let mail = OrderMail { site: &hand.site, submission, orders, queue_id: ctx.queue_id() };
                 return mail.judge(&mut hand.letter, &self.gate.room);
             }
-            hand.answered = answered::answers(submission, &hand.site, &hand.letter, crate::clock::unix_now());
-            hand.letter.expect_parts();
+            let now = crate::clock::unix_now();
+            hand.answered = answered::answers(submission, &hand.site, &hand.letter, now);
+            if hand.answered.is_some() || submission.teaches(&hand.site, &hand.letter, now).is_some() {
+                hand.letter.expect_parts();
+            }
         }
         self.assess(ctx, hand).await
     }

@@ -27,6 +27,7 @@ pub mod funding;
 pub mod marks;
 pub mod outbox;
 pub mod owners;
+pub mod passes;
 pub mod sent;
 pub mod settings;
 pub mod settling;
@@ -40,6 +41,7 @@ use funding::Funding;
 use marks::Marks;
 use outbox::Outbox;
 use owners::Owners;
+use passes::Passes;
 use sent::{Answerable, Answering, Sent};
 use settings::Settings;
 use settling::Settling;
@@ -102,7 +104,7 @@ pub struct StampCandidate {
     pub good: bool,
 }
 
-/// A hashcash stamp for this recipient (SPEC.md §4).
+/// A hashcash stamp for this recipient (SPEC.md §4), or a pass worked for ([`passes`]).
 #[derive(Clone, Debug)]
 pub struct WorkCandidate {
     /// First 16 bytes of BLAKE3 of the stamp's text, resource lower-cased.
@@ -111,6 +113,8 @@ pub struct WorkCandidate {
     pub day: u32,
     /// False when a check failed: then only a retry can count.
     pub good: bool,
+    /// Whether it is one of the recipient's few letters by work of a day; a pass is not.
+    pub counts: bool,
 }
 
 /// What one recipient of a letter could be paid with.
@@ -405,7 +409,7 @@ pub enum LedgerError {
 /// addresses is given, `+detail` or not.
 #[async_trait]
 pub trait Ledger:
-    foresee::Foresee + Funding + Marks + Outbox + Settings + Settling + Send + Sync + 'static
+    foresee::Foresee + Funding + Marks + Outbox + Passes + Settings + Settling + Send + Sync + 'static
 {
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;

@@ -44,13 +44,6 @@ impl Kind {
         matches!(self, Self::Person | Self::Invitation)
     }
 
-    /// Whether a letter with a part of this kind was written by a program for its owner. One with a report inside may be a
-    /// person's, who sends on a bounce that he does not understand.
-    #[must_use]
-    pub const fn in_parts_is_automatic(&self) -> bool {
-        matches!(self, Self::CalendarReply | Self::Receipt)
-    }
-
     /// Whether it is about another letter, and brings that or its Message-ID back.
     #[must_use]
     pub const fn is_report(&self) -> bool {
