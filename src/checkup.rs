@@ -192,7 +192,7 @@ async fn open_healthy(config: &Config) -> Result<SqliteLedger, String> {
 fn outgoing(state: &OutboxState, smarthost: &Smarthost, now: u64) -> Result<String, String> {
     let Some(oldest) = state.oldest else { return Ok("nothing waits".into()) };
     let waits = format!(
-        "{} to hand in, {} answers held back for a while; the oldest has waited for {} min",
+        "{} to hand in, {} held back (one answer a minute); the oldest has waited for {} min",
         state.mails,
         state.answers,
         now.saturating_sub(oldest) / 60

@@ -162,6 +162,34 @@ fn a_command_mail_is_carried_out_line_by_line_and_answered_once() {
 }
 
 #[test]
+fn the_list_offers_to_give_back_what_still_waits_and_nothing_else() {
+    let mut world = with_answers(&Site::default());
+    let stamps = world.buy(2);
+    paid(&world, &stamps[0], BOB, "<1@a.example>");
+    paid(&world, &stamps[1], BOB, "<2@a.example>");
+    // Decisions are written before the daemon ends.
+    world.end_daemon("TERM");
+    world.start_daemon();
+    is_done(
+        &world.send(&command("list", "wanted <1@a.example>\nlist\nblock .e.example\nwanted eve@e.example\n")),
+    );
+    let answer = answer(&world);
+    let (before, after) = answer.split_once("> list\n").unwrap().1.split_once("> list\n").unwrap();
+    assert_eq!(
+        before.matches("paid, came in; 0.25c waits for your word; to give it back:\nwanted ").count(),
+        2
+    );
+    assert_eq!(after.matches("to give it back:\nwanted b.example/").count(), 1, "{answer}");
+    assert!(after.contains("paid, came in; 0.25c went back\n"), "{answer}");
+    let offered: Vec<&str> = after.lines().filter(|line| line.starts_with("wanted b.example/")).collect();
+    let blocked = "eve@e.example is blocked all the same; to take that mail: allow eve@e.example\n";
+    assert!(after.contains(blocked), "{answer}");
+    let again = command("", &offered.join("\n"));
+    is_done(&world.send(&again));
+    assert_eq!(refunded(&world), (2 * PRICE, 0), "what it offers can be copied as it stands");
+}
+
+#[test]
 fn the_same_mail_again_does_nothing_twice() {
     let world = with_answers(&Site::default());
     let stamps = world.buy(1);

@@ -68,6 +68,11 @@ fn what_teaches_nothing() {
     carols.macros = vec![(Stage::Mail, "{auth_authen}".into(), "carol".into())];
     let mut nobodys = to_alice();
     nobodys.macros.clear();
+    let in_parts = |content_type: &str| {
+        let body =
+            format!("--x\r\n\r\nBob comes.\r\n--x\r\nContent-Type: {content_type}\r\n\r\nx\r\n--x--\r\n");
+        to_alice().header("Content-Type", "multipart/mixed; boundary=x").body(body)
+    };
     for (what, letter) in [
         ("a vacation answer", to_alice().header("Auto-Submitted", "auto-replied")),
         ("an old vacation answer", to_alice().header("Precedence", "bulk")),
@@ -81,6 +86,7 @@ fn what_teaches_nothing() {
                  Content-Type: text/calendar;\r\n method=REPLY\r\n\r\nBEGIN:VCALENDAR\r\n--x--\r\n",
             ),
         ),
+        ("a receipt beside a text", in_parts("message/disposition-notification")),
         ("a tracker's notice", to_alice().header("X-JIRA-FingerPrint", "1")),
         ("a bounce", null),
         ("another user's login", carols),
@@ -92,8 +98,16 @@ fn what_teaches_nothing() {
         assert!(said.contains("required from new senders"), "{what}: {said}");
     }
     let invitation = to_alice().header("Content-Type", "text/calendar; method=REQUEST");
-    assert!(world.send(&invitation).is_delivered());
-    assert_eq!(result(&world.send(&from_alice("I come"))), "known", "an invitation is a person's");
+    let forwarded_bounce = in_parts("message/delivery-status");
+    for (what, letter) in [
+        ("an invitation", invitation),
+        ("one in parts", in_parts("text/calendar; method=REQUEST")),
+        ("a bounce sent on", forwarded_bounce),
+    ] {
+        let world = World::start(&Site::default());
+        assert!(world.send(&letter).is_delivered());
+        assert_eq!(result(&world.send(&from_alice("I come"))), "known", "{what} is a person's");
+    }
     let off = World::start(&Site { more: "[identity]\nlearn_from_sent = false\n".into(), ..Site::default() });
     off.send(&to_alice());
     is_asked(&off, &from_alice("after"));

@@ -9,7 +9,8 @@ use crate::config::{Config, Listen, Mode};
 const CHROOT: &str = "/var/spool/postfix";
 
 /// What the alias of the command address runs, if mail to it ever is delivered: local(8) sends back what it says.
-const ALIAS: &str = "echo Farthing was not there to read this: send it again; exit 69";
+const ALIAS: &str =
+    "echo Nobody was there to read this. Send it again, with a mail program that logs in; exit 69";
 
 /// Carries it out.
 ///
@@ -110,7 +111,7 @@ mod tests {
             "postconf -P 'submission/inet/smtpd_milters=$submission_milters'",
             "postconf -e 'recipient_delimiter = +'",
             "inline:{ postage@b.example=postage@localhost }\"",
-            "|| echo 'postage: \"|echo Farthing was not there to read this: send it again; exit 69\"' >>/etc/aliases",
+            "|| echo 'postage: \"|echo Nobody was there to read this. Send it again, with a mail program that logs in; exit 69\"' >>/etc/aliases",
         ] {
             assert!(lines.contains(line), "{line}\nin:\n{lines}");
         }

@@ -138,6 +138,6 @@ fn list(all: &[(Address, OwnSettings)], config: &Config, context: &Context) -> R
             let sent = own.digest_sent.map_or_else(String::new, shown_time);
             vec![owner.to_string(), price_in_words(own, config), own.digest.as_str().to_owned(), sent]
         };
-        table(&["RECIPIENT", "PRICE", "DIGEST", "LAST DIGEST"], all.iter().map(row).collect())
+        table(&["RECIPIENT", "PRICE", "DIGEST", "NEXT DIGEST FROM"], all.iter().map(row).collect())
     })
 }

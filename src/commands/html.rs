@@ -14,8 +14,10 @@ const BLOCKS: [&str; 26] = [
     "address", "article", "aside", "body", "center", "dd", "div", "dl", "dt", "footer", "form", "h1", "h2",
     "h3", "h4", "h5", "h6", "header", "hr", "li", "ol", "p", "section", "table", "tr", "ul",
 ];
+/// The element before what is shown.
+const HEAD: &str = "head";
 /// Elements whose text is not shown.
-const HIDDEN: [&str; 6] = ["head", "script", "style", "template", "title", "textarea"];
+const HIDDEN: [&str; 6] = [HEAD, "script", "style", "template", "title", "textarea"];
 /// Marks that mail programs put where the letter they answer begins, without quoting it.
 const ANSWERED: [&str; 4] =
     ["divrplyfwdmsg", "appendonsend", "olk_src_body_section", "mail-editor-reference-message-container"];
@@ -116,10 +118,12 @@ impl Text {
         let name = tag.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         if let Some(hidden) = self.hidden {
-            if closes && is(hidden) {
-                self.hidden = None;
+            // Many a head is not closed; what is shown ends it.
+            let ends = is(hidden) && closes || hidden == HEAD && !closes && BLOCKS.into_iter().any(is);
+            if !ends {
+                return;
             }
-            return;
+            self.hidden = None;
         }
         if let Some(hidden) = HIDDEN.into_iter().find(|hidden| is(hidden)) {
             self.hidden = (!closes && !tag.ends_with('/')).then_some(hidden);
@@ -211,6 +215,8 @@ mod tests {
             ("b&uuml;cher &#x2d;&#45; &amp;amp; &bogus; & &;", "bücher -- &amp; &bogus; & &;"),
             ("a < b <3 <", "a < b <3 <"),
             ("<head><title>Help</title><style>p > a { list }</style></head>list", "list"),
+            ("<html><head><meta charset=utf-8><body>list</body></html>", "list\n"),
+            ("<head><title>Help</title><p>list</p>", "list\n"),
             ("<script>if (a < b) help()</script>list<!-- help\n-->", "list"),
             ("<a href=\"x?a>b\" title='>'>list</a>", "list"),
             ("<pre>one\ntwo</pre>three", "one\ntwo\nthree"),

@@ -110,8 +110,12 @@ pub fn parse(line: &str) -> Result<Command, Fault> {
 /// The first word, without what people write behind it, and the rest.
 fn split_word(line: &str) -> (&str, &str) {
     let (word, rest) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
-    // Telephones end a line with a full stop.
     (word.trim_end_matches([':', '.', '!']), rest.trim())
+}
+
+/// Without the full stop with which telephones, and people, end a line. Not for what may end in one of its own.
+fn without_stop(text: &str) -> &str {
+    text.trim_end_matches('.')
 }
 
 fn near(word: &str) -> Option<&'static str> {
@@ -191,7 +195,7 @@ fn welcome(text: &str) -> Result<Sender, Fault> {
 
 fn price(text: &str) -> Result<Option<OwnPrice>, Fault> {
     const EXAMPLE: &str = "price 1c public";
-    let mut words = text.split_ascii_whitespace();
+    let mut words = without_stop(text).split_ascii_whitespace();
     let (first, second, third) = (words.next(), words.next(), words.next());
     let is = |word: Option<&str>, other: &str| word.is_some_and(|word| word.eq_ignore_ascii_case(other));
     if is(first, "default") && second.is_none() {
@@ -221,7 +225,7 @@ fn freepost(text: &str) -> Result<Command, Fault> {
 }
 
 fn digest(text: &str) -> Result<Cadence, Fault> {
-    match Cadence::from_word(&text.to_lowercase()) {
+    match Cadence::from_word(&without_stop(text).to_lowercase()) {
         Some(cadence) => Ok(cadence),
         None => wrong("it must say `off`, `daily` or `weekly`", "digest weekly"),
     }
@@ -297,6 +301,9 @@ mod tests {
             ("freepost shop 90".into(), Command::Freepost { label: "shop".into(), days: Some(90) }),
             ("digest Weekly".into(), Command::Digest(Cadence::Weekly)),
             ("digest off".into(), Command::Digest(Cadence::Off)),
+            ("Digest off.".into(), Command::Digest(Cadence::Off)),
+            ("price 1c public.".into(), own("1c", true)),
+            ("price default.".into(), Command::Price(None)),
             ("  list  ".into(), Command::List),
             ("List.".into(), Command::List),
             ("Help!".into(), Command::Help),

@@ -206,7 +206,12 @@ impl Desk<'_> {
             (Mark::Unwanted, 0) => "no paid letter waits for your word".into(),
             (Mark::Unwanted, _) => format!("{them} noted as unwanted"),
         };
-        let known = if known { "needs no postage to write to you" } else { "is not known to you" };
+        let known = match (known, mark) {
+            (true, _) => "needs no postage to write to you".into(),
+            (false, Mark::Unwanted) => "is not known to you".into(),
+            // Only a block stands against his word.
+            (false, Mark::Wanted) => format!("is blocked all the same; to take that mail: allow {author}"),
+        };
         Ok(format!("{done}; {author} {known}"))
     }
 
@@ -353,7 +358,10 @@ fn push_stranger(text: &mut String, letter: &StrangerLetter) {
             PostageState::Refunded => "went back",
             PostageState::Final => "was kept",
         };
-        let _ = write!(text, "; {} {state}; wanted {}/{}", paid.value, paid.office, encoded(&paid.id));
+        let _ = write!(text, "; {} {state}", paid.value);
+        if matches!(paid.state, PostageState::Waiting | PostageState::Unwanted) {
+            let _ = write!(text, "; to give it back:\nwanted {}/{}", paid.office, encoded(&paid.id));
+        }
     }
 }
 

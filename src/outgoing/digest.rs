@@ -215,7 +215,7 @@ impl Page {
         }
         let _ = write!(
             text,
-            "\nYou get this {}. To stop it, {}.\nWhat else you can say: {}.\n",
+            "\nYou get this {}. To stop it, {}\nWhat else you can say: {}\n",
             self.cadence, self.stop.by_hand, self.help.by_hand
         );
         text

@@ -163,5 +163,5 @@ fn the_lines_that_farthing_postfix_prints_make_postfix_take_commands() {
     let mx = Mx { postfix, world };
     assert_eq!(mx.by("bob", BOB, &[POSTAGE], &letter(BOB, POSTAGE, "list", "")).code, 250);
     let back = mx.delivered(2, "Undelivered Mail Returned to Sender").text();
-    assert!(back.contains("Farthing was not there to read this: send it again"), "{back}");
+    assert!(back.contains("Nobody was there to read this. Send it again"), "{back}");
 }

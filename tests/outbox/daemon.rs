@@ -73,7 +73,7 @@ fn what_waits_is_shown_and_goes_when_the_smarthost_is_back() {
     world.wait_for_log("our mail cannot be handed in; it waits");
     wait_until("the error in the ledger", || !outgoing(&world).0);
     let (_, detail) = outgoing(&world);
-    assert!(detail.starts_with("1 to hand in, 0 answers held back"), "{detail}");
+    assert!(detail.starts_with("1 to hand in, 0 held back"), "{detail}");
     assert!(detail.contains(&format!("does smtp://{address} take mail")), "{detail}");
     let sink = Sink::start_at(address);
     wait_until("the mail at the smarthost", || sink.taken().len() == 1);

@@ -103,8 +103,8 @@ REFUSED (3)
 
 {REFUSED}
 
-You get this daily. To stop it, write to postage@b.example with the subject: digest off.
-What else you can say: write to postage@b.example with the subject: help.
+You get this daily. To stop it, write to postage@b.example with the subject: digest off
+What else you can say: write to postage@b.example with the subject: help
 ",
         token(Verb::LinkWanted),
         token(Verb::Wanted),
