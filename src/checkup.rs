@@ -15,16 +15,19 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    clock::unix_now,
+    clock::{DAY_S, unix_now},
     config::{Config, LedgerUrl, Listen, ListenHttp},
     daemon::{self, Missing},
     gate::Site,
-    ledger::{Ledger as _, sqlite},
+    ledger::{Ledger as _, settling::Settling as _, sqlite},
+    settler,
     stamp::records,
 };
 
 /// How long a listener may take to accept.
 const CONNECT_TIME: Duration = Duration::from_secs(2);
+/// Postage that is due for longer than this is not settled: the daemon does it every hour.
+const LAG_MAX_S: u64 = 2 * DAY_S;
 /// 2026-01-01: a clock before it is wrong, for this program is younger.
 const CLOCK_LEAST_S: u64 = 1_767_225_600;
 
@@ -96,6 +99,7 @@ pub async fn running(config: Config) -> Vec<Check> {
         checks.push(Check::of(format!("office {listen}"), answers(&listen)));
     }
     checks.push(Check::of("ledger", ledger_health(&config).await));
+    checks.push(Check::of("postage due", postage_due(&config).await));
     checks.extend(notes(&config).into_iter().map(|note| Check::of("configuration", Err(note))));
     match daemon::site(config, Missing::Leave) {
         Err(e) => checks.push(Check::of("keys", Err(e.to_string()))),
@@ -133,6 +137,32 @@ async fn ledger_health(config: &Config) -> Result<String, String> {
     let ledger = daemon::open_ledger(config).map_err(|e| e.to_string())?;
     ledger.health().await.map_err(|e| e.to_string())?;
     Ok("can be read and written".into())
+}
+
+/// Whether postage is settled when it is due.
+async fn postage_due(config: &Config) -> Result<String, String> {
+    let LedgerUrl::Sqlite(path) = &config.ledger.url;
+    let now = unix_now();
+    let ledger = sqlite::open_read_only(path, daemon::ledger_options(config)).map_err(|e| e.to_string())?;
+    let lag = ledger.lag(&settler::terms(config, now, now)).await.map_err(|e| e.to_string())?;
+    let Some(oldest) = lag.oldest else { return Ok("all that is due is settled".into()) };
+    let what = format!(
+        "{} letters and {} orders of stamps are due, the oldest for {} hours",
+        lag.unsettled,
+        lag.unreturned,
+        now.saturating_sub(oldest) / 3_600
+    );
+    if now.saturating_sub(oldest) <= LAG_MAX_S {
+        return Ok(what);
+    }
+    let behind_s = lag.clock.map_or(0, |clock| now.saturating_sub(clock));
+    if behind_s > LAG_MAX_S {
+        let days = behind_s / DAY_S;
+        return Err(format!(
+            "{what}; settling is {days} days behind the clock and catches up a day an hour; is the clock right? run: timedatectl"
+        ));
+    }
+    Err(format!("{what}; run: systemctl start farthingd, then journalctl -u farthingd"))
 }
 
 fn has_directory(path: &Path) -> Result<String, String> {

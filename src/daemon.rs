@@ -22,6 +22,7 @@ use crate::{
         sqlite::{self, OpenError, Options, SqliteLedger},
     },
     office::{self, Office},
+    settler,
 };
 
 /// Connections of the MTA at a time: Postfix's default process limit is 100, a busy site's some thousands.
@@ -70,6 +71,7 @@ pub struct Daemon {
     stop: watch::Sender<bool>,
     milter_task: JoinHandle<Summary>,
     office_task: Option<JoinHandle<()>>,
+    settler_task: JoinHandle<()>,
 }
 
 impl Daemon {
@@ -109,8 +111,24 @@ impl Daemon {
         let office_task = office_listener
             .zip(office.clone())
             .map(|(listener, office)| tokio::spawn(office::serve(listener, office, until(stopped.clone()))));
+        let of_gate = gate.clone();
+        let settler_task = tokio::spawn(settler::run(
+            ledger.clone(),
+            move |now, clock| settler::terms(&of_gate.site().config, now, clock),
+            stopped.clone(),
+        ));
         let milter_task = tokio::spawn(server.run(GateService(gate.clone()), until(stopped)));
-        Ok(Self { gate, office, ledger, milter_addresses, office_address, stop, milter_task, office_task })
+        Ok(Self {
+            gate,
+            office,
+            ledger,
+            milter_addresses,
+            office_address,
+            stop,
+            milter_task,
+            office_task,
+            settler_task,
+        })
     }
 
     /// Where the milter listens, in the order of the configuration; a port 0 has become the one that was found.
@@ -158,6 +176,7 @@ impl Daemon {
         if let Some(task) = self.office_task {
             let _ = tokio::time::timeout(DRAIN, task).await;
         }
+        let _ = tokio::time::timeout(DRAIN, self.settler_task).await;
         self.ledger.close().await;
         summary
     }

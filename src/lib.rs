@@ -24,6 +24,7 @@ pub mod money;
 pub mod office;
 pub mod policy;
 pub mod service;
+pub mod settler;
 pub mod stamp;
 pub mod wallet;
 pub mod warm;

@@ -30,6 +30,7 @@ mod postfix;
 mod price;
 mod report;
 mod sendmail;
+mod settings;
 mod simulate;
 mod stamp;
 mod status;
@@ -207,6 +208,9 @@ enum Command {
     /// Addresses that take mail without postage, for shops and newsletters.
     #[command(subcommand)]
     Freepost(freepost::FreepostCommand),
+    /// What recipients have set for themselves: their own price, digests.
+    #[command(subcommand)]
+    Settings(settings::SettingsCommand),
     /// The accounts of those who buy stamps here.
     #[command(subcommand)]
     Account(account::Account),
@@ -284,6 +288,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Unwanted(args) => mark::run(&args, crate::ledger::Mark::Unwanted, context),
         Command::Known(known) => known::run(&known, context),
         Command::Freepost(command) => freepost::run(&command, context),
+        Command::Settings(command) => settings::run(&command, context),
         Command::Account(account) => account::run(&account, context),
         Command::Ledger(ledger) => ledger::run(&ledger, context),
         Command::Key(key) => key::run(&key, context),

@@ -51,6 +51,7 @@ pub fn exempt(told: &Told<'_>) -> Verdict {
             authenticated: false,
             list: None,
             paid: None,
+            price: None,
         })
         .collect();
     log(told, &parties, "accepted", "");
@@ -58,14 +59,15 @@ pub fn exempt(told: &Told<'_>) -> Verdict {
 }
 
 /// The answer that a decision comes to.
-pub fn answer(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdict {
+pub async fn answer(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdict {
+    let price = settled.price(told.site, ledger).await;
     let verdict = match &settled.decision {
         Decision::Deliver => deliver(told, &settled.parties, None),
         Decision::Hold => deliver(told, &settled.parties, hold_reason(&settled.parties)),
         Decision::Refuse(who) => {
             let refusing: Vec<(&Address, Class)> =
                 chosen(settled, who).map(|p| (&p.address, p.class)).collect();
-            Verdict::Refuse(reply::refusal(&refusing, &told.site.terms()))
+            Verdict::Refuse(reply::refusal(&refusing, &told.site.terms(price)))
         }
         Decision::Defer(who) => {
             let waiting: Vec<&Address> = chosen(settled, who).map(|p| &p.address).collect();
@@ -73,7 +75,7 @@ pub fn answer(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdic
             Verdict::Refuse(if ours {
                 reply::deferral(&waiting)
             } else {
-                reply::later(&waiting, &told.site.terms())
+                reply::later(&waiting, &told.site.terms(price))
             })
         }
     };

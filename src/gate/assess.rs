@@ -27,7 +27,7 @@ use crate::{
         message_id_hash,
     },
     message::{self, robot::is_report, thread::first_message_id},
-    policy::{self, Answers, Authenticated, Decision, Facts, Postage},
+    policy::{self, Answers, Authenticated, Decision, Facts, Postage, price::Price},
     stamp::{Asked, CancelledStamp, PublicKey, Word, check::signed, freepost::Freepost},
 };
 
@@ -41,6 +41,8 @@ pub struct Party {
     pub freepost: Option<Freepost>,
     /// What was offered for him.
     pub postage: ForRecipient,
+    /// What he asks; looked up where a stamp is held against it.
+    pub price: Option<Price>,
     /// What he sent, by its Message-ID, and the letter answers or returns.
     pub answering: Option<[u8; 16]>,
     /// Sealers of the letter's ARC chain, from the last, whose word he takes.
@@ -100,22 +102,34 @@ impl Assessment {
             let mut facts = Facts { exempt: recipient.role, own_domain, ..Facts::default() };
             let mut postage = ForRecipient::default();
             let mut freepost = None;
+            let mut price = None;
             if !recipient.role {
                 facts.book = assessment.book(ledger, &recipient.address, &senders).await;
                 freepost = assessment.freepost(site, ledger, &recipient.address).await;
                 facts.freepost = freepost.is_some();
                 facts.list = assessment.book(ledger, &recipient.address, &list_names).await;
+                if offered.has_stamps() {
+                    price = assessment.price(site, ledger, &recipient.address).await;
+                }
                 let asked = Asked {
                     recipient: &recipient.address,
                     author: assessment.author.as_ref(),
                     currency: site.config.ledger.currency,
-                    price: site.price(),
+                    price: price.unwrap_or_else(|| site.price(None)).least(),
                     now,
                 };
                 postage = offered.for_recipient(&asked, several, gate.work_bits);
             }
             let address = recipient.address.clone();
-            assessment.parties.push(Party { address, facts, freepost, postage, answering: None, sealers: 0 });
+            assessment.parties.push(Party {
+                address,
+                facts,
+                freepost,
+                postage,
+                price,
+                answering: None,
+                sealers: 0,
+            });
         }
         assessment.look_up_answered(ledger, &answered).await;
         assessment.check_signatures(site).await;
@@ -133,6 +147,18 @@ impl Assessment {
                 tracing::debug!(%error, "the book of known senders cannot be read");
                 self.ledger_trouble = true;
                 Known::Unknown
+            }
+        }
+    }
+
+    /// What this recipient asks of strangers.
+    async fn price(&mut self, site: &Site, ledger: &dyn Ledger, recipient: &Address) -> Option<Price> {
+        match ledger.settings(recipient).await {
+            Ok(own) => Some(site.price(own.price)),
+            Err(error) => {
+                tracing::debug!(%error, "the settings of a recipient cannot be read");
+                self.ledger_trouble = true;
+                None
             }
         }
     }
@@ -186,6 +212,7 @@ impl Assessment {
         let accepted = site.config.accepted_offices();
         let mut foreign = site.discovery.keys();
         for party in &mut self.parties {
+            let asked = party.price.map(|price| price.asked);
             for bound in party.postage.stamps.iter_mut().filter(|bound| bound.word.is_none()) {
                 let terms = &bound.stamp.stamp.terms;
                 let word = if !accepted.contains(&terms.office) {
@@ -203,7 +230,8 @@ impl Assessment {
                         }
                     }
                 };
-                bound.word = word;
+                bound.priced_out = word.is_none() && asked.is_some_and(|asked| terms.value < asked);
+                bound.word = if bound.priced_out { Some(Word::Underpaid) } else { word };
             }
         }
     }

@@ -23,8 +23,13 @@ use farthing_milter::{
 };
 
 use crate::{
-    config::Config, discovery::Discovery, dns::Dns, keys::Keys, ledger::Ledger, money::Micros,
-    policy::reply::Terms,
+    config::Config,
+    discovery::Discovery,
+    dns::Dns,
+    keys::Keys,
+    ledger::{Ledger, settings::OwnPrice},
+    money::Micros,
+    policy::{price::Price, reply::Terms},
 };
 
 pub use letter::BodyRoom;
@@ -43,15 +48,13 @@ pub struct Site {
 }
 
 impl Site {
-    fn terms(&self) -> Terms<'_> {
-        Terms {
-            price: self.price(),
-            office_url: self.config.office.as_ref().map(|office| office.url.as_str()),
-        }
+    fn terms(&self, price: Micros) -> Terms<'_> {
+        Terms { price, office_url: self.config.office.as_ref().map(|office| office.url.as_str()) }
     }
 
-    fn price(&self) -> Micros {
-        self.config.gate.price
+    /// What strangers pay a recipient who has set this for himself.
+    fn price(&self, own: Option<OwnPrice>) -> Price {
+        Price::of(own, self.config.gate.price, self.config.gate.max_price)
     }
 }
 

@@ -37,6 +37,12 @@ impl Offered {
         Self { stamps, work }
     }
 
+    /// Whether there is any stamp, be it malformed.
+    #[must_use]
+    pub fn has_stamps(&self) -> bool {
+        !self.stamps.is_empty()
+    }
+
     /// What is there for one recipient. `several`: the letter has other recipients here, and a field that is not
     /// bound to this one is not his. `work_bits`: 0 where work is not taken.
     #[must_use]
@@ -55,7 +61,8 @@ impl Offered {
             match bound(stamp, asked) {
                 Err(word) => found.note(word),
                 Ok(()) => {
-                    found.stamps.push(Bound { stamp: stamp.clone(), word: in_order(stamp, asked).err() })
+                    let word = in_order(stamp, asked).err();
+                    found.stamps.push(Bound { stamp: stamp.clone(), word, priced_out: false });
                 }
             }
         }
@@ -73,6 +80,8 @@ pub struct Bound {
     pub stamp: CancelledStamp,
     /// Why it does not pay, as far as was looked.
     pub word: Option<Word>,
+    /// It is `underpaid` by a price that strangers are not told, and good otherwise as far as was looked.
+    pub priced_out: bool,
 }
 
 /// The postage for one recipient.
@@ -105,6 +114,12 @@ impl ForRecipient {
         self.stamps.iter().any(|bound| bound.word.is_none()) || self.work.iter().any(|work| work.good)
     }
 
+    /// Whether a stamp is good but for a price that strangers are not told.
+    #[must_use]
+    pub fn is_priced_out(&self) -> bool {
+        self.stamps.iter().any(|bound| bound.priced_out)
+    }
+
     /// What the ledger is asked.
     #[must_use]
     pub fn want(&self, recipient: &Address, answering: Option<Answering>) -> Want {
@@ -124,6 +139,8 @@ impl ForRecipient {
     #[must_use]
     pub fn word(&self, ledgered: &[Ledgered]) -> Option<Word> {
         let of_stamps = self.stamps.iter().enumerate().filter_map(|(i, bound)| match ledgered.get(i) {
+            // What had a word before the ledger was asked keeps it, but for a price that only good stamps learn.
+            _ if bound.word.is_some() && !bound.priced_out => bound.word,
             Some(Ledgered::Spent) => Some(Word::Spent),
             Some(Ledgered::Unsold) => Some(Word::Unsold),
             _ => bound.word,

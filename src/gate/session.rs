@@ -227,7 +227,7 @@ impl Handler for Session {
             assessment.authenticate(&hand.site, &mut hand.letter, &hand.client, &*self.gate.ledger).await;
         let settled =
             super::settle::settle(assessment, &hand.site, &mut hand.letter, &*self.gate.ledger).await;
-        let verdict = answer::answer(&settled, &self.told(ctx, &hand), &*self.gate.ledger);
+        let verdict = answer::answer(&settled, &self.told(ctx, &hand), &*self.gate.ledger).await;
         if matches!(verdict, Verdict::Deliver(_)) {
             self.count_freepost(&settled).await;
         }
@@ -278,7 +278,7 @@ impl Session {
         let assessment =
             Assessment::of(&hand.site, &hand.letter, &*self.gate.ledger, crate::clock::unix_now()).await;
         if let Some(settled) = assessment.certain_refusal(&hand.site) {
-            return match answer::answer(&settled, &self.told(ctx, hand), &*self.gate.ledger) {
+            return match answer::answer(&settled, &self.told(ctx, hand), &*self.gate.ledger).await {
                 Verdict::Refuse(refusal) => Reply::Refuse(refusal),
                 _ => Reply::Continue,
             };

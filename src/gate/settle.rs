@@ -9,8 +9,10 @@ use crate::{
     address::{Address, Domain},
     config::Mode,
     ledger::{self, Ledger, Outcome, sent::Answering},
+    money::Micros,
+    policy::price::Price,
     policy::{self, Answers, Authenticated, Class, Decision, Postage},
-    stamp::{Stamp, freepost::Freepost},
+    stamp::{Stamp, Word, freepost::Freepost},
 };
 
 /// What was decided, and why.
@@ -39,7 +41,12 @@ pub struct SettledParty {
     pub list: Option<Domain>,
     /// The stamp that paid, its redemption number, and whether it had paid for this letter before.
     pub paid: Option<(Stamp, u64, bool)>,
+    /// What a refusal tells him who wrote, if it was looked up.
+    pub price: Option<Micros>,
 }
+
+/// Recipients whose prices are looked up for one refusal; more are not named in it.
+const PRICES_MAX: usize = 3;
 
 impl Settled {
     /// The verdict when nobody needs to ask the ledger: no stamp could pay, or the letter is refused for the sake of
@@ -47,11 +54,27 @@ impl Settled {
     #[must_use]
     pub fn without_ledger(assessment: &Assessment, site: &Site) -> Self {
         let class = |party: &Party| {
-            let good = party.postage.has_good();
+            let good = party.postage.has_good() || party.postage.is_priced_out();
             class_of(party, if good { Postage::Paid } else { party.postage_without_ledger() })
         };
         let classes = assessment.parties.iter().map(class).collect();
         Self::of(assessment, site, classes, vec![])
+    }
+
+    /// What a refusal says is required: enough for everybody it names.
+    pub async fn price(&self, site: &Site, ledger: &dyn Ledger) -> Micros {
+        let Decision::Refuse(who) = &self.decision else { return site.price(None).told };
+        let mut most = Micros::ZERO;
+        for party in who.iter().filter_map(|&i| self.parties.get(i)).take(PRICES_MAX) {
+            let price = match (party.price, party.class) {
+                (Some(price), _) => price,
+                (None, Class::Blocked) => Micros::ZERO,
+                // A stranger hears at least the site's price, whatever the ledger's trouble.
+                (None, _) => told(site, ledger, &party.address).await.told,
+            };
+            most = most.max(price);
+        }
+        most
     }
 
     const fn lets_in(&self) -> bool {
@@ -81,10 +104,20 @@ impl Settled {
                     .clone()
                     .filter(|_| party.facts.list_authenticated == Authenticated::Yes),
                 paid,
+                price: party.price.map(|price| {
+                    // Only to whoever brought a stamp that is good but for that price.
+                    let shown = class == Class::Invalid(Word::Underpaid) && party.postage.is_priced_out();
+                    if shown { price.asked } else { price.told }
+                }),
             })
             .collect();
         Self { decision, parties, author: assessment.author.clone(), now: assessment.now }
     }
+}
+
+async fn told(site: &Site, ledger: &dyn Ledger, recipient: &Address) -> Price {
+    let own = ledger.settings(recipient).await;
+    site.price(own.ok().and_then(|own| own.price))
 }
 
 fn class_of(party: &Party, postage: Postage) -> Class {

@@ -15,6 +15,9 @@ const ROWS_CONTEXT: &str = "farthing ledger 1 rows of a batch";
 /// Separates the hash of a head likewise.
 const HEAD_CONTEXT: &str = "farthing ledger 1 head of a batch";
 
+/// Separates the hash of a cut likewise.
+const CUT_CONTEXT: &str = "farthing ledger 1 cut of history";
+
 /// A movement of money that is no redemption.
 pub(super) struct EntryRow<'a> {
     pub seq: i64,
@@ -64,6 +67,29 @@ pub(super) struct RedeemedRow<'a> {
     pub authenticated: bool,
 }
 
+/// Where history was cut off. It stands in the batch that did it, and the chain that is left begins with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// The newest batch that was dropped.
+    pub through: i64,
+    /// Its head.
+    pub head: [u8; 32],
+    /// The newest entry that was dropped.
+    pub entries: i64,
+    /// The newest redemption that was dropped.
+    pub redeemed: i64,
+    /// The latest day on which a stamp expired whose redemption was dropped.
+    pub day: i64,
+    /// Digest of what is carried forward on all accounts.
+    pub carried: [u8; 32],
+}
+
+impl Cut {
+    /// Before anything was dropped.
+    pub const NONE: Self =
+        Self { through: 0, head: GENESIS, entries: 0, redeemed: 0, day: 0, carried: [0; 32] };
+}
+
 /// The head of one committed batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
@@ -93,6 +119,7 @@ impl Head {
 pub(super) struct BatchRows {
     entries: Hasher,
     redeemed: Hasher,
+    cut: Option<[u8; 32]>,
     rows: i64,
 }
 
@@ -101,6 +128,7 @@ impl BatchRows {
         Self {
             entries: Hasher::new_derive_key(ROWS_CONTEXT),
             redeemed: Hasher::new_derive_key(ROWS_CONTEXT),
+            cut: None,
             rows: 0,
         }
     }
@@ -139,6 +167,35 @@ impl BatchRows {
         self.rows += 1;
     }
 
+    /// Follows the entry that settles these redemptions.
+    pub fn settled(&mut self, first: i64, last: i64) {
+        Fields::of(&mut self.entries).text(b"settled").number(first).number(last);
+    }
+
+    /// Follows the entry that ends this order.
+    pub fn closed(&mut self, order: i64) {
+        Fields::of(&mut self.entries).text(b"closed").number(order);
+    }
+
+    /// The cut that the batch made; there is one at the most.
+    pub fn cut(&mut self, cut: &Cut) {
+        let mut hasher = Hasher::new_derive_key(CUT_CONTEXT);
+        Fields::of(&mut hasher)
+            .number(cut.through)
+            .text(&cut.head)
+            .number(cut.entries)
+            .number(cut.redeemed)
+            .number(cut.day)
+            .text(&cut.carried);
+        self.cut = Some(*hasher.finalize().as_bytes());
+        self.rows += 1;
+    }
+
+    /// Whether the batch made a cut.
+    pub const fn has_cut(&self) -> bool {
+        self.cut.is_some()
+    }
+
     pub fn redeemed(&mut self, row: &RedeemedRow<'_>) {
         Fields::of(&mut self.redeemed)
             .number(row.seq)
@@ -162,6 +219,9 @@ impl BatchRows {
         let mut both = Hasher::new_derive_key(ROWS_CONTEXT);
         both.update(self.entries.finalize().as_bytes());
         both.update(self.redeemed.finalize().as_bytes());
+        if let Some(cut) = &self.cut {
+            both.update(cut);
+        }
         *both.finalize().as_bytes()
     }
 }
@@ -244,6 +304,33 @@ mod tests {
             assert_ne!(root_of(row), was);
         }
         assert_eq!(root_of(&entry()), was, "and nothing else does");
+    }
+
+    #[test]
+    fn what_an_entry_ends_and_every_field_of_a_cut_count() {
+        let cut = Cut { through: 1, head: [1; 32], entries: 2, redeemed: 3, day: 4, carried: [2; 32] };
+        let of = |change: &dyn Fn(&mut BatchRows)| {
+            let mut rows = BatchRows::new();
+            rows.entry(&entry());
+            change(&mut rows);
+            rows.root()
+        };
+        let roots = [
+            of(&|_| {}),
+            of(&|rows| rows.settled(1, 2)),
+            of(&|rows| rows.settled(1, 3)),
+            of(&|rows| rows.closed(1)),
+            of(&|rows| rows.cut(&cut)),
+            of(&|rows| rows.cut(&Cut { through: 2, ..cut.clone() })),
+            of(&|rows| rows.cut(&Cut { head: [3; 32], ..cut.clone() })),
+            of(&|rows| rows.cut(&Cut { entries: 3, ..cut.clone() })),
+            of(&|rows| rows.cut(&Cut { redeemed: 4, ..cut.clone() })),
+            of(&|rows| rows.cut(&Cut { day: 5, ..cut.clone() })),
+            of(&|rows| rows.cut(&Cut { carried: [3; 32], ..cut.clone() })),
+        ];
+        for (i, root) in roots.iter().enumerate() {
+            assert!(!roots[..i].contains(root), "{i}");
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 
 use super::{
     Proof,
-    chain::{BatchRows, EntryRow, GENESIS, Head, OrderRow, RedeemedRow, SoldRow},
+    carried::Carried,
+    chain::{BatchRows, Cut, EntryRow, Head, OrderRow, RedeemedRow, SoldRow},
 };
 use crate::money::signed_cents;
 
@@ -29,7 +30,9 @@ pub(super) struct GivenBack<'a> {
     pub debit: &'a str,
     pub credit: &'a str,
     pub amount: i64,
-    /// Account of the buyer, for a stamp of our own office.
+    /// The order, for a stamp of our own office.
+    pub order: Option<i64>,
+    /// Account of its buyer, if the order is still there.
     pub buyer: Option<&'a str>,
 }
 
@@ -41,25 +44,49 @@ pub(super) struct Prover {
     sums: HashMap<String, i128>,
     /// Redeemed stamps of each order.
     redeemed: HashMap<i64, i64>,
-    /// Value of stamps sold and not redeemed.
+    /// Value of stamps sold, and neither redeemed nor ended with their order.
     unredeemed: i128,
+    /// What is carried forward.
+    carried: Carried,
+    carried_sum: i128,
+    /// Where the rows begin.
+    from: Cut,
+    /// The newest cut that the chain held.
+    last_cut: Cut,
+    /// The redemption up to which entries settle.
+    settled_to: i64,
     batch: i64,
     rows: BatchRows,
     head: [u8; 32],
 }
 
 impl Prover {
-    pub fn new() -> Self {
+    /// Of what is left after the last cut.
+    pub fn new(from: Cut) -> Self {
         Self {
+            carried: Carried::nothing(),
+            carried_sum: 0,
+            last_cut: Cut::NONE,
+            settled_to: from.redeemed,
             transactions: 0,
             faults: Vec::new(),
             faults_unsaid: 0,
             sums: HashMap::new(),
             redeemed: HashMap::new(),
             unredeemed: 0,
-            batch: 0,
+            batch: from.through,
             rows: BatchRows::new(),
-            head: GENESIS,
+            head: from.head,
+            from,
+        }
+    }
+
+    /// What an account carries forward of rows that were dropped; before any row.
+    pub fn carried(&mut self, account: &str, micros: i64) {
+        self.carried.change(account, 0, micros);
+        self.carried_sum += i128::from(micros);
+        if micros != 0 {
+            self.sums.insert(account.to_owned(), i128::from(micros));
         }
     }
 
@@ -92,7 +119,9 @@ impl Prover {
         }
         let seq = row.seq;
         let Some(back) = given_back else {
-            self.fault(format!("entry {seq} gives back a redemption that is not there"));
+            if row.redeemed.is_none_or(|redeemed| redeemed > self.from.redeemed) {
+                self.fault(format!("entry {seq} gives back a redemption that is not there"));
+            }
             return;
         };
         if row.amount != back.amount {
@@ -102,9 +131,55 @@ impl Prover {
                 signed_cents(back.amount)
             ));
         }
-        if row.debit != back.credit || row.credit != back.buyer.unwrap_or(back.debit) {
+        // Of an order that was dropped nobody knows any more who bought it.
+        let dropped = back.order.is_some_and(|order| order <= self.from.entries);
+        let to_buyer = dropped && row.credit.starts_with("account:");
+        if row.debit != back.credit || !to_buyer && row.credit != back.buyer.unwrap_or(back.debit) {
             self.fault(format!("entry {seq} gives back postage from or to the wrong account"));
         }
+    }
+
+    /// What the entry just handed in settles, and the sum of it as far as it is known: of a range whose beginning was
+    /// dropped it is not.
+    pub fn settled(&mut self, entry: &EntryRow<'_>, first: i64, last: i64, sum: i128) {
+        self.rows.settled(first, last);
+        let seq = entry.seq;
+        let named = |kind, account| entry.kind == kind && entry.credit == account;
+        if !entry.debit.starts_with("escrow:") || !named("keep", "kept") && !named("burn", "burned") {
+            self.fault(format!("entry {seq} settles postage from or to the wrong account"));
+        }
+        if first > self.from.redeemed && sum != i128::from(entry.amount) {
+            self.fault(format!(
+                "entry {seq} settles {}, but redemptions {first} to {last} that were not given back sum to {sum} micros",
+                signed_cents(entry.amount)
+            ));
+        }
+        self.settled_to = self.settled_to.max(last);
+    }
+
+    /// The order that the entry just handed in ends, with its account, if it is still there.
+    pub fn closed(&mut self, entry: &EntryRow<'_>, order: i64, buyer: Option<&str>) {
+        self.rows.closed(order);
+        let seq = entry.seq;
+        let to = match entry.kind {
+            "return" => buyer,
+            "keep" => Some("kept"),
+            "burn" => Some("burned"),
+            _ => None,
+        };
+        let dropped = order <= self.from.entries;
+        if entry.debit != "stamps" || !dropped && to != Some(entry.credit) {
+            self.fault(format!("entry {seq} ends order {order} from or to the wrong account"));
+        }
+        if !dropped {
+            self.unredeemed -= i128::from(entry.amount);
+        }
+    }
+
+    /// A cut that the batch made.
+    pub fn cut(&mut self, cut: Cut) {
+        self.rows.cut(&cut);
+        self.last_cut = cut;
     }
 
     /// The order of the entry just handed in, and its stamps in order of their ids.
@@ -147,6 +222,10 @@ impl Prover {
             }
             return;
         };
+        if order <= self.from.entries {
+            // Of an order that was dropped: nothing is left to compare it with.
+            return;
+        }
         *self.redeemed.entry(order).or_default() += 1;
         self.unredeemed -= i128::from(row.amount);
         let agrees = |sold: &SoldAs<'_>| {
@@ -199,6 +278,26 @@ impl Prover {
         }
     }
 
+    /// What waits in an account to be settled or given back, by the redemptions, against its balance.
+    pub fn escrow(&mut self, account: &str, kept: i64, waiting: i128) {
+        if i128::from(kept) != waiting {
+            self.fault(format!(
+                "{account} holds {}, but what can still be given back sums to {waiting} micros",
+                signed_cents(kept)
+            ));
+        }
+    }
+
+    /// Up to which redemption the books say that all is settled; and the newest of those that wait no more.
+    pub fn settled_to(&mut self, said: i64) {
+        if said < self.settled_to {
+            self.fault(format!(
+                "redemptions up to {said} are said to be settled, but entries settle them up to {}",
+                self.settled_to
+            ));
+        }
+    }
+
     /// An account's balance as it is kept; `may_owe` for those that may be below zero.
     pub fn balance(&mut self, account: &str, kept: i64, may_owe: bool) {
         let sum = self.sums.remove(account).unwrap_or_default();
@@ -222,6 +321,21 @@ impl Prover {
     pub fn conclude(mut self, total: i128) -> Proof {
         if total != 0 {
             self.fault(format!("the balances sum to {total} micros and not to zero"));
+        }
+        if self.carried_sum != 0 {
+            self.fault(format!(
+                "what is carried forward sums to {} micros and not to zero",
+                self.carried_sum
+            ));
+        }
+        if self.last_cut != self.from {
+            self.fault("history begins elsewhere than where the audit chain says that it was cut off");
+        }
+        if self.from != Cut::NONE && self.carried.digest() != self.from.carried {
+            self.fault("what is carried forward on the accounts is not what it was when history was cut off");
+        }
+        if self.from == Cut::NONE && self.carried != Carried::nothing() {
+            self.fault("something is carried forward, but no history was cut off");
         }
         let lost: Vec<_> = self.sums.drain().filter(|(_, sum)| *sum != 0).map(|(name, _)| name).collect();
         for name in lost {

@@ -18,16 +18,21 @@ use crate::{
 };
 
 pub mod book;
+mod carried;
 mod chain;
 mod check;
 pub mod freepost;
 pub mod sent;
+pub mod settings;
+pub mod settling;
 pub mod sqlite;
 pub mod tally;
 
 use book::{BookEntry, Known, NewEntry, Sender};
 use freepost::{Label, NewLabel};
 use sent::{Answerable, Answering, Sent};
+use settings::Settings;
+use settling::Settling;
 use tally::Tally;
 
 /// A letter refused for double spending is a retry of the same letter for so long after the first, in seconds (SPEC.md §3).
@@ -167,7 +172,7 @@ pub enum Outcome {
 /// What the ledger says of a stamp that did not pay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ledgered {
-    /// It was never good; the ledger was not asked about more than a retry.
+    /// It was never good, and is not known to be spent; whether it was sold was not asked.
     NotGood,
     /// Of our own office, and not sold.
     Unsold,
@@ -384,7 +389,7 @@ pub enum LedgerError {
 ///
 /// Book and daily count of work are those of the recipient without `+detail`, whichever form is given.
 #[async_trait]
-pub trait Ledger: Send + Sync + 'static {
+pub trait Ledger: Settings + Settling + Send + Sync + 'static {
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;
 

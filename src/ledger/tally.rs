@@ -43,6 +43,15 @@ pub struct Money {
     pub value: Micros,
 }
 
+impl Money {
+    /// Both together; a sum beyond what an amount can be is the greatest amount.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let value = self.value.checked_add(other.value).or_else(|| Micros::from_signed(i64::MAX));
+        Self { count: self.count.saturating_add(other.count), value: value.unwrap_or_default() }
+    }
+}
+
 /// All of it, since some time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {

@@ -17,6 +17,8 @@ use crate::{
     address::{Address, Domain},
     clock::{DAY_S, unix_now},
     ledger::Entry,
+    money::Micros,
+    policy::price::Price,
     stamp::{PublicKey, Selector},
 };
 
@@ -66,19 +68,30 @@ pub async fn quote(
         );
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     }
-    Ok(Json(site.quote(&to)))
+    let price = told_price(&office, &site, &to).await?;
+    Ok(Json(site.quote(&to, price)))
+}
+
+/// What strangers are told: the recipient's own price if he made it public, else the site's. It is looked up for every
+/// address, whether anybody reads mail there or not.
+///
+/// # Errors
+/// 503 when the ledger cannot say.
+pub(super) async fn told_price(office: &SharedOffice, site: &Site, to: &Address) -> Result<Micros, Problem> {
+    let own = office.ledger().settings(to).await?.price;
+    Ok(Price::of(own, site.price, site.value_max).told)
 }
 
 impl Site {
-    /// What a stranger pays to write to this address; of one that does not exist the same.
-    pub(super) fn quote(&self, to: &Address) -> Quote {
+    /// What a stranger pays to write to this address.
+    pub(super) fn quote(&self, to: &Address, price: Micros) -> Quote {
         let at = |office: &Domain| OfficeAt {
             office: office.clone(),
             url: if *office == self.domain { self.url.clone() } else { format!("https://{office}/") },
         };
         Quote {
             to: to.to_string(),
-            micros: self.price,
+            micros: price,
             currency: self.currency.to_string(),
             offices: self.accepted.iter().map(at).collect(),
             work_bits: self.work_bits,

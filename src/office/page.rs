@@ -1,6 +1,7 @@
 //! `GET /p/ADDRESS`: the page a refused sender opens. Plain words, no script, nothing from elsewhere.
 //!
-//! It says the same of every address of a domain, whether anybody reads mail there or not.
+//! It says the same of every address of a domain, whether anybody reads mail there or not, but for those whose readers
+//! made a price of their own public.
 
 use askama::Template;
 use axum::{
@@ -11,7 +12,7 @@ use axum::{
 use data_encoding::BASE64URL_NOPAD;
 use percent_encoding::percent_decode_str;
 
-use super::{SharedOffice, problem::Problem};
+use super::{SharedOffice, calls::told_price, problem::Problem};
 use crate::address::Address;
 
 /// Octets of an address that may stand in a command for people to copy: nothing that a shell reads as its own.
@@ -29,15 +30,17 @@ pub async fn show(State(office): State<SharedOffice>, request: Request) -> Resul
     let Some(address) = address else {
         return not_found(request.headers());
     };
+    let price = told_price(&office, &site, &address).await?;
     let mut in_commands = address.to_string();
     if !is_plain(&address) {
         in_commands = "ADDRESS".into();
     }
     page(StatusCode::OK, |nonce| Pay {
         nonce,
-        quote: site.quote(&address),
-        price: site.price.to_string(),
-        price_in_units: units(site.price.get()),
+        quote: site.quote(&address, price),
+        price: price.to_string(),
+        price_in_units: units(price.get()),
+        value: (price != site.price).then(|| price.to_string()),
         domain: address.domain().to_string(),
         office: site.domain.to_string(),
         url: site.url.clone(),
@@ -122,7 +125,7 @@ from then on, and your letters need no more stamps.</p>
 <li><p>Ask <a href="mailto:postmaster@{{ office }}">postmaster@{{ office }}</a> to put some money on that account;
 letters to the postmaster need no stamp.</p></li>
 <li><p>Buy stamps, here ten of them.</p>
-<pre tabindex="0"><code>farthing buy {{ domain }} --count 10 --office {{ url }}</code></pre></li>
+<pre tabindex="0"><code>farthing buy {{ domain }} --count 10{% if let Some(value) = value %} --value {{ value }}{% endif %} --office {{ url }}</code></pre></li>
 <li><p>Put one on the letter, and send the result the way you send mail.
 {%- if address == "ADDRESS" %} In place of ADDRESS write the address, quoted as your shell needs it.{% endif %}</p>
 <pre tabindex="0"><code>farthing stamp --to {{ address }} &lt; letter.eml &gt; stamped.eml</code></pre></li>
@@ -147,6 +150,8 @@ struct Pay {
     quote: super::wire::Quote,
     price: String,
     price_in_units: String,
+    /// The value to buy, where it is not the domain's usual one.
+    value: Option<String>,
     domain: String,
     office: String,
     url: String,

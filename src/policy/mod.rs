@@ -3,6 +3,7 @@
 //! Pure: facts go in, words come out. Nobody here asks DNS, the ledger or a clock; the gate gathers the
 //! facts, in the cheapest order, and carries the decision out. The rows are those of DESIGN.md "The verdict".
 
+pub mod price;
 pub mod reply;
 pub mod status;
 

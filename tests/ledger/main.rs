@@ -104,6 +104,33 @@ mod sqlite_conforms {
             an_answer_redeems_no_stamp,
             an_answer_refused_for_another_counts_nothing,
             answers_raced_are_counted_one_by_one;
+        settings:
+            a_price_of_ones_own_is_kept_and_taken_back,
+            digests_are_made_once_by_whoever_is_first,
+            letters_of_strangers_are_told_newest_first,
+            a_wanted_sender_gets_all_back_that_the_window_holds,
+            an_unwanted_sender_is_unknown_and_keeps_nothing_from_turning,
+            a_blocked_sender_gets_back_what_he_paid_and_stays_blocked,
+            a_sender_of_many_letters_is_marked_in_several_steps;
+        settling:
+            what_nobody_wanted_is_kept_when_the_window_is_over,
+            what_nobody_wanted_is_burned_where_the_site_says_so,
+            each_domain_and_office_is_settled,
+            many_redemptions_are_settled_in_several_steps,
+            unused_stamps_go_back_to_their_buyer,
+            a_used_up_order_ends_without_an_entry,
+            unused_stamps_for_foreign_domains_do_not_go_back,
+            many_orders_are_ended_in_several_steps,
+            the_settling_clock_follows_a_day_a_pass,
+            the_settling_clock_begins_with_the_books,
+            a_letter_of_a_wrong_clock_is_settled_with_the_next,
+            old_history_goes_and_the_books_still_prove,
+            a_mark_that_was_dropped_is_no_second_chance,
+            young_history_stays,
+            a_mark_at_the_last_second_races_with_settling,
+            two_processes_settle_side_by_side,
+            what_is_due_and_not_done_is_said,
+            settled_postage_is_told_as_final;
         keeping:
             what_was_answered_is_there_after_reopening,
             closed_books_answer_nothing,

@@ -7,6 +7,8 @@ use farthing::{
     ledger::{
         Ledgered, Letter, Mark, Marked, Order, Outcome, RETRIES_DAILY_MAX, RETRY_WINDOW_S, Sale,
         StampCandidate, StampKey, Want, WorkCandidate,
+        settling::{FOREIGN_AFTER_S, HISTORY_KEPT_S, RETURN_AFTER_S},
+        tally::Money,
     },
     money::Micros,
 };
@@ -26,12 +28,15 @@ pub struct Redemption {
     author: Option<Address>,
     authenticated: bool,
     refunded: bool,
+    settled: bool,
 }
 
 #[derive(Default)]
 pub struct Model {
     pub balances: BTreeMap<String, i64>,
     sold: HashMap<[u8; 16], (String, Order)>,
+    /// Stamps that went back to their buyers, or were given up.
+    returned: HashSet<[u8; 16]>,
     pub redeemed: HashMap<StampKey, Redemption>,
     worked: HashMap<[u8; 16], (Claim, u64)>,
     work_days: HashMap<(u64, Address), u32>,
@@ -116,7 +121,8 @@ impl Model {
 
     fn state(&self, want: &Want, stamp: &StampCandidate) -> Ledgered {
         if !stamp.good {
-            return Ledgered::NotGood;
+            let spent = self.redeemed.contains_key(&stamp.key);
+            return if spent { Ledgered::Spent } else { Ledgered::NotGood };
         }
         if stamp.key.office == own_office() {
             let exactly = self.sold.get(&stamp.key.id).is_some_and(|(_, order)| {
@@ -130,7 +136,54 @@ impl Model {
                 return Ledgered::Unsold;
             }
         }
-        if self.redeemed.contains_key(&stamp.key) { Ledgered::Spent } else { Ledgered::Untouched }
+        if self.redeemed.contains_key(&stamp.key) {
+            Ledgered::Spent
+        } else if self.returned.contains(&stamp.key.id) {
+            Ledgered::Unsold
+        } else {
+            Ledgered::Untouched
+        }
+    }
+
+    /// Settles all that is due: what was settled, given back unused, and given up.
+    pub fn settle(&mut self, now: u64) -> (Money, Money, Money) {
+        let mut sums = [(0, 0); 3];
+        let mut moves = Vec::new();
+        for redemption in self.redeemed.values_mut() {
+            let over = now.saturating_sub(redemption.time) > REFUND_WINDOW;
+            if over && !redemption.settled {
+                redemption.settled = true;
+                if !redemption.refunded {
+                    moves.push((0, redemption.credit.clone(), "kept".to_owned(), redemption.amount));
+                }
+            }
+        }
+        let used: HashSet<_> =
+            self.redeemed.keys().filter(|key| key.office == own_office()).map(|key| key.id).collect();
+        for (id, (account, order)) in &self.sold {
+            let own = order.audience == domain("b.example");
+            let after = if own { RETURN_AFTER_S } else { FOREIGN_AFTER_S };
+            if order.expiry + after < now && !used.contains(id) && self.returned.insert(*id) {
+                let to = if own { account.clone() } else { "kept".to_owned() };
+                moves.push((if own { 1 } else { 2 }, "stamps".to_owned(), to, order.value.get()));
+            }
+        }
+        for (kind, from, to, amount) in moves {
+            self.transfer(&from, &to, amount);
+            let (count, sum): &mut (u64, u64) = &mut sums[kind];
+            *count += 1;
+            *sum += amount;
+        }
+        let [settled, returned, given_up] = sums.map(|(count, value)| Money { count, value: micros(value) });
+        (settled, returned, given_up)
+    }
+
+    /// Whether nobody can ask any more for the redemption of a stamp: the books may have forgotten it.
+    pub fn may_be_forgotten(&self, key: &StampKey, now: u64) -> bool {
+        self.redeemed.get(key).is_some_and(|redemption| {
+            let expired = (u64::from(key.day) + 1) * DAY + RETRY_WINDOW_S;
+            redemption.settled && expired < now && redemption.time + HISTORY_KEPT_S < now
+        })
     }
 
     fn carry_out(&mut self, letter: &Letter, done: Vec<Done>) {
@@ -160,6 +213,7 @@ impl Model {
                             author: letter.author.clone(),
                             authenticated: letter.authenticated,
                             refunded: false,
+                            settled: false,
                         },
                     );
                 }
@@ -187,7 +241,8 @@ impl Model {
         let mut back = None;
         if mark == Mark::Wanted {
             marked.already_refunded = redemption.refunded;
-            marked.too_late = !redemption.refunded && now.saturating_sub(redemption.time) > REFUND_WINDOW;
+            marked.too_late = !redemption.refunded
+                && (redemption.settled || now.saturating_sub(redemption.time) > REFUND_WINDOW);
             if !marked.already_refunded && !marked.too_late {
                 redemption.refunded = true;
                 marked.refunded = Some(micros(redemption.amount));

@@ -34,8 +34,22 @@ pub fn run(make: impl Fn() -> Box<dyn Engine>) {
     assert!(unseen.is_empty(), "the dice never brought {unseen:?}");
 }
 
+/// Days after which stamps have other ids and expire later.
+const ERA_DAYS: u64 = 60;
+
+fn id_of_era(n: u8, era: u64) -> [u8; 16] {
+    let mut of_era = id(n);
+    of_era[1] = u8::try_from(era).unwrap();
+    of_era
+}
+
 /// What must come to pass in these lives, for a life in which nothing happens proves nothing.
 const EVERYTHING: &[&str] = &[
+    "settled",
+    "returned",
+    "given up",
+    "dropped",
+    "forgotten",
     "paid",
     "retry",
     "work",
@@ -99,8 +113,9 @@ impl Life {
                 0..5 => self.credit().await,
                 5..20 => self.order().await,
                 20..75 => self.letter(event).await,
-                75..90 => self.mark().await,
-                90..97 => self.now += self.dice.below(2 * DAY),
+                75..87 => self.mark().await,
+                87..90 => self.settle().await,
+                90..97 => self.now += self.dice.below(8 * DAY),
                 97 => self.reopen().await,
                 _ => self.compare().await,
             }
@@ -111,6 +126,29 @@ impl Life {
 
     fn account(&mut self) -> AccountKey {
         AccountKey([u8::try_from(self.dice.below(3)).unwrap(); 32])
+    }
+
+    /// Stamps are sold in eras of [`ERA_DAYS`]; their ids and days of expiry tell which.
+    fn era(&self) -> u64 {
+        (self.now - NOW) / DAY / ERA_DAYS
+    }
+
+    /// Today's era, or the one before, whose stamps may have expired.
+    fn some_era(&mut self) -> u64 {
+        self.era().saturating_sub(u64::from(self.dice.one_in(4)))
+    }
+
+    async fn settle(&mut self) {
+        let (settled, returned, given_up) = self.model.settle(self.now);
+        let done = settle(&*self.ledger, self.now).await;
+        assert_eq!((done.settled, done.returned, done.given_up), (settled, returned, given_up));
+        let said = [
+            (settled.count > 0, "settled"),
+            (returned.count > 0, "returned"),
+            (given_up.count > 0, "given up"),
+            (done.dropped > 0, "dropped"),
+        ];
+        self.seen.extend(said.into_iter().filter_map(|(is, word)| is.then_some(word)));
     }
 
     async fn credit(&mut self) {
@@ -124,12 +162,15 @@ impl Life {
         let first = self.dice.below(100);
         let ids = first..first + 1 + self.dice.below(5);
         let ids = ids.map(|n| u8::try_from(n).unwrap());
-        let stamps = ids.map(|n| OrderedStamp { id: id(n), holder: [n; 32], signature: signature(n) });
+        let era = self.era();
+        let stamps =
+            ids.map(|n| OrderedStamp { id: id_of_era(n, era), holder: [n; 32], signature: signature(n) });
         let audience = if self.dice.one_in(8) { "c.example" } else { "b.example" };
         let order = Order {
             now: self.now,
             account: key,
             audience: domain(audience),
+            expiry: EXPIRY + era * ERA_DAYS * DAY,
             stamps: stamps.collect(),
             ..order(&[])
         };
@@ -140,7 +181,11 @@ impl Life {
     fn candidate(&mut self) -> StampCandidate {
         let n = u8::try_from(self.dice.below(100)).unwrap();
         let mut candidate = if self.dice.one_in(5) { foreign(n, "other.example") } else { stamp(n) };
-        candidate.good = !self.dice.one_in(6);
+        let era = self.some_era();
+        candidate.key.id = id_of_era(n, era);
+        candidate.key.day += u32::try_from(era * ERA_DAYS).unwrap();
+        let expired = (u64::from(candidate.key.day) + 1) * DAY <= self.now;
+        candidate.good = !expired && !self.dice.one_in(6);
         if self.dice.one_in(20) {
             candidate.value = micros(PRICE + 1);
         }
@@ -165,7 +210,10 @@ impl Life {
         for _ in 0..self.dice.below(3).saturating_sub(1) {
             let mut one = work(u8::try_from(self.dice.below(12)).unwrap());
             one.id[1] = person;
-            one.good = !self.dice.one_in(6);
+            let era = self.some_era();
+            one.id[2] = u8::try_from(era).unwrap();
+            one.day += u32::try_from(era * ERA_DAYS).unwrap();
+            one.good = u64::from(one.day) >= self.now / DAY && !self.dice.one_in(6);
             works.push(one);
         }
         Want { recipient, answering: None, stamps, work: works }
@@ -204,6 +252,7 @@ impl Life {
             ref other => other.clone(),
         };
         let comparable: Vec<_> = found.iter().map(without_new_numbers).collect();
+        let (comparable, expected) = (self.forget(letter, comparable), self.forget(letter, expected));
         assert_eq!(comparable, expected, "event {event}: {letter:?}");
         self.seen.extend(found.iter().flat_map(words));
         for (outcome, want) in found.iter().zip(&letter.wants) {
@@ -213,13 +262,34 @@ impl Life {
         }
     }
 
+    /// Whether a stamp that expired was spent, the books may not know any more.
+    fn forget(&self, letter: &Letter, mut outcomes: Vec<Outcome>) -> Vec<Outcome> {
+        for (outcome, want) in outcomes.iter_mut().zip(&letter.wants) {
+            let Outcome::Unpaid { stamps, .. } = outcome else { continue };
+            for (state, stamp) in stamps.iter_mut().zip(&want.stamps) {
+                if self.model.may_be_forgotten(&stamp.key, self.now) {
+                    *state = Ledgered::NotGood;
+                }
+            }
+        }
+        outcomes
+    }
+
     async fn mark(&mut self) {
+        let n = u8::try_from(self.dice.below(100)).unwrap();
+        let era = self.some_era();
         let key = StampKey {
             office: if self.dice.one_in(4) { domain("other.example") } else { own_office() },
-            ..stamp(u8::try_from(self.dice.below(100)).unwrap()).key
+            id: id_of_era(n, era),
+            day: EXPIRY_DAY + u32::try_from(era * ERA_DAYS).unwrap(),
         };
+        let forgotten = self.model.may_be_forgotten(&key, self.now);
         let mark = if self.dice.one_in(3) { Mark::Unwanted } else { Mark::Wanted };
         let number = self.model.redeemed.get(&key).map(|r| r.number);
+        if forgotten {
+            self.seen.insert("forgotten");
+            return;
+        }
         let expected = self.model.mark(&key, mark, self.now);
         let target = match number {
             Some(number) if self.dice.one_in(2) => MarkTarget::Number(number),

@@ -7,4 +7,6 @@ pub mod redeeming;
 pub mod retries;
 pub mod selling;
 pub mod sent;
+pub mod settings;
+pub mod settling;
 pub mod work;

@@ -7,6 +7,7 @@ use farthing::{
     ledger::{
         AccountKey, Ledger, Ledgered, Letter, Order, OrderedStamp, Outcome, Sale, StampCandidate, StampId,
         StampKey, Want, WorkCandidate,
+        settling::{Done, Keep, Terms},
     },
     money::{Currency, Micros},
 };
@@ -68,6 +69,23 @@ pub async fn must_balance(ledger: &dyn Ledger) {
     assert_eq!(proof.faults, Vec::<String>::new());
     let sum: i64 = ledger.balances().await.unwrap().iter().map(|(_, balance)| balance).sum();
     assert_eq!(sum, 0, "the balances sum to zero");
+}
+
+/// By the wall clock, into the treasury; b.example is redeemed here alone.
+pub fn terms(now: u64) -> Terms {
+    Terms { now, clock: now, keep: Keep::Treasury, domains: vec![domain("b.example")] }
+}
+
+/// Settles until nothing is left to do, and says what was done.
+pub async fn settle(ledger: &dyn Ledger, now: u64) -> Done {
+    let mut all = Done::default();
+    loop {
+        let done = ledger.settle(terms(now)).await.unwrap();
+        all = all.and(Done { more: false, ..done });
+        if !done.more {
+            return all;
+        }
+    }
 }
 
 pub fn usd() -> Currency {

@@ -6,13 +6,13 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Site, fail::Fail};
 use crate::{
     ledger::{
         LedgerError,
-        chain::{BatchRows, EntryRow, GENESIS, Head, OrderRow, RedeemedRow, SoldRow},
+        chain::{BatchRows, Cut, EntryRow, GENESIS, Head, OrderRow, RedeemedRow, SoldRow},
     },
     money::Micros,
 };
@@ -85,6 +85,9 @@ struct Tally {
     redeemed: HashMap<i64, i64>,
     rows: BatchRows,
     time: i64,
+    /// Numbers of the newest entry and the newest redemption, once they were looked up. Rows may have been dropped, so
+    /// the tables alone do not tell, and no number is given twice.
+    newest: Option<(i64, i64)>,
 }
 
 /// One open transaction.
@@ -102,8 +105,13 @@ pub(super) struct Mark(Tally);
 
 impl<'c> Batch<'c> {
     pub fn new(conn: &'c Connection, site: &'c Site, names: &'c mut Names) -> Self {
-        let tally =
-            Tally { balances: HashMap::new(), redeemed: HashMap::new(), rows: BatchRows::new(), time: 0 };
+        let tally = Tally {
+            balances: HashMap::new(),
+            redeemed: HashMap::new(),
+            rows: BatchRows::new(),
+            time: 0,
+            newest: None,
+        };
         Self { conn, site, names, before: None, tally }
     }
 
@@ -197,12 +205,15 @@ impl<'c> Batch<'c> {
     pub fn enter(&mut self, new: &NewEntry<'_>) -> Result<i64, Fail> {
         let batch = self.number()?;
         let (debit, credit) = self.transfer(new.debit, new.credit, new.amount)?;
+        let (newest, _) = self.newest()?;
+        *newest = newest.checked_add(1).ok_or_else(Fail::overflow)?;
+        let seq = *newest;
         let mut insert = self.conn.prepare_cached(
-            "INSERT INTO journal (batch, time, kind, debit, credit, amount, memo, redeemed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO journal (batch, time, kind, debit, credit, amount, memo, redeemed, seq)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
         let amount = new.amount.signed();
-        let seq = insert.insert(params![
+        insert.execute(params![
             batch,
             new.time,
             new.kind,
@@ -210,7 +221,8 @@ impl<'c> Batch<'c> {
             credit,
             amount,
             new.memo,
-            new.redeemed
+            new.redeemed,
+            seq,
         ])?;
         self.tally.time = self.tally.time.max(new.time);
         self.tally.rows.entry(&EntryRow {
@@ -261,13 +273,16 @@ impl<'c> Batch<'c> {
         let batch = self.number()?;
         let office = self.office(new.office)?;
         let (debit, credit) = self.transfer(new.debit, new.credit, new.amount)?;
+        let (_, newest) = self.newest()?;
+        *newest = newest.checked_add(1).ok_or_else(Fail::overflow)?;
+        let seq = *newest;
         let mut insert = self.conn.prepare_cached(
             "INSERT INTO redeemed (batch, time, day, office, id, debit, credit, amount, order_seq, number,
-                                   claim, recipient, author, authenticated)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                                   claim, recipient, author, authenticated, seq)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?;
         let (amount, number) = (new.amount.signed(), new.number.cast_signed());
-        let seq = insert.insert(params![
+        insert.execute(params![
             batch,
             new.time,
             new.day,
@@ -282,6 +297,7 @@ impl<'c> Batch<'c> {
             new.recipient,
             new.author,
             new.authenticated,
+            seq,
         ])?;
         if let Some(order) = new.order {
             *self.tally.redeemed.entry(order).or_default() += 1;
@@ -304,6 +320,78 @@ impl<'c> Batch<'c> {
             authenticated: new.authenticated,
         });
         Ok(())
+    }
+
+    /// Writes which redemptions the entry just made settles. The unique key refuses a range that is settled.
+    pub fn enter_settled(&mut self, entry: i64, escrow: &str, first: i64, last: i64) -> Result<(), Fail> {
+        let escrow = self.account(escrow)?;
+        let mut insert = self
+            .conn
+            .prepare_cached("INSERT INTO settled (entry, escrow, first, last) VALUES (?1, ?2, ?3, ?4)")?;
+        insert.execute(params![entry, escrow, first, last])?;
+        self.tally.rows.settled(first, last);
+        Ok(())
+    }
+
+    /// Writes which order the entry just made ends. The unique key refuses an order that is ended.
+    pub fn enter_closed(&mut self, entry: i64, order: i64) -> Result<(), Fail> {
+        let mut insert = self.conn.prepare_cached("INSERT INTO closed (entry, order_seq) VALUES (?1, ?2)")?;
+        insert.execute(params![entry, order])?;
+        self.tally.rows.closed(order);
+        Ok(())
+    }
+
+    /// Whether this batch has cut history already: it may do so once.
+    pub const fn has_cut(&self) -> bool {
+        self.tally.rows.has_cut()
+    }
+
+    /// Writes a cut; dropping the rows is the caller's.
+    pub fn enter_cut(&mut self, cut: &Cut, now: i64) -> Result<(), Fail> {
+        let batch = self.number()?;
+        let mut insert = self.conn.prepare_cached(
+            "INSERT INTO cuts (batch, through, head, entries, redeemed, day, carried)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?;
+        insert.execute(params![
+            batch,
+            cut.through,
+            cut.head,
+            cut.entries,
+            cut.redeemed,
+            cut.day,
+            cut.carried
+        ])?;
+        self.tally.time = self.tally.time.max(now);
+        self.tally.rows.cut(cut);
+        Ok(())
+    }
+
+    /// Stamps of this order redeemed by this batch, which the order does not count yet.
+    pub fn redeemed_of(&self, order: i64) -> i64 {
+        self.tally.redeemed.get(&order).copied().unwrap_or_default()
+    }
+
+    /// The number of the newest redemption; 0 when there was none yet.
+    pub fn newest_redeemed(&mut self) -> Result<i64, Fail> {
+        self.newest().map(|(_, redeemed)| *redeemed)
+    }
+
+    fn newest(&mut self) -> Result<(&mut i64, &mut i64), Fail> {
+        let (entries, redeemed) = match self.tally.newest {
+            Some(newest) => newest,
+            None => {
+                let cut = newest_cut(self.conn)?;
+                let mut find = self.conn.prepare_cached(
+                    "SELECT (SELECT max(seq) FROM journal), (SELECT max(seq) FROM redeemed)",
+                )?;
+                let (entries, redeemed): (Option<i64>, Option<i64>) =
+                    find.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                (cut.entries.max(entries.unwrap_or(0)), cut.redeemed.max(redeemed.unwrap_or(0)))
+            }
+        };
+        let (entries, redeemed) = self.tally.newest.insert((entries, redeemed));
+        Ok((entries, redeemed))
     }
 
     /// The number of this batch in the chain.
@@ -348,6 +436,27 @@ impl<'c> Batch<'c> {
             .execute(params![batch, time, rows, root, head])?;
         Ok(())
     }
+}
+
+/// Where history was cut off last.
+pub(super) fn newest_cut(conn: &Connection) -> Result<Cut, Fail> {
+    let mut find = conn.prepare_cached(&format!("{CUT} ORDER BY batch DESC LIMIT 1"))?;
+    Ok(find.query_row([], read_cut).optional()?.unwrap_or(Cut::NONE))
+}
+
+/// Columns for [`read_cut`].
+pub(super) const CUT: &str = "SELECT batch, through, head, entries, redeemed, day, carried FROM cuts";
+
+/// A cut as it was written.
+pub(super) fn read_cut(row: &Row<'_>) -> rusqlite::Result<Cut> {
+    Ok(Cut {
+        through: row.get(1)?,
+        head: row.get(2)?,
+        entries: row.get(3)?,
+        redeemed: row.get(4)?,
+        day: row.get(5)?,
+        carried: row.get(6)?,
+    })
 }
 
 /// Whether an account may owe: money comes in by them (DESIGN.md "The books").

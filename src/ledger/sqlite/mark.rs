@@ -6,7 +6,7 @@ use super::{
     batch::{Batch, NewEntry},
     book,
     fail::{Fail, read_time, stored_time},
-    sent,
+    sent, settings, settling,
 };
 use crate::{
     address::{Address, Domain},
@@ -18,12 +18,12 @@ use crate::{
 };
 
 /// A redemption as a mark needs it.
-struct Redeemed {
-    seq: i64,
+pub(super) struct Redeemed {
+    pub seq: i64,
     time: i64,
     debit: String,
     credit: String,
-    amount: i64,
+    pub amount: i64,
     /// Account of the buyer, for a stamp of our own office.
     buyer: Option<String>,
     letter: Letter,
@@ -77,18 +77,35 @@ pub(super) fn mark(
     if let Some(redeemed) = &redeemed {
         match mark {
             Mark::Wanted => give_back(batch, redeemed, now, &mut marked)?,
-            Mark::Unwanted => {
-                batch
-                    .conn
-                    .prepare_cached(
-                        "INSERT INTO unwanted (redeemed, time) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-                    )?
-                    .execute(params![redeemed.seq, stored_time(now)])?;
-            }
+            Mark::Unwanted => note_unwanted(batch.conn, redeemed.seq, now)?,
         }
     }
     marked.known = teach(batch, &letter, mark, now)?;
     Ok(Ok(marked))
+}
+
+/// Notes that a paid letter was unwanted.
+pub(super) fn note_unwanted(conn: &Connection, seq: i64, now: u64) -> Result<(), Fail> {
+    let mut note =
+        conn.prepare_cached("INSERT INTO unwanted (redeemed, time) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
+    note.execute(params![seq, stored_time(now)])?;
+    Ok(())
+}
+
+/// Gives the postage of this redemption back, if it can be; returns what went back.
+pub(super) fn give_back_one(batch: &mut Batch<'_>, seq: i64, now: u64) -> Result<Option<Micros>, Fail> {
+    let sql = format!("{REDEEMED} WHERE r.seq = ?1");
+    let redeemed = batch.conn.prepare_cached(&sql)?.query_row([seq], read_redeemed)??;
+    let mut marked = Marked {
+        recipient: redeemed.letter.recipient.clone(),
+        author: None,
+        refunded: None,
+        already_refunded: false,
+        too_late: false,
+        known: false,
+    };
+    give_back(batch, &redeemed, now, &mut marked)?;
+    Ok(marked.refunded)
 }
 
 /// Postage goes back where it came from: to the buyer, or to the account of the office that sold the stamp.
@@ -99,7 +116,9 @@ fn give_back(batch: &mut Batch<'_>, redeemed: &Redeemed, now: u64, marked: &mut 
     if marked.already_refunded {
         return Ok(());
     }
-    marked.too_late = now.saturating_sub(read_time(redeemed.time)) > batch.site.refund_window_s;
+    // What is settled stays so, whatever the window or the clock are now.
+    marked.too_late = is_final(batch.conn, redeemed.seq)?
+        || now.saturating_sub(read_time(redeemed.time)) > batch.site.refund_window_s;
     if marked.too_late {
         return Ok(());
     }
@@ -167,8 +186,13 @@ fn find(conn: &Connection, target: &MarkTarget) -> Result<Found, Fail> {
     }
 }
 
+/// Whether the refund window of this redemption is over for good.
+pub(super) fn is_final(conn: &Connection, seq: i64) -> rusqlite::Result<bool> {
+    Ok(seq <= settling::settled_to(conn)?)
+}
+
 /// Numbers are kept by day, so each day that has any is asked, the newest first.
-fn by_number(conn: &Connection, number: u64) -> Result<Option<Redeemed>, Fail> {
+pub(super) fn by_number(conn: &Connection, number: u64) -> Result<Option<Redeemed>, Fail> {
     let sql = format!("{REDEEMED} WHERE r.time / 86400 = ?1 AND r.number = ?2");
     let mut find = conn.prepare_cached(&sql)?;
     let mut earlier = conn.prepare_cached(
@@ -269,8 +293,9 @@ pub(super) fn address(bytes: &[u8]) -> Result<Address, Fail> {
 /// Writes a decision down.
 pub(super) fn note(conn: &Connection, decision: &Decision) -> Result<(), Fail> {
     let mut insert = conn.prepare_cached(
-        "INSERT INTO decisions (time, recipient, author, authenticated, message_id, result, reason, delivered, number, list)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO decisions (time, recipient, author, authenticated, message_id, result, reason, delivered, number, list,
+                                reader)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?;
     insert.execute(params![
         stored_time(decision.time),
@@ -283,6 +308,7 @@ pub(super) fn note(conn: &Connection, decision: &Decision) -> Result<(), Fail> {
         decision.delivered,
         decision.number.map(u64::cast_signed),
         decision.list,
+        settings::reader_of(decision),
     ])?;
     if decision.delivered
         && decision.result == "known"

@@ -14,6 +14,8 @@ use super::{
     book::{BookEntry, Known, NewEntry, Sender},
     freepost::{Label, NewLabel},
     sent::{Answerable, Sent},
+    settings::{Cadence, MarkedSender, OwnPrice, OwnSettings, Settings, StrangerLetter},
+    settling::{Done, Lag, Settling, Terms},
     tally::Tally,
 };
 use crate::{
@@ -24,6 +26,7 @@ use crate::{
 mod backup;
 mod batch;
 mod book;
+mod cut;
 mod fail;
 mod freepost;
 mod mark;
@@ -34,6 +37,8 @@ mod readers;
 mod redeem;
 mod schema;
 mod sent;
+mod settings;
+mod settling;
 mod tally;
 mod trade;
 mod writer;
@@ -379,5 +384,89 @@ impl Ledger for SqliteLedger {
             writer.queue.close();
             writer.ended().await;
         }
+    }
+}
+
+#[async_trait]
+impl Settings for SqliteLedger {
+    async fn settings(&self, owner: &Address) -> Result<OwnSettings, LedgerError> {
+        let owner = owner.clone();
+        self.readers.read(move |conn| settings::settings(conn, &owner)).await
+    }
+
+    async fn all_settings(&self) -> Result<Vec<(Address, OwnSettings)>, LedgerError> {
+        self.readers.read(settings::all).await
+    }
+
+    async fn set_price(&self, owner: &Address, price: Option<OwnPrice>) -> Result<(), LedgerError> {
+        let owner = owner.clone();
+        self.write(move |batch| settings::set_price(batch.conn, &owner, price)).await
+    }
+
+    async fn set_digest(&self, owner: &Address, digest: Cadence, now: u64) -> Result<(), LedgerError> {
+        let owner = owner.clone();
+        self.write(move |batch| settings::set_digest(batch.conn, &owner, digest, now)).await
+    }
+
+    async fn digest_owners(&self) -> Result<Vec<(Address, OwnSettings)>, LedgerError> {
+        self.readers.read(settings::digest_owners).await
+    }
+
+    async fn digest_made(&self, owner: &Address, last: Option<u64>, now: u64) -> Result<bool, LedgerError> {
+        let owner = owner.clone();
+        self.write(move |batch| settings::digest_made(batch.conn, &owner, last, now)).await
+    }
+
+    async fn strangers(
+        &self,
+        recipient: &Address,
+        since: u64,
+        count_max: u32,
+    ) -> Result<Vec<StrangerLetter>, LedgerError> {
+        let recipient = recipient.clone();
+        self.readers.read(move |conn| settings::strangers(conn, &recipient, since, count_max)).await
+    }
+
+    async fn mark_sender(
+        &self,
+        recipient: &Address,
+        author: &Address,
+        mark: Mark,
+        now: u64,
+    ) -> Result<MarkedSender, LedgerError> {
+        let mut all = MarkedSender::default();
+        loop {
+            let (recipient, author) = (recipient.clone(), author.clone());
+            let work = move |batch: &mut batch::Batch<'_>| {
+                settings::mark_sender(batch, &recipient, &author, mark, now)
+            };
+            let (some, more) = self.write(work).await?;
+            all.letters += some.letters;
+            all.refunded = all.refunded.checked_add(some.refunded).ok_or(LedgerError::Overflow)?;
+            all.known = some.known;
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Settling for SqliteLedger {
+    async fn settling_clock(&self, now: u64) -> Result<u64, LedgerError> {
+        self.write(move |batch| settling::clock(batch.conn, now)).await
+    }
+
+    async fn settle(&self, terms: Terms) -> Result<Done, LedgerError> {
+        let terms = Arc::new(terms);
+        let of_step = Arc::clone(&terms);
+        let done = self.write(move |batch| settling::settle(batch, &of_step)).await?;
+        // A transaction of its own: mail goes between.
+        Ok(done.and(self.write(move |batch| cut::cut(batch, &terms)).await?))
+    }
+
+    async fn lag(&self, terms: &Terms) -> Result<Lag, LedgerError> {
+        let (terms, site) = (terms.clone(), Arc::clone(&self.site));
+        self.readers.read(move |conn| settling::lag(conn, &terms, &site)).await
     }
 }

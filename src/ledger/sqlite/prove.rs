@@ -10,7 +10,12 @@ use rusqlite::{
     fallible_streaming_iterator::FallibleStreamingIterator,
 };
 
-use super::{batch::may_be_negative, fail::Fail, schema};
+use super::{
+    batch::{CUT, may_be_negative, newest_cut, read_cut},
+    fail::Fail,
+    schema,
+    settling::settled_to,
+};
 use crate::ledger::{
     Proof,
     chain::{EntryRow, Head, OrderRow, RedeemedRow, SoldRow},
@@ -23,25 +28,51 @@ const SQLITE_FAULTS_MAX: i64 = 20;
 /// Proves the books.
 pub(super) fn prove(conn: &Connection) -> Result<Proof, Fail> {
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Deferred)?;
-    let mut prover = Prover::new();
+    let mut prover = Prover::new(newest_cut(conn)?);
     ask_sqlite(conn, &mut prover)?;
     let names = Names { accounts: numbered(conn, "account")?, offices: numbered(conn, "office")? };
+    let mut all = conn.prepare("SELECT name, carried FROM account")?;
+    let mut rows = all.query([])?;
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        prover.carried(&name, row.get(1)?);
+    }
     walk(conn, &names, &mut prover)?;
     let mut orders = conn.prepare("SELECT seq, redeemed FROM orders")?;
     let mut rows = orders.query([])?;
     while let Some(row) = rows.next()? {
         prover.order_redeemed(row.get(0)?, row.get(1)?);
     }
+    let settled_to = settled_to(conn)?;
+    prover.settled_to(settled_to);
+    let waiting = waiting(conn, settled_to)?;
     let mut total = 0_i128;
-    let mut accounts = conn.prepare("SELECT name, balance FROM account ORDER BY name")?;
+    let mut accounts = conn.prepare("SELECT name, balance, id FROM account ORDER BY name")?;
     let mut rows = accounts.query([])?;
     while let Some(row) = rows.next()? {
         let (name, balance): (String, i64) = (row.get(0)?, row.get(1)?);
         prover.balance(&name, balance, may_be_negative(&name));
+        if name.starts_with("escrow:") {
+            prover.escrow(&name, balance, waiting.get(&row.get(2)?).copied().unwrap_or_default());
+        }
         total += i128::from(balance);
     }
     drop(transaction);
     Ok(prover.conclude(total))
+}
+
+/// What can still be given back, for each account it waits in.
+fn waiting(conn: &Connection, settled_to: i64) -> Result<HashMap<i64, i128>, Fail> {
+    let mut find = conn.prepare(
+        "SELECT r.credit, r.amount FROM redeemed r
+         WHERE r.seq > ?1 AND NOT EXISTS (SELECT 1 FROM journal j WHERE j.redeemed = r.seq)",
+    )?;
+    let mut rows = find.query([settled_to])?;
+    let mut sums = HashMap::new();
+    while let Some(row) = rows.next()? {
+        *sums.entry(row.get(0)?).or_default() += i128::from(row.get::<_, i64>(1)?);
+    }
+    Ok(sums)
 }
 
 /// Torn pages, rows missing from an index, keys twice, references into nothing.
@@ -127,10 +158,15 @@ fn walk(conn: &Connection, names: &Names, prover: &mut Prover) -> Result<(), Fai
          ORDER BY r.seq",
     )?;
     let mut heads = conn.prepare("SELECT batch, time, rows, root, head FROM heads ORDER BY batch")?;
-    let (mut entries, mut redeemed, mut heads) =
-        (Ahead::new(&mut entries)?, Ahead::new(&mut redeemed)?, Ahead::new(&mut heads)?);
+    let mut cuts = conn.prepare(&format!("{CUT} ORDER BY batch"))?;
+    let (mut entries, mut redeemed, mut heads, mut cuts) = (
+        Ahead::new(&mut entries)?,
+        Ahead::new(&mut redeemed)?,
+        Ahead::new(&mut heads)?,
+        Ahead::new(&mut cuts)?,
+    );
     let mut orders = Orders::new(conn)?;
-    while let Some(batch) = [entries.next, redeemed.next, heads.next].into_iter().flatten().min() {
+    while let Some(batch) = [entries.next, redeemed.next, heads.next, cuts.next].into_iter().flatten().min() {
         prover.open_batch(batch);
         while let Some(row) = entries.of(batch) {
             read_entry(conn, names, row, &mut orders, prover)?;
@@ -139,6 +175,10 @@ fn walk(conn: &Connection, names: &Names, prover: &mut Prover) -> Result<(), Fai
         while let Some(row) = redeemed.of(batch) {
             read_redeemed(names, row, prover)?;
             redeemed.step()?;
+        }
+        while let Some(row) = cuts.of(batch) {
+            prover.cut(read_cut(row)?);
+            cuts.step()?;
         }
         let head = heads.of(batch).map(read_head).transpose()?;
         prover.close_batch(head.as_ref());
@@ -179,10 +219,14 @@ fn read_entry(
     };
     let Some(redeemed) = entry.redeemed else {
         prover.entry(&entry, None);
-        return if kind == "sell" { orders.read(names, &entry, prover) } else { Ok(()) };
+        return match kind.as_str() {
+            "sell" => orders.read(names, &entry, prover),
+            "keep" | "burn" | "return" => read_ended(conn, names, &entry, prover),
+            _ => Ok(()),
+        };
     };
     let mut find = conn.prepare_cached(
-        "SELECT r.debit, r.credit, r.amount, o.account FROM redeemed r LEFT JOIN orders o ON o.seq = r.order_seq
+        "SELECT r.debit, r.credit, r.amount, o.account, r.order_seq FROM redeemed r LEFT JOIN orders o ON o.seq = r.order_seq
          WHERE r.seq = ?1",
     )?;
     let back = find.query_row([redeemed], |row| {
@@ -191,10 +235,47 @@ fn read_entry(
             debit: names.account(row.get(0)?),
             credit: names.account(row.get(1)?),
             amount: row.get(2)?,
+            order: row.get(4)?,
             buyer: buyer.map(|id| names.account(id)),
         })
     });
     prover.entry(&entry, back.optional()?.as_ref());
+    Ok(())
+}
+
+/// What an entry settles, or which order it ends.
+fn read_ended(
+    conn: &Connection,
+    names: &Names,
+    entry: &EntryRow<'_>,
+    prover: &mut Prover,
+) -> Result<(), Fail> {
+    let mut find = conn.prepare_cached("SELECT escrow, first, last FROM settled WHERE entry = ?1")?;
+    let range = find.query_row([entry.seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let range: Option<(i64, i64, i64)> = range.optional()?;
+    let mut find = conn.prepare_cached(
+        "SELECT c.order_seq, o.account FROM closed c LEFT JOIN orders o ON o.seq = c.order_seq WHERE c.entry = ?1",
+    )?;
+    let order = find.query_row([entry.seq], |row| Ok((row.get(0)?, row.get(1)?)));
+    let order: Option<(i64, Option<i64>)> = order.optional()?;
+    match (range, order) {
+        (Some((escrow, first, last)), None) => {
+            let mut find = conn.prepare_cached(
+                "SELECT r.amount FROM redeemed r WHERE r.seq BETWEEN ?1 AND ?2 AND r.credit = ?3
+                 AND NOT EXISTS (SELECT 1 FROM journal j WHERE j.redeemed = r.seq)",
+            )?;
+            let mut rows = find.query([first, last, escrow])?;
+            let mut sum = 0;
+            while let Some(row) = rows.next()? {
+                sum += i128::from(row.get::<_, i64>(0)?);
+            }
+            prover.settled(entry, first, last, sum);
+        }
+        (None, Some((order, account))) => {
+            prover.closed(entry, order, account.map(|id| names.account(id)));
+        }
+        _ => prover.fault(format!("entry {} does not say what it ends", entry.seq)),
+    }
     Ok(())
 }
 

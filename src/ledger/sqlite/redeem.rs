@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     Site,
-    batch::{Batch, NewRedeemed},
+    batch::{Batch, NewRedeemed, newest_cut},
     fail::{Fail, read_time, stored_time},
     sent::{self, Answer},
 };
@@ -245,21 +245,30 @@ impl<'a> Planner<'a> {
         spent: bool,
     ) -> Result<(Ledgered, Option<i64>), Fail> {
         if !stamp.good || stamp.value == Micros::ZERO {
-            return Ok((Ledgered::NotGood, None));
+            return Ok((if spent { Ledgered::Spent } else { Ledgered::NotGood }, None));
         }
         if !self.site.is_own(&stamp.key.office) {
-            let spent = spent || self.taken.contains(&stamp.key);
+            let spent = spent || self.taken.contains(&stamp.key) || self.is_forgotten(&stamp.key)?;
             return Ok((if spent { Ledgered::Spent } else { Ledgered::Untouched }, None));
         }
-        let Some(order) = self.sold(want, stamp)? else { return Ok((Ledgered::Unsold, None)) };
+        let Some((order, closed)) = self.sold(want, stamp)? else { return Ok((Ledgered::Unsold, None)) };
         let spent = spent || self.taken.contains(&stamp.key);
+        // An order that was ended has no more stamps: what was left of it is with its buyer again.
+        if closed && !spent {
+            return Ok((Ledgered::Unsold, None));
+        }
         Ok((if spent { Ledgered::Spent } else { Ledgered::Untouched }, Some(order)))
     }
 
-    /// The order by which our office sold exactly this stamp.
-    fn sold(&self, want: &Want, stamp: &StampCandidate) -> Result<Option<i64>, Fail> {
+    /// Whether stamps of that day were spent that nobody remembers: only a clock that is wrong brings one again.
+    fn is_forgotten(&self, key: &StampKey) -> Result<bool, Fail> {
+        Ok(i64::from(key.day) <= newest_cut(self.conn)?.day)
+    }
+
+    /// The order by which our office sold exactly this stamp, and whether it was ended.
+    fn sold(&self, want: &Want, stamp: &StampCandidate) -> Result<Option<(i64, bool)>, Fail> {
         let mut find = self.conn.prepare_cached(
-            "SELECT s.order_seq, s.signature, o.value, o.expiry, o.audience
+            "SELECT s.order_seq, s.signature, o.value, o.expiry, o.audience, o.closed IS NOT NULL
              FROM sold s JOIN orders o ON o.seq = s.order_seq WHERE s.id = ?1",
         )?;
         let exactly = |row: &rusqlite::Row<'_>| {
@@ -267,7 +276,7 @@ impl<'a> Planner<'a> {
                 && row.get::<_, i64>(2)? == stamp.value.signed()
                 && read_time(row.get(3)?) / DAY_S == u64::from(stamp.key.day)
                 && row.get_ref(4)?.as_str()? == want.recipient.domain().as_str();
-            Ok(same.then_some(row.get(0)?))
+            Ok(same.then_some((row.get(0)?, row.get(5)?)))
         };
         Ok(find.query_row([&stamp.key.id], exactly).optional()?.flatten())
     }

@@ -26,6 +26,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__books", include_str!("v1.sql")),
     ("V2__freepost", include_str!("v2.sql")),
     ("V3__sent", include_str!("v3.sql")),
+    ("V7__life", include_str!("v7.sql")),
 ];
 /// Permissions of a new ledger: it names who writes to whom.
 const FILE_MODE: u32 = 0o600;
@@ -247,8 +248,10 @@ fn create_file(path: &Path) -> Result<(), OpenError> {
     }
 }
 
+/// The number in the name of the last migration.
 fn newest_schema() -> i64 {
-    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+    let number = |name: &str| name.strip_prefix('V')?.split('_').next()?.parse().ok();
+    MIGRATIONS.last().and_then(|(name, _)| number(name)).unwrap_or_default()
 }
 
 pub(super) fn sqlite_error(path: &Path, error: &rusqlite::Error) -> OpenError {

@@ -74,15 +74,15 @@ fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 }
 
 /// Lets the oldest decisions go when they are too old: a few for each that was just written, so that no batch is long.
-pub(super) fn forget(conn: &Connection, written: usize, newest: u64) -> Result<(), Fail> {
+/// Says how many went.
+pub(super) fn forget(conn: &Connection, written: usize, newest: u64) -> Result<usize, Fail> {
     let before = stored_time(newest.saturating_sub(DECISIONS_KEPT_S));
     let looked_at = i64::try_from(written.saturating_mul(FORGOTTEN_PER_NEW)).unwrap_or(i64::MAX);
     let mut delete = conn.prepare_cached(
         "DELETE FROM decisions
          WHERE seq IN (SELECT seq FROM decisions ORDER BY seq LIMIT ?2) AND time < ?1",
     )?;
-    delete.execute(params![before, looked_at])?;
-    Ok(())
+    Ok(delete.execute(params![before, looked_at])?)
 }
 
 #[cfg(test)]

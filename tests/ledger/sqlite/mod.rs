@@ -6,14 +6,16 @@ use std::{
 };
 
 use farthing::ledger::{
-    Ledger,
+    Ledger, Order,
     sqlite::{self, Options, SqliteLedger},
 };
 
 use crate::support::*;
 
 mod crash;
+mod growth;
 mod opening;
+mod settling;
 mod tampering;
 mod trouble;
 
@@ -51,6 +53,26 @@ impl SqliteBooks {
         }
         ledger.mark(MarkTarget::Number(numbers[0]), Mark::Wanted, NOW).await.unwrap();
         paid(&redeem_one(&*ledger, to_bob(4, &[foreign(4, "other.example")])).await);
+        must_balance(&*ledger).await;
+        ledger
+    }
+}
+
+impl SqliteBooks {
+    /// Books of which a part was settled, given back and dropped, and in which life went on.
+    pub async fn aged(&self) -> Arc<SqliteLedger> {
+        let ledger = self.lived_in().await;
+        let later = EXPIRY + 100 * DAY;
+        ledger.credit(buyer(), "credit", micros(50_000), "second", later - 9 * DAY).await.unwrap();
+        settle(&*ledger, later).await;
+        let sale = Order { now: later, expiry: later + 90 * DAY, ..order(&[21, 22, 23]) };
+        ledger.sell(sale).await.unwrap();
+        for (n, when) in [(21, later), (22, later), (23, later + 20 * DAY)] {
+            let mut stamp = stamp(n);
+            stamp.key.day = u32::try_from((later + 90 * DAY) / DAY).unwrap();
+            paid(&redeem_one(&*ledger, at(when, to_bob(n, &[stamp]))).await);
+        }
+        settle(&*ledger, later + 40 * DAY).await;
         must_balance(&*ledger).await;
         ledger
     }

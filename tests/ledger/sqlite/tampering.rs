@@ -76,18 +76,56 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The same for books whose oldest history was dropped.
+const AGED: &[(&str, &[&str])] = &[
+    (
+        "UPDATE account SET carried = carried + 500, balance = balance + 500 WHERE name GLOB 'account:*';
+         UPDATE account SET carried = carried - 500, balance = balance - 500 WHERE name = 'funding:credit'",
+        &["is not what it was when history was cut off"],
+    ),
+    ("UPDATE account SET carried = carried + 1 WHERE name = 'kept'", &["and not to zero", "entries sum to"]),
+    ("UPDATE cuts SET carried = zeroblob(32)", &["one was changed", "is not what it was"]),
+    ("UPDATE cuts SET through = through - 1", &["one was changed", "are missing"]),
+    ("UPDATE cuts SET head = randomblob(32)", &["one was changed", "chain breaks"]),
+    ("UPDATE cuts SET day = 0", &["one was changed"]),
+    ("DELETE FROM cuts", &["are missing", "no history was cut off"]),
+    ("UPDATE settled SET last = last - 1", &["one was changed", "that were not given back sum to"]),
+    ("DELETE FROM settled", &["does not say what it ends"]),
+    ("UPDATE facts SET value = value + 1 WHERE name = 'settled'", &["what can still be given back sums to"]),
+    ("UPDATE facts SET value = 0 WHERE name = 'settled'", &["entries settle them up to"]),
+    (
+        "UPDATE journal SET amount = amount - 1 WHERE kind = 'keep' AND seq = (SELECT max(entry) FROM settled)",
+        &["that were not given back sum to", "entries sum to"],
+    ),
+];
+
+#[tokio::test]
+async fn every_hand_on_a_file_with_a_cut_is_found() {
+    for (change, words) in AGED {
+        let books = SqliteBooks::new();
+        books.aged().await.close().await;
+        must_be_found(&books, change, words).await;
+    }
+}
+
 #[tokio::test]
 async fn every_hand_on_the_file_is_found() {
     for (change, words) in TABLE {
         let books = SqliteBooks::new();
         books.lived_in().await.close().await;
+        must_be_found(&books, change, words).await;
+    }
+}
+
+async fn must_be_found(books: &SqliteBooks, change: &str, words: &[&str]) {
+    {
         let hand = outsider(&books.path());
         hand.execute_batch("PRAGMA ignore_check_constraints = ON").unwrap();
         hand.execute_batch(change).unwrap();
         drop(hand);
         let ledger = books.opened();
         let faults = ledger.check().await.unwrap().faults;
-        for word in *words {
+        for word in words {
             assert!(faults.iter().any(|fault| fault.contains(word)), "{change}: no `{word}` in {faults:#?}");
         }
     }

@@ -71,7 +71,7 @@ pub async fn a_retry_needs_the_same_letter_recipient_and_stamp(site: &Site) {
     // Whatever its author, its time, its key or the price now say.
     let stale = Letter { author: None, authenticated: false, ..to_bob(1, &[bad(stamp(1))]) };
     retried(&redeem_one(ledger, stale).await);
-    assert_eq!(redeem_one(ledger, to_bob(2, &[bad(stamp(1))])).await, unpaid(&[NotGood]));
+    assert_eq!(redeem_one(ledger, to_bob(2, &[bad(stamp(1))])).await, unpaid(&[Spent]));
 }
 
 pub async fn a_retry_is_looked_for_in_all_stamps_before_one_is_redeemed(site: &Site) {

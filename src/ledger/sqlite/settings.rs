@@ -1,0 +1,272 @@
+//! Recipients' own settings, the letters of strangers, and marks on a sender, in SQLite.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    batch::Batch,
+    book,
+    fail::{Fail, read_time, stored_time},
+    mark::{self, address},
+    redeem::DAY_S,
+};
+use crate::{
+    address::{Address, Domain},
+    ledger::{
+        Decision, Mark,
+        book::{How, Known, Sender},
+        settings::{
+            Cadence, MARKED_AT_ONCE_MAX, MarkedSender, OwnPrice, OwnSettings, PaidPostage, PostageState,
+            STRANGERS_MAX, StrangerLetter,
+        },
+    },
+    money::Micros,
+};
+
+/// Results of letters whose senders are strangers.
+const STRANGERS: [&str; 4] = ["paid", "work", "unpaid", "invalid"];
+
+const COLUMNS: &str = "price, price_public, digest, digest_sent, owner FROM settings";
+
+/// What a recipient has set.
+pub(super) fn settings(conn: &Connection, owner: &Address) -> Result<OwnSettings, Fail> {
+    let mut find = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE owner = ?1"))?;
+    let found = find.query_row([key(owner)], |row| Ok(read_settings(row))).optional()?;
+    found.transpose().map(Option::unwrap_or_default)
+}
+
+fn read_settings(row: &Row<'_>) -> Result<OwnSettings, Fail> {
+    let (price, digest): (Option<i64>, String) = (row.get(0)?, row.get(2)?);
+    let public = row.get(1)?;
+    Ok(OwnSettings {
+        price: price.and_then(Micros::from_signed).map(|value| OwnPrice { value, public }),
+        digest: Cadence::from_word(&digest)
+            .ok_or_else(|| Fail::damaged(format!("the settings say `{digest}`")))?,
+        digest_sent: row.get::<_, Option<i64>>(3)?.map(read_time),
+    })
+}
+
+/// Sets a recipient's own price.
+pub(super) fn set_price(conn: &Connection, owner: &Address, price: Option<OwnPrice>) -> Result<(), Fail> {
+    if price.is_some_and(|price| price.value == Micros::ZERO) {
+        return Err(Fail::invalid("a price is more than nothing"));
+    }
+    let mut write = conn.prepare_cached(
+        "INSERT INTO settings (owner, price, price_public) VALUES (?1, ?2, ?3)
+         ON CONFLICT (owner) DO UPDATE SET price = ?2, price_public = ?3",
+    )?;
+    let value = price.map(|price| price.value.signed());
+    write.execute(params![key(owner), value, price.is_some_and(|price| price.public)])?;
+    Ok(())
+}
+
+/// Sets how often a recipient gets a digest.
+pub(super) fn set_digest(conn: &Connection, owner: &Address, digest: Cadence, now: u64) -> Result<(), Fail> {
+    let mut write = conn.prepare_cached(
+        "INSERT INTO settings (owner, digest, digest_sent) VALUES (?1, ?2, iif(?2 = 'off', NULL, ?3))
+         ON CONFLICT (owner) DO UPDATE SET digest_sent = iif(?2 = 'off', NULL, coalesce(digest_sent, ?3)), digest = ?2",
+    )?;
+    write.execute(params![key(owner), digest.as_str(), stored_time(now)])?;
+    Ok(())
+}
+
+/// Every recipient who gets digests.
+pub(super) fn digest_owners(conn: &Connection) -> Result<Vec<(Address, OwnSettings)>, Fail> {
+    list(conn, "digest <> 'off'")
+}
+
+/// Every recipient who has set anything.
+pub(super) fn all(conn: &Connection) -> Result<Vec<(Address, OwnSettings)>, Fail> {
+    list(conn, "price IS NOT NULL OR digest <> 'off'")
+}
+
+fn list(conn: &Connection, those: &str) -> Result<Vec<(Address, OwnSettings)>, Fail> {
+    let mut find = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE {those} ORDER BY owner"))?;
+    let mut rows = find.query([])?;
+    let mut owners = Vec::new();
+    while let Some(row) = rows.next()? {
+        let owner: Vec<u8> = row.get(4)?;
+        owners.push((address(&owner)?, read_settings(row)?));
+    }
+    Ok(owners)
+}
+
+/// Notes that a digest is made, unless somebody else did since.
+pub(super) fn digest_made(
+    conn: &Connection,
+    owner: &Address,
+    last: Option<u64>,
+    now: u64,
+) -> Result<bool, Fail> {
+    let mut write = conn.prepare_cached(
+        "UPDATE settings SET digest_sent = ?3 WHERE owner = ?1 AND digest_sent IS ?2 AND digest <> 'off'",
+    )?;
+    Ok(write.execute(params![key(owner), last.map(stored_time), stored_time(now)])? > 0)
+}
+
+/// Under whom a decision is found as a stranger's letter.
+pub(super) fn reader_of(decision: &Decision) -> Option<Vec<u8>> {
+    STRANGERS.contains(&decision.result).then(|| key(&decision.recipient))
+}
+
+/// Letters of strangers to this recipient, newest first.
+pub(super) fn strangers(
+    conn: &Connection,
+    recipient: &Address,
+    since: u64,
+    count_max: u32,
+) -> Result<Vec<StrangerLetter>, Fail> {
+    let count_max = count_max.min(STRANGERS_MAX) as usize;
+    let mut find = conn.prepare_cached(
+        "SELECT time, recipient, author, authenticated, result, reason, delivered, number FROM decisions
+         WHERE time / 86400 = ?1 AND reader = ?2 AND time >= ?3 ORDER BY time DESC, seq DESC",
+    )?;
+    let mut earlier = conn.prepare_cached(
+        "SELECT time / 86400 FROM decisions WHERE time / 86400 < ?1 AND time / 86400 >= ?2 AND reader IS NOT NULL
+         ORDER BY time / 86400 DESC LIMIT 1",
+    )?;
+    let (reader, first_day) = (key(recipient), stored_time(since / DAY_S));
+    let (mut letters, mut told) = (Vec::new(), HashSet::new());
+    let mut day = i64::MAX;
+    while let Some(next) = earlier.query_row([day, first_day], |row| row.get(0)).optional()? {
+        day = next;
+        let mut rows = find.query(params![day, reader, stored_time(since)])?;
+        while let Some(row) = rows.next()? {
+            if letters.len() >= count_max {
+                return Ok(letters);
+            }
+            let number: Option<i64> = row.get(7)?;
+            if number.is_none_or(|number| told.insert(number)) {
+                letters.push(read_letter(conn, row, number)?);
+            }
+        }
+    }
+    Ok(letters)
+}
+
+fn read_letter(conn: &Connection, row: &Row<'_>, number: Option<i64>) -> Result<StrangerLetter, Fail> {
+    let (recipient, author): (Vec<u8>, Option<Vec<u8>>) = (row.get(1)?, row.get(2)?);
+    Ok(StrangerLetter {
+        time: read_time(row.get(0)?),
+        recipient: address(&recipient)?,
+        author: author.map(|octets| address(&octets)).transpose()?,
+        authenticated: row.get(3)?,
+        result: row.get(4)?,
+        reason: row.get(5)?,
+        delivered: row.get(6)?,
+        postage: number.map(|number| postage(conn, number.cast_unsigned())).transpose()?.flatten(),
+    })
+}
+
+/// What was paid under this number, if the redemption is still there.
+fn postage(conn: &Connection, number: u64) -> Result<Option<PaidPostage>, Fail> {
+    let Some(found) = mark::by_number(conn, number)? else { return Ok(None) };
+    let mut more = conn.prepare_cached(
+        "SELECT o.name, r.id, EXISTS (SELECT 1 FROM journal j WHERE j.redeemed = r.seq),
+                EXISTS (SELECT 1 FROM unwanted u WHERE u.redeemed = r.seq)
+         FROM redeemed r JOIN office o ON o.id = r.office WHERE r.seq = ?1",
+    )?;
+    let row = more.query_row([found.seq], |row| {
+        let (office, refunded, unwanted): (String, bool, bool) = (row.get(0)?, row.get(2)?, row.get(3)?);
+        let state = if refunded {
+            PostageState::Refunded
+        } else if mark::is_final(conn, found.seq)? {
+            PostageState::Final
+        } else if unwanted {
+            PostageState::Unwanted
+        } else {
+            PostageState::Waiting
+        };
+        Ok((office, row.get(1)?, state))
+    });
+    let (office, id, state) = row?;
+    Ok(Some(PaidPostage {
+        number,
+        value: Micros::from_signed(found.amount).ok_or_else(|| Fail::damaged("a negative redemption"))?,
+        office: office.parse::<Domain>().map_err(|e| Fail::damaged(e.to_string()))?,
+        id,
+        state,
+    }))
+}
+
+/// Marks some of a sender's paid letters and changes the book; true when there may be more.
+pub(super) fn mark_sender(
+    batch: &mut Batch<'_>,
+    recipient: &Address,
+    author: &Address,
+    mark: Mark,
+    now: u64,
+) -> Result<(MarkedSender, bool), Fail> {
+    let mut marked = MarkedSender::default();
+    let seqs = unmarked(batch, recipient, author, mark, now)?;
+    let more = seqs.len() >= MARKED_AT_ONCE_MAX as usize;
+    for seq in seqs {
+        match mark {
+            Mark::Wanted => {
+                let value = mark::give_back_one(batch, seq, now)?;
+                marked.letters += u64::from(value.is_some());
+                marked.refunded =
+                    marked.refunded.checked_add(value.unwrap_or_default()).ok_or_else(Fail::overflow)?;
+            }
+            Mark::Unwanted => {
+                mark::note_unwanted(batch.conn, seq, now)?;
+                marked.letters += 1;
+            }
+        }
+    }
+    let sender = Sender::Address(author.clone());
+    match mark {
+        Mark::Wanted => book::learn(batch.conn, recipient, &sender, How::Wanted, now)?,
+        Mark::Unwanted => book::forget(batch.conn, recipient, &sender)?,
+    };
+    let names = [sender, Sender::Domain(author.domain().clone())];
+    marked.known = book::known(batch.conn, recipient, &names)? == Known::Allowed;
+    Ok((marked, more))
+}
+
+/// Redemptions inside the window that this sender paid to this recipient and that the mark would change.
+fn unmarked(
+    batch: &Batch<'_>,
+    recipient: &Address,
+    author: &Address,
+    mark: Mark,
+    now: u64,
+) -> Result<Vec<i64>, Fail> {
+    let conn = batch.conn;
+    let mut find = conn.prepare_cached(
+        "SELECT r.seq, r.recipient FROM redeemed r
+         WHERE r.time / 86400 = ?1 AND r.author = ?2 AND r.authenticated AND r.author IS NOT NULL AND r.time >= ?3
+           AND NOT EXISTS (SELECT 1 FROM journal j WHERE j.redeemed = r.seq)
+           AND NOT (?4 AND EXISTS (SELECT 1 FROM unwanted u WHERE u.redeemed = r.seq))
+         ORDER BY r.seq",
+    )?;
+    let mut later = conn.prepare_cached(
+        "SELECT time / 86400 FROM redeemed
+         WHERE time / 86400 > ?1 AND authenticated AND author IS NOT NULL ORDER BY time / 86400 LIMIT 1",
+    )?;
+    let since = now.saturating_sub(batch.site.refund_window_s);
+    let owner = recipient.without_detail();
+    let mut day = stored_time(since / DAY_S) - 1;
+    let mut seqs = Vec::new();
+    while let Some(next) = later.query_row([day], |row| row.get(0)).optional()? {
+        day = next;
+        let mut rows =
+            find.query(params![day, author.to_bytes(), stored_time(since), mark == Mark::Unwanted])?;
+        while let Some(row) = rows.next()? {
+            let (seq, to): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            if address(&to)?.without_detail() != owner || mark::is_final(conn, seq)? {
+                continue;
+            }
+            seqs.push(seq);
+            if seqs.len() >= MARKED_AT_ONCE_MAX as usize {
+                return Ok(seqs);
+            }
+        }
+    }
+    Ok(seqs)
+}
+
+fn key(owner: &Address) -> Vec<u8> {
+    owner.without_detail().to_bytes()
+}
