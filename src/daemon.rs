@@ -22,7 +22,7 @@ use crate::{
         sqlite::{self, OpenError, Options, SqliteLedger},
     },
     office::{self, Office},
-    settler,
+    reporter, settler,
 };
 
 /// Connections of the MTA at a time: Postfix's default process limit is 100, a busy site's some thousands.
@@ -72,6 +72,7 @@ pub struct Daemon {
     milter_task: JoinHandle<Summary>,
     office_task: Option<JoinHandle<()>>,
     settler_task: JoinHandle<()>,
+    reporter_task: JoinHandle<()>,
 }
 
 impl Daemon {
@@ -103,7 +104,7 @@ impl Daemon {
         let office = match &office_listener {
             None => None,
             Some(_) => Some(Office::new(
-                office::Site::new(&site.config, &site.keys)?,
+                office::Site::new(&site.config, &site.keys, &site.discovery)?,
                 ledger.clone(),
                 office::Limits::default(),
             )),
@@ -117,6 +118,9 @@ impl Daemon {
             move |now, clock| settler::terms(&of_gate.site().config, now, clock),
             stopped.clone(),
         ));
+        let of_gate = gate.clone();
+        let reporter_task =
+            tokio::spawn(reporter::run(ledger.clone(), move || of_gate.site(), stopped.clone()));
         let milter_task = tokio::spawn(server.run(GateService(gate.clone()), until(stopped)));
         Ok(Self {
             gate,
@@ -128,6 +132,7 @@ impl Daemon {
             milter_task,
             office_task,
             settler_task,
+            reporter_task,
         })
     }
 
@@ -159,7 +164,9 @@ impl Daemon {
         let waiting = waits_for_restart(&old.config, &config);
         let site = Arc::new(site(config, Missing::Make)?);
         let for_office = match (&self.office, &site.config.office) {
-            (Some(office), Some(_)) => Some((office, office::Site::new(&site.config, &site.keys)?)),
+            (Some(office), Some(_)) => {
+                Some((office, office::Site::new(&site.config, &site.keys, &site.discovery)?))
+            }
             _ => None,
         };
         self.gate.reload(site);
@@ -177,6 +184,7 @@ impl Daemon {
             let _ = tokio::time::timeout(DRAIN, task).await;
         }
         let _ = tokio::time::timeout(DRAIN, self.settler_task).await;
+        let _ = tokio::time::timeout(DRAIN, self.reporter_task).await;
         self.ledger.close().await;
         summary
     }
@@ -202,8 +210,10 @@ pub enum Missing {
 /// [`StartError`] of keys or DNS.
 pub fn site(config: Config, missing: Missing) -> Result<Site, StartError> {
     let directory = config.keys_directory();
+    // Refunds of other offices' stamps are reported over the signature of a key of ours.
+    let signs = config.office.is_some() || config.takes_foreign_stamps();
     let keys = match missing {
-        Missing::Make => keys::ensure(&directory, config.office.is_some(), unix_now())?,
+        Missing::Make => keys::ensure(&directory, signs, unix_now())?,
         Missing::Leave => keys::Keys::load(&directory)?,
     };
     let dns = Dns::new(&config.dns)?;

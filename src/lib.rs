@@ -23,6 +23,7 @@ pub mod message;
 pub mod money;
 pub mod office;
 pub mod policy;
+pub mod reporter;
 pub mod service;
 pub mod settler;
 pub mod stamp;

@@ -24,6 +24,7 @@ mod known;
 mod ledger;
 mod mark;
 mod market;
+mod office;
 mod open;
 mod overview;
 mod postfix;
@@ -211,6 +212,9 @@ enum Command {
     /// What recipients have set for themselves: their own price, digests.
     #[command(subcommand)]
     Settings(settings::SettingsCommand),
+    /// Other post offices whose stamps are taken here.
+    #[command(subcommand)]
+    Office(office::OfficeCommand),
     /// The accounts of those who buy stamps here.
     #[command(subcommand)]
     Account(account::Account),
@@ -289,6 +293,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Known(known) => known::run(&known, context),
         Command::Freepost(command) => freepost::run(&command, context),
         Command::Settings(command) => settings::run(&command, context),
+        Command::Office(command) => office::run(&command, context),
         Command::Account(account) => account::run(&account, context),
         Command::Ledger(ledger) => ledger::run(&ledger, context),
         Command::Key(key) => key::run(&key, context),

@@ -147,6 +147,7 @@ fn gate(mut s: Section<'_, '_>, base: &Path) -> Option<Gate> {
     let offices_listed = s.has("accept_offices");
     let accept_offices = s.parsed_list("accept_offices", &[], Domain::from_any);
     let accept_offices = offices_listed.then_some(accept_offices);
+    let office_cap = s.parsed("office_cap", "100.00", str::parse);
     let exempt_networks = s.parsed_list("exempt_networks", &["127.0.0.0/8", "::1"], network);
     let relays = s.parsed_list("relays", &[], network);
     let srs = s.boolean("srs").unwrap_or(false);
@@ -170,6 +171,7 @@ fn gate(mut s: Section<'_, '_>, base: &Path) -> Option<Gate> {
         work_bits,
         work_daily,
         accept_offices,
+        office_cap: office_cap?,
         exempt_networks,
         relays,
         srs,

@@ -21,6 +21,7 @@ pub mod book;
 mod carried;
 mod chain;
 mod check;
+pub mod foreign;
 pub mod freepost;
 pub mod sent;
 pub mod settings;
@@ -29,6 +30,7 @@ pub mod sqlite;
 pub mod tally;
 
 use book::{BookEntry, Known, NewEntry, Sender};
+use foreign::Foreign;
 use freepost::{Label, NewLabel};
 use sent::{Answerable, Answering, Sent};
 use settings::Settings;
@@ -90,6 +92,9 @@ pub struct StampCandidate {
     pub fingerprint: [u8; 16],
     /// False when a check other than the ledger's failed: then only a retry can count.
     pub good: bool,
+    /// The value of its field, for a stamp of another office: what that office is shown when the postage goes back.
+    /// Without it nothing is reported.
+    pub field: Option<Box<str>>,
 }
 
 /// A hashcash stamp for this recipient (SPEC.md §4).
@@ -133,6 +138,8 @@ pub struct Letter {
     pub all_or_nothing: bool,
     /// Letters a UTC day that work lets in for one recipient; retries do not count.
     pub work_daily_max: u32,
+    /// What another office may owe for its stamps; one that would owe more is not redeemed.
+    pub office_cap: Micros,
 }
 
 /// What became of one want.
@@ -178,6 +185,8 @@ pub enum Ledgered {
     Unsold,
     /// Redeemed before, for another letter.
     Spent,
+    /// Good, but its office owes as much here as it may ([`Letter::office_cap`]).
+    Capped,
     /// It could have paid, but another recipient of the letter had nothing that pays.
     Untouched,
 }
@@ -389,7 +398,7 @@ pub enum LedgerError {
 ///
 /// Book and daily count of work are those of the recipient without `+detail`, whichever form is given.
 #[async_trait]
-pub trait Ledger: Settings + Settling + Send + Sync + 'static {
+pub trait Ledger: Settings + Settling + Foreign + Send + Sync + 'static {
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;
 

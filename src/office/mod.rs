@@ -11,6 +11,7 @@ mod page;
 mod problem;
 mod request;
 mod serve;
+mod settlement;
 pub mod signed;
 pub mod wire;
 
@@ -37,6 +38,7 @@ pub use serve::{Listener, serve};
 use crate::{
     address::Domain,
     config::Config,
+    discovery::Discovery,
     keys::Keys,
     ledger::Ledger,
     money::{Currency, Micros, STAMP_VALUE_MAX},
@@ -66,6 +68,8 @@ pub struct Site {
     accepted: Vec<Domain>,
     work_bits: u32,
     stamp_lifetime_s: u64,
+    /// Keys of the domains that report refunds.
+    discovery: Discovery,
 }
 
 /// Why there is no office.
@@ -80,11 +84,11 @@ pub enum SiteError {
 }
 
 impl Site {
-    /// The office of a configuration, with its keys.
+    /// The office of a configuration, with its keys; it asks about the keys of others through `discovery`.
     ///
     /// # Errors
     /// [`SiteError`] when there is none, or no key to sign with.
-    pub fn new(config: &Config, keys: &Keys) -> Result<Self, SiteError> {
+    pub fn new(config: &Config, keys: &Keys, discovery: &Discovery) -> Result<Self, SiteError> {
         let office = config.office.as_ref().ok_or(SiteError::NoOffice)?;
         let signing = keys.signing().ok_or(SiteError::NoKey)?;
         Ok(Self {
@@ -101,6 +105,7 @@ impl Site {
             accepted: config.accepted_offices(),
             work_bits: config.gate.work_bits,
             stamp_lifetime_s: office.stamp_lifetime_s,
+            discovery: discovery.clone(),
         })
     }
 
@@ -158,6 +163,7 @@ impl Office {
             .route("/v1/quote", get(calls::quote))
             .route("/v1/stamps", post(order::sell))
             .route("/v1/account", get(calls::account))
+            .route("/v1/settlements", post(settlement::settle))
             .route("/p/{*address}", get(page::show))
             .layer(from_fn_with_state(self.clone(), limits::by_address))
             .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, self.limits.request_time))

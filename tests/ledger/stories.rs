@@ -1,6 +1,7 @@
 //! What every engine must tell the same.
 
 pub mod book;
+pub mod foreign;
 pub mod keeping;
 pub mod marks;
 pub mod redeeming;

@@ -27,6 +27,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V2__freepost", include_str!("v2.sql")),
     ("V3__sent", include_str!("v3.sql")),
     ("V7__life", include_str!("v7.sql")),
+    ("V10__offices", include_str!("v10.sql")),
 ];
 /// Permissions of a new ledger: it names who writes to whom.
 const FILE_MODE: u32 = 0o600;
