@@ -23,6 +23,9 @@ pub enum AddressError {
     /// The part before the `@` is empty, too long, or not a dot-atom or quoted string.
     #[error("`{0}` is not an address: the part before the @ is not well-formed")]
     Local(String),
+    /// What should be a domain with its subdomains is none.
+    #[error("`{0}` is not a domain with its subdomains, like .a.example")]
+    Zone(String),
     /// What should be a domain is none.
     #[error("`{0}` is not a domain of two or more labels")]
     Domain(String),
@@ -55,6 +58,19 @@ impl Domain {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The domain under which one owner registers everything: one label more than the public suffix, private ones
+    /// (github.io) included. `None` for a public suffix itself, whose names below belong to many.
+    #[must_use]
+    pub fn organisation(&self) -> Option<&str> {
+        psl::domain_str(&self.0)
+    }
+
+    /// Whether two domains belong to one organisation; a domain always belongs to itself.
+    #[must_use]
+    pub fn is_of_organisation(&self, other: &Self) -> bool {
+        self == other || self.organisation().is_some_and(|own| other.organisation() == Some(own))
     }
 
     /// Whether this is `other` or a name below it.

@@ -3,7 +3,7 @@
 //! Looks only: binds, makes and changes nothing. Every fault says the line to type.
 
 use std::{
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _},
         net::UnixStream,
@@ -15,16 +15,20 @@ use std::{
 use serde::Serialize;
 
 use crate::{
+    cli::shown_time,
     clock::{DAY_S, unix_now},
-    config::{Config, LedgerUrl, Listen, ListenHttp},
+    config::{Config, LedgerUrl, Listen, ListenHttp, Smarthost},
     daemon::{self, Missing},
     gate::Site,
     ledger::{
         Ledger as _,
         foreign::{Foreign as _, Standing},
+        marks::Marks as _,
+        outbox::{Outbox as _, OutboxState},
         settling::Settling as _,
-        sqlite,
+        sqlite::{self, SqliteLedger},
     },
+    office::webhook,
     reporter, settler,
     stamp::records,
 };
@@ -81,7 +85,9 @@ pub fn before_start(config: Config) -> Vec<Check> {
     {
         checks.push(Check::of(format!("listener unix:{}", path.display()), has_directory(path)));
     }
+    checks.extend(payments(&config));
     checks.extend(notes(&config).into_iter().map(|note| Check::of("configuration", Err(note))));
+    checks.extend(logins(&config));
     checks.push(match daemon::site(config, Missing::Leave) {
         Ok(site) => Check::of("keys", keys(&site)),
         Err(e) => Check::of("keys", Err(e.to_string())),
@@ -105,12 +111,15 @@ pub async fn running(config: Config) -> Vec<Check> {
         };
         checks.push(Check::of(format!("office {listen}"), answers(&listen)));
     }
-    checks.push(Check::of("ledger", ledger_health(&config).await));
+    checks.extend(ledger(&config).await);
+    checks.extend(payments(&config));
     checks.push(Check::of("postage due", postage_due(&config).await));
     if config.takes_foreign_stamps() {
         checks.push(Check::of("other offices", other_offices(&config).await));
     }
+    checks.push(Check::of("mail of ours at the gate", own_mail_is_exempt(&config)));
     checks.extend(notes(&config).into_iter().map(|note| Check::of("configuration", Err(note))));
+    checks.extend(logins(&config));
     match daemon::site(config, Missing::Leave) {
         Err(e) => checks.push(Check::of("keys", Err(e.to_string()))),
         Ok(site) => {
@@ -119,6 +128,25 @@ pub async fn running(config: Config) -> Vec<Check> {
         }
     }
     checks
+}
+
+/// How many logins are listed.
+fn logins(config: &Config) -> Option<Check> {
+    let (logins, addresses) = config.gate.logins.counts()?;
+    Some(Check::of("logins", Ok(format!("{logins} logins with {addresses} addresses"))))
+}
+
+/// The secrets of payment providers, where any are set.
+fn payments(config: &Config) -> Option<Check> {
+    let found = webhook::providers(config).map_err(|e| e.to_string());
+    if found.as_ref().is_ok_and(Vec::is_empty) {
+        return None;
+    }
+    let told = found.map(|all| {
+        let paths: Vec<_> = all.iter().map(|provider| format!("v1/webhooks/{}", provider.name())).collect();
+        format!("told of at {}", paths.join(", "))
+    });
+    Some(Check::of("payments", told))
 }
 
 fn clock() -> Result<String, String> {
@@ -139,14 +167,85 @@ fn ledger_file(config: &Config) -> Result<String, String> {
     has_directory(path).map(|_| format!("{} will be made at the first start", path.display()))
 }
 
-async fn ledger_health(config: &Config) -> Result<String, String> {
+/// The books, and what waits in them.
+async fn ledger(config: &Config) -> Vec<Check> {
+    match open_healthy(config).await {
+        Err(fault) => vec![Check::of("ledger", Err(fault))],
+        Ok(ledger) => {
+            let state = ledger.outbox_state().await.map_err(|e| e.to_string());
+            let waiting = state.and_then(|state| outgoing(&state, &config.commands.smtp, unix_now()));
+            let submitted = ledger.last_submission().await.map_err(|e| e.to_string());
+            vec![
+                Check::of("ledger", Ok("can be read and written".into())),
+                Check::of("outgoing mail", waiting),
+                Check::of("submission", submitted.and_then(|(last, any)| submission(config, last, any))),
+            ]
+        }
+    }
+}
+
+async fn open_healthy(config: &Config) -> Result<SqliteLedger, String> {
     let LedgerUrl::Sqlite(path) = &config.ledger.url;
     if !path.exists() {
         return Err(format!("{} does not exist; run: systemctl start farthingd", path.display()));
     }
     let ledger = daemon::open_ledger(config).map_err(|e| e.to_string())?;
     ledger.health().await.map_err(|e| e.to_string())?;
-    Ok("can be read and written".into())
+    Ok(ledger)
+}
+
+/// Answers and digests that wait, and why.
+fn outgoing(state: &OutboxState, smarthost: &Smarthost, now: u64) -> Result<String, String> {
+    let Some(oldest) = state.oldest else { return Ok("nothing waits".into()) };
+    let waits = format!(
+        "{} to hand in, {} answers held back for a while; the oldest has waited for {} min",
+        state.mails,
+        state.answers,
+        now.saturating_sub(oldest) / 60
+    );
+    match &state.last_error {
+        None => Ok(waits),
+        Some(error) => Err(format!(
+            "{waits}; the last error: {error}; does {smarthost} take mail, and is [commands] smtp right?"
+        )),
+    }
+}
+
+/// What we hand in on this machine comes back to the gate from a loopback address.
+fn own_mail_is_exempt(config: &Config) -> Result<String, String> {
+    let at = match &config.commands.smtp {
+        Smarthost::Sendmail(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Smarthost::Smtp { host, .. } if host == "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Smarthost::Smtp { host, .. } => match host.parse::<IpAddr>() {
+            Ok(ip) if ip.is_loopback() => ip,
+            _ => return Ok(format!("{} is not on this machine", config.commands.smtp)),
+        },
+    };
+    if config.gate.exempt_networks.iter().any(|network| network.contains(&at)) {
+        return Ok(format!("comes from {at}, which is exempt"));
+    }
+    Err(format!(
+        "comes from {at} and would be asked for postage; add \"{at}\" to [gate] exempt_networks, then reload"
+    ))
+}
+
+/// Whether the mail of the site's own users comes through the gate: without it no command and no answer can be known.
+fn submission(config: &Config, last: Option<u64>, any_mail: bool) -> Result<String, String> {
+    let domains = config.gate.domains.iter();
+    let commands: Vec<_> = domains.filter_map(|d| config.command_address(d)).map(|a| a.to_string()).collect();
+    let taken = format!(
+        "commands go to {}; Postfix needs recipient_delimiter = + and an alias for it: farthing postfix prints them",
+        commands.join(", ")
+    );
+    match last {
+        Some(last) => Ok(format!("mail of a login came last on {}; {taken}", shown_time(last))),
+        None if !any_mail => Ok(format!("no mail came yet; {taken}")),
+        None => {
+            Err("mail came, but none of a login, so commands and answers cannot be known; let submission go \
+                     through the gate too, with the lines that farthing postfix prints"
+                .into())
+        }
+    }
 }
 
 /// Whether postage is settled when it is due.
@@ -269,7 +368,7 @@ fn reachable_by_mta(path: &Path) -> Result<String, String> {
         return Ok(format!("mode {mode:04o}, group {name}: postfix can connect"));
     }
     Err(format!(
-        "group {name} has no member postfix; run: adduser postfix {name}, then systemctl restart postfix"
+        "group {name} has no member postfix; run: adduser postfix {name}, then systemctl reload postfix"
     ))
 }
 

@@ -22,6 +22,7 @@ use crate::{
         sqlite::{self, OpenError, Options, SqliteLedger},
     },
     office::{self, Office},
+    outgoing::Courier,
     reporter, settler,
 };
 
@@ -45,7 +46,7 @@ pub enum StartError {
     /// The milter's listeners.
     #[error(transparent)]
     Milter(#[from] BindError),
-    /// The office has no key, though one was made: somebody is at work in its directory.
+    /// The secret of a payment provider; or the office has no key, though one was made: somebody is at work there.
     #[error(transparent)]
     OfficeSite(#[from] office::SiteError),
     /// The office's listener.
@@ -71,6 +72,7 @@ pub struct Daemon {
     stop: watch::Sender<bool>,
     milter_task: JoinHandle<Summary>,
     office_task: Option<JoinHandle<()>>,
+    courier_task: JoinHandle<()>,
     settler_task: JoinHandle<()>,
     reporter_task: JoinHandle<()>,
 }
@@ -113,6 +115,9 @@ impl Daemon {
             .zip(office.clone())
             .map(|(listener, office)| tokio::spawn(office::serve(listener, office, until(stopped.clone()))));
         let of_gate = gate.clone();
+        let courier = Courier::new(ledger.clone(), move || of_gate.site());
+        let courier_task = tokio::spawn(courier.run(stopped.clone()));
+        let of_gate = gate.clone();
         let settler_task = tokio::spawn(settler::run(
             ledger.clone(),
             move |now, clock| settler::terms(&of_gate.site().config, now, clock),
@@ -131,6 +136,7 @@ impl Daemon {
             stop,
             milter_task,
             office_task,
+            courier_task,
             settler_task,
             reporter_task,
         })
@@ -169,6 +175,7 @@ impl Daemon {
             }
             _ => None,
         };
+        self.ledger.set_owners(site.config.gate.logins.owners().clone());
         self.gate.reload(site);
         if let Some((office, site)) = for_office {
             office.reload(site);
@@ -180,11 +187,15 @@ impl Daemon {
     pub async fn stop(self) -> Summary {
         let _ = self.stop.send(true);
         let summary = self.milter_task.await.unwrap_or_default();
-        if let Some(task) = self.office_task {
-            let _ = tokio::time::timeout(DRAIN, task).await;
-        }
-        let _ = tokio::time::timeout(DRAIN, self.settler_task).await;
-        let _ = tokio::time::timeout(DRAIN, self.reporter_task).await;
+        let others = async {
+            if let Some(task) = self.office_task {
+                let _ = task.await;
+            }
+            let _ = self.courier_task.await;
+            let _ = self.settler_task.await;
+            let _ = self.reporter_task.await;
+        };
+        let _ = tokio::time::timeout(DRAIN, others).await;
         self.ledger.close().await;
         summary
     }
@@ -236,6 +247,7 @@ pub fn ledger_options(config: &Config) -> Options {
     Options {
         office: config.office.as_ref().map(|office| office.domain.clone()),
         refund_window_s: config.ledger.refund_window_s,
+        owners: config.gate.logins.owners().clone(),
         ..Options::new(config.ledger.currency)
     }
 }

@@ -228,15 +228,25 @@ fn name_and_kind(path: &Path) -> Option<(String, String)> {
     matches!(kind, "office" | "retired" | "token").then(|| (name.to_owned(), kind.to_owned()))
 }
 
-fn read(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+/// Reads a file that nobody else can read, or refuses it; beyond so many octets it is cut.
+///
+/// # Errors
+/// [`KeyError::Readable`], or what the system said.
+pub fn read_private(path: &Path, octets_max: u64) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let fault = |error| KeyError::Io { path: path.to_path_buf(), error };
     let file = fs::File::open(path).map_err(fault)?;
     let mode = file.metadata().map_err(fault)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(KeyError::Readable { path: path.to_path_buf(), mode });
     }
-    let mut text = Zeroizing::new(Vec::new());
-    file.take(FILE_OCTETS_MAX).read_to_end(&mut text).map_err(fault)?;
+    // A buffer that never grows: what a growing one leaves behind is not wiped.
+    let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(octets_max).unwrap_or_default()));
+    file.take(octets_max).read_to_end(&mut text).map_err(fault)?;
+    Ok(text)
+}
+
+fn read(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let text = read_private(path, FILE_OCTETS_MAX)?;
     let bytes = Zeroizing::new(BASE64URL_NOPAD.decode(text.trim_ascii()).unwrap_or_default());
     let seed: [u8; 32] = bytes.as_slice().try_into().map_err(|_| KeyError::NotAKey {
         path: path.to_path_buf(),

@@ -10,6 +10,7 @@ use crate::{
     config::{Config, Log},
     daemon::{Daemon, StartError},
     keys::KeyError,
+    office::SiteError,
 };
 
 /// Exit code for a configuration that is wrong (sysexits(3) EX_CONFIG).
@@ -121,9 +122,9 @@ async fn serve(config: Config, path: &Path) -> ExitCode {
 /// 78 where a restart would find the same fault, so that nobody restarts it again and again.
 const fn exit_code(error: &StartError) -> u8 {
     match error {
-        StartError::Key(KeyError::Readable { .. } | KeyError::NotAKey { .. }) | StartError::Group(_) => {
-            EX_CONFIG
-        }
+        StartError::Key(KeyError::Readable { .. } | KeyError::NotAKey { .. })
+        | StartError::OfficeSite(SiteError::Secret(_))
+        | StartError::Group(_) => EX_CONFIG,
         _ => EX_UNAVAILABLE,
     }
 }

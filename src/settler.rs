@@ -16,6 +16,8 @@ use crate::{
     },
 };
 
+/// Before the first pass: mail that has waited for the start goes first.
+const START_PAUSE: Duration = Duration::from_secs(10);
 /// Between two passes. What is due by the day need not be done by the minute.
 const PASS_EVERY: Duration = Duration::from_secs(3_600);
 /// Between two steps of a pass: a step takes a few milliseconds of the writer, and mail the rest.
@@ -42,12 +44,17 @@ pub async fn run(
 ) {
     let mut today = Today { day: unix_now() / DAY_S, done: Done::default() };
     let mut in_trouble = false;
+    let mut pause = START_PAUSE;
     loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stopped.wait_for(|stop| *stop) => break,
+        }
         let passed = tokio::select! {
             passed = pass(&*ledger, &terms_at, &mut today) => passed,
             _ = stopped.wait_for(|stop| *stop) => break,
         };
-        let pause = match passed {
+        pause = match passed {
             Ok(()) => PASS_EVERY,
             Err(error) => {
                 // Once, not every minute; the ledger logs what it cannot do itself.
@@ -58,10 +65,6 @@ pub async fn run(
             }
         };
         in_trouble = pause == TROUBLE_PAUSE;
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = stopped.wait_for(|stop| *stop) => break,
-        }
     }
     today.log();
 }

@@ -73,6 +73,8 @@ fn what_teaches_nothing() {
         ("an old vacation answer", to_alice().header("Precedence", "bulk")),
         ("a post by a list server", to_alice().header("List-Id", "<users.b.example>")),
         ("a receipt", to_alice().header("Content-Type", "multipart/report; report-type=x")),
+        ("what a calendar says", to_alice().header("Content-Type", "text/calendar; method=REPLY")),
+        ("a tracker's notice", to_alice().header("X-JIRA-FingerPrint", "1")),
         ("a bounce", null),
         ("another user's login", carols),
         ("no login", nobodys),
@@ -82,6 +84,9 @@ fn what_teaches_nothing() {
         let said = refusal(&world.send(&from_alice(what)));
         assert!(said.contains("required from new senders"), "{what}: {said}");
     }
+    let invitation = to_alice().header("Content-Type", "text/calendar; method=REQUEST");
+    assert!(world.send(&invitation).is_delivered());
+    assert_eq!(result(&world.send(&from_alice("I come"))), "known", "an invitation is a person's");
     let off = World::start(&Site { more: "[identity]\nlearn_from_sent = false\n".into(), ..Site::default() });
     off.send(&to_alice());
     is_asked(&off, &from_alice("after"));

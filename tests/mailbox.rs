@@ -74,6 +74,59 @@ fn those_bob_answered_or_keeps_are_known_and_a_second_run_changes_nothing() {
 }
 
 #[test]
+fn an_import_that_was_killed_goes_on_where_it_was_and_comes_to_the_same() {
+    const LETTERS: usize = 20_000;
+    let world = world();
+    // The answers come first: what they answer is found after the interruption.
+    let answer = |n: usize| {
+        format!(
+            "From {BOB} Mon Nov  2 09:00:00 2026\nFrom: {BOB}\nTo: x@list.example\nIn-Reply-To: <a{n}@a.example>\n\nYes\n\n"
+        )
+    };
+    let letter = |n: usize| {
+        format!("From x Mon Nov  2 09:00:00 2026\n{}\n", came(&format!("a{n}@a.example"), ""))
+            .replace("\n\nHello", "\n\nHello,\n>From here")
+    };
+    put(&world, "mail/Sent", &(0..50).map(|n| answer(n * 300)).collect::<String>());
+    put(&world, "mail/inbox", &(0..LETTERS).map(letter).collect::<String>());
+    put(
+        &world,
+        "mail/lists",
+        &letter(1)
+            .replace("Subject:", "List-Id: <l.x.example>\nList-Post: <mailto:x@list.example>\nSubject:"),
+    );
+    let mail = put(&world, "mail/kept.eml", &came("mum@home.example", ""));
+    let state = world.path("state");
+    let import = ["known", "import", &mail, "--for", BOB, "--state", state.to_str().unwrap()];
+
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_farthing"))
+        .args(import)
+        .env("FARTHING_CONFIG", world.config_path())
+        .spawn()
+        .unwrap();
+    support::wait_until("the first thousands of letters", || {
+        world.path("state-wal").metadata().is_ok_and(|about| about.len() > 1_000_000)
+    });
+    let again = world.farthing(&import);
+    assert_eq!(again.status.code(), Some(75), "one import at a time: {}", text(&again.stderr));
+    assert!(child.try_wait().unwrap().is_none(), "it has more to do");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(known(&world).is_empty());
+
+    let summary = world.json(&import);
+    let before = summary["read_before"].as_u64().unwrap();
+    assert!(before >= 500 && before < LETTERS as u64, "{summary}");
+    assert_eq!(summary["messages"], LETTERS + 52, "none twice: {summary}");
+    assert_eq!((&summary["senders"], &summary["new"]), (&51.into(), &51.into()), "{summary}");
+    assert_eq!(summary["lists"][0]["messages"], 1);
+    assert!(!state.exists() && !world.path("state-wal").exists(), "nothing is left beside the ledger");
+    let whole = world.json(&import);
+    assert_eq!((&whole["messages"], &whole["senders"]), (&summary["messages"], &summary["senders"]));
+    assert_eq!((&whole["read_before"], &whole["new"]), (&0.into(), &0.into()));
+}
+
+#[test]
 fn an_mbox_an_address_book_and_what_the_user_is_told() {
     let world = world();
     let message = |from: &str| format!("From {from} Mon Nov  2 09:00:00 2026\n{}\n", came(from, ""));
@@ -119,6 +172,20 @@ fn a_block_and_what_was_added_by_hand_stay_as_they_are() {
 }
 
 #[test]
+fn what_is_broken_in_an_mbox_is_named_and_the_rest_is_read() {
+    let world = world();
+    let line = "From x Mon Nov  2 09:00:00 2026\n";
+    let letter = |from: &str| format!("{line}{}\n", came(from, ""));
+    let broken = format!("{line}\u{1}\u{2} no header\n\n");
+    let mbox = put(&world, "friends", &(letter("a@a.example") + &broken + &letter("b@b2.example") + line));
+    let summary = world.json(&["known", "import", &mbox, "--for", BOB]);
+    assert_eq!((&summary["messages"], &summary["unread"]), (&2.into(), &2.into()), "{summary}");
+    assert_eq!(summary["broken"][0]["place"], format!("{mbox} message 2"));
+    assert_eq!(summary["broken"][1]["why"], "empty");
+    assert_eq!(known(&world), ["a@a.example imported", "b@b2.example imported"]);
+}
+
+#[test]
 fn letters_made_to_break_programs_are_read_in_no_time() {
     let world = world();
     let long =
@@ -138,8 +205,14 @@ fn letters_made_to_break_programs_are_read_in_no_time() {
         put(&world, &format!("broken/{number}.eml"), letter);
     }
     let broken = put(&world, "broken/random", &String::from_utf8_lossy(&support::random::<4096>()));
+    let begun = std::time::Instant::now();
     let summary = world.json(&["known", "import", &broken, "--for", BOB]);
     assert_eq!(summary["messages"], letters.len());
     let simulated = world.json(&["simulate", &broken, "--for", BOB]);
     assert_eq!(simulated["messages"], letters.len());
+    for letter in &letters {
+        let explained = world.farthing_with(&["explain", "--rcpt", BOB], letter.as_bytes());
+        assert!(explained.status.success(), "{}", text(&explained.stderr));
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
 }

@@ -66,7 +66,7 @@ fn an_office_describes_itself() {
     assert_eq!(said["public"], key.public.to_string());
     assert_eq!(said["keys"], json!([{"selector": key.selector.as_str(), "public": key.public.to_string()}]));
     assert_eq!((&said["currency"], &said["min"], &said["max"]), (&json!("USD"), &json!(1), &json!(100_000)));
-    assert_eq!((&said["lifetime_days"], &said["funding"]), (&json!(90), &json!(["credit"])));
+    assert_eq!((&said["lifetime_days"], &said["funding"]), (&json!(90), &json!(["voucher", "credit"])));
     assert!(said.get("grant").is_none(), "no grants are given");
 }
 
@@ -355,13 +355,23 @@ fn an_office_below_a_path_signs_for_the_path_without_it() {
 fn every_refusal_is_a_problem_document() {
     let post = Post::start();
     let alice = Customer::new(1);
-    for path in
-        ["/", "/v1", "/v1/vouchers", "/v1/stamps/", "/v2/stamps", "/w/token", "/p", "/p/", "/../etc/passwd"]
-    {
+    for path in [
+        "/",
+        "/v1",
+        "/v1/settlements",
+        "/v1/stamps/",
+        "/v2/stamps",
+        "/w/token",
+        "/p",
+        "/p/",
+        "/../etc/passwd",
+    ] {
         post.get(path).problem(404);
     }
     for (method, path, allow) in [
         ("GET", "/v1/stamps", "POST"),
+        ("GET", "/v1/vouchers", "POST"),
+        ("GET", "/v1/grants", "POST"),
         ("POST", "/v1/account", "GET,HEAD"),
         ("POST", "/p/bob@b.example", "GET,HEAD"),
     ] {

@@ -62,7 +62,17 @@ mod the_example_configuration {
         ),
         (
             "office",
-            &["domain", "listen", "url", "keys", "stamp_lifetime", "grant", "grant_bits", "grant_daily"],
+            &[
+                "domain",
+                "listen",
+                "url",
+                "keys",
+                "stamp_lifetime",
+                "grant",
+                "grant_bits",
+                "grant_daily",
+                "stripe_secret_file",
+            ],
         ),
         ("ledger", &["url", "currency", "refund_window", "keep"]),
         ("identity", &["check", "trusted", "own_domains_known", "forwarders", "learn_from_sent"]),

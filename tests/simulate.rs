@@ -1,14 +1,23 @@
 //! Seeing before doing: `farthing simulate` over old mail, and `farthing report` of what happened.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod support;
 
-use std::fs;
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
+use farthing::{
+    ledger::{Ledger as _, message_id_hash, sent::Sent},
+    message::split_message,
+};
 use farthing_milter::client::Letter;
 use serde_json::Value;
-use support::{ALICE, BOB, MALLORY_IP, Site, World, result, text, wait_until};
+use support::{ALICE, ALICE_IP, BOB, MALLORY_IP, Site, World, block_on, refusal, result, text, wait_until};
 
 fn put(world: &World, path: &str, letter: &str) -> String {
     let file = world.path(path);
@@ -28,7 +37,11 @@ fn by(results: &str) -> String {
     format!("Authentication-Results: mx.b.example; {results}")
 }
 
-/// `result count kind` for a sender.
+/// A signature that covers List-Id; whether it holds the server said.
+const SIGNED: &str = "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=lists.example; s=s1;\n h=from:list-id; \
+                      bh=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=; b=frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=";
+
+/// The lines for a sender.
 fn line<'a>(value: &'a Value, sender: &str) -> Vec<&'a Value> {
     value["senders"].as_array().unwrap().iter().filter(|line| line["sender"] == sender).collect()
 }
@@ -51,11 +64,15 @@ fn old_mail_is_judged_by_todays_settings_and_nothing_changes() {
         came("carol@b.example", &by("dkim=pass header.d=b.example")),
         came(
             "poster@y.example",
-            &format!("{}\nList-Id: <users.lists.example>", by("dkim=pass header.d=lists.example")),
+            &format!("{}\n{SIGNED}\nList-Id: <users.lists.example>", by("dkim=pass header.d=lists.example")),
         ),
         came(
             "news@z.example",
-            &format!("{}\nList-Id: News <news.z.example>", by("dkim=pass header.d=z.example")),
+            &format!(
+                "{}\n{}\nList-Id: News <news.z.example>",
+                by("dkim=pass header.d=z.example"),
+                SIGNED.replace("lists.example", "z.example")
+            ),
         ),
         came("no-reply@shop.example", &by("dkim=pass header.d=shop.example")),
         came("payer@p.example", "Postage-Status: mx.b.example; result=paid; rcpt=bob@b.example"),
@@ -124,6 +141,74 @@ fn old_mail_is_judged_by_todays_settings_and_nothing_changes() {
 }
 
 #[test]
+fn answers_lists_and_stamps_count_in_old_mail_as_they_do_at_the_gate() {
+    let mut world = World::start(&Site::default());
+    let stamps = world.buy(2);
+    assert!(world.end_daemon("TERM").success());
+    world.json(&["known", "add", "list:users.lists.example", "--for", BOB]);
+    let sent = |id: &str, to: &str| {
+        format!(
+            "From: {BOB}\nTo: {to}\nDate: Sun, 01 Nov 2026 09:00:00 +0000\nMessage-ID: <{id}@b.example>\n\nHello\n"
+        )
+    };
+    put(&world, "Maildir/.Sent/new/.keep", "");
+    put(&world, "Maildir/.Sent/cur/1", &sent("1", "alice@a.example"));
+    put(&world, "Maildir/.Sent/cur/2", &sent("2", "users@lists.example"));
+    put(&world, "Maildir/.Sent/cur/3", &sent("3", "nobody@m.example"));
+    let now = 1_793_610_000; // 2026-11-02 09:00 UTC
+    let good = stamps[0].at(BOB, "dan@d.example", now);
+    let others = stamps[1].at("carol@b.example", "dan@d.example", now);
+    let bounce = "Content-Type: multipart/report; boundary=x\n\n--x\nContent-Type: text/rfc822-headers\n\n";
+    let spf = |domain: &str| by(&format!("spf=pass smtp.mailfrom=bounce@{domain}"));
+    let list = "List-Id: <users.lists.example>";
+    let letters = [
+        (came("al@elsewhere.example", "In-Reply-To: <1@b.example>"), "known", "answers"),
+        (came("erin@e.example", "In-Reply-To: <2@b.example>"), "unpaid", "not in the book"),
+        (came("eve@e.example", "In-Reply-To: <made-up@b.example>"), "unpaid", "not in the book"),
+        (came("rob@m.example", &format!("{bounce}Message-ID: <3@b.example>")), "known", "answers or returns"),
+        (
+            came("list1@x.example", &format!("{}\n{list}", spf("lists.example"))),
+            "known",
+            "proven to be from there",
+        ),
+        (came("list2@x.example", &format!("{}\n{list}", spf("evil.example"))), "unpaid", "not proven"),
+        (
+            came("list3@x.example", &format!("{}\n{list}", by("dkim=pass header.d=lists.example"))),
+            "unpaid",
+            "not proven",
+        ),
+        (came("list4@x.example", list), "unknown", "nothing says"),
+        (came("dan@d.example", &format!("Postage-Stamp: {good}")), "paid", "not spent before"),
+        (came("dan@d.example", &format!("Postage-Stamp: {others}")), "invalid", "wrong-recipient"),
+        (came("mallory@m.example", &format!("Postage-Stamp: {good}")), "invalid", "wrong-sender"),
+    ];
+    for (number, (letter, result, reason)) in letters.iter().enumerate() {
+        let folder = format!("m{number}");
+        let maildir = put(&world, &format!("{folder}/cur/1"), letter);
+        put(&world, &format!("{folder}/new/.keep"), "");
+        let sent = world.path("Maildir");
+        let told = world.json(&["simulate", &maildir, sent.to_str().unwrap()]);
+        let line = &told["senders"][0];
+        assert_eq!(line["result"], *result, "{letter}\n{told}");
+        assert!(line["reason"].as_str().unwrap().contains(reason), "{letter}\n{line}");
+        assert_eq!((&told["messages"], &told["not_received"]), (&1.into(), &3.into()));
+    }
+    // Without the folder of sent mail nobody knows what was answered.
+    assert_eq!(world.json(&["simulate", world.path("m0").to_str().unwrap()])["results"]["unpaid"], 1);
+    // Five answers to one letter; the sixth may be anybody's.
+    for number in 0..7 {
+        put(
+            &world,
+            &format!("Maildir/cur/{number}"),
+            &came(&format!("x{number}@x.example"), "In-Reply-To: <1@b.example>"),
+        );
+    }
+    let maildir = put(&world, "Maildir/new/.keep", "");
+    let results = world.json(&["simulate", &maildir])["results"].clone();
+    assert_eq!((&results["known"], &results["unpaid"]), (&5.into(), &2.into()), "{results}");
+}
+
+#[test]
 fn without_a_check_nobody_is_known_and_without_mail_nothing_is_said() {
     let mut world = World::start(&Site { more: "[identity]\ncheck = \"none\"\n".into(), ..Site::default() });
     assert!(world.end_daemon("TERM").success());
@@ -151,20 +236,182 @@ fn the_report_tells_what_really_happened() {
     for _ in 0..2 {
         assert!(!world.send_from(MALLORY_IP, &Letter::new("eve@e.example", &[BOB], "Buy!")).is_delivered());
     }
+    world.zone.txt("lists.example", format!("v=spf1 ip4:{MALLORY_IP} -all"));
+    world.json(&["known", "add", "list:users.lists.example", "--for", BOB]);
+    for writer in ["ann@x.example", "ben@y.example"] {
+        let mut post = Letter::new(writer, &[BOB], "[users] hi").header("List-Id", "<users.lists.example>");
+        post.sender = "<users-bounces@lists.example>".into();
+        assert_eq!(result(&world.send_from(MALLORY_IP, &post)), "known");
+    }
     world.json(&["wanted", &stamps[0].id()]);
-    wait_until("every decision in the report", || world.json(&["report"])["messages"] == 4);
+    wait_until("every decision in the report", || world.json(&["report"])["messages"] == 6);
     let page = world.path("page.html");
     let told = world.json(&["report", "--days", "1", "--html", page.to_str().unwrap()]);
     let results = &told["results"];
-    assert_eq!((&results["known"], &results["paid"], &results["unpaid"]), (&1.into(), &1.into(), &2.into()));
-    assert_eq!((&told["delivered"], &told["refused"]), (&2.into(), &2.into()));
+    assert_eq!((&results["known"], &results["paid"], &results["unpaid"]), (&3.into(), &1.into(), &2.into()));
+    assert_eq!((&told["delivered"], &told["refused"]), (&4.into(), &2.into()));
+    let list = line(&told, "list:users.lists.example")[0];
+    assert_eq!(
+        (&list["messages"], &list["kind"], &list["result"]),
+        (&2.into(), &"list".into(), &"known".into())
+    );
     assert_eq!((&told["paid"]["value"], &told["refunded"]["value"]), (&2500.into(), &2500.into()));
     assert_eq!(line(&told, "eve@e.example")[0]["messages"], 2);
     assert!(fs::read_to_string(&page).unwrap().contains("eve@e.example"));
     let said = text(&world.farthing(&["report"]).stdout);
     assert!(
-        said.starts_with("The last 7 days: 4 letters, 2 let in, 2 refused or deferred; 1 stamps paid 0.25c"),
+        said.starts_with("The last 7 days: 6 letters, 4 let in, 2 refused or deferred; 1 stamps paid 0.25c"),
         "{said}"
     );
-    assert_eq!(world.farthing(&["report", "--days", "61"]).status.code(), Some(64));
+    for days in ["61", "0", "x"] {
+        let refused = world.farthing(&["report", "--days", days]);
+        assert_eq!(refused.status.code(), Some(64));
+        assert!(text(&refused.stderr).contains("a number of days from 1 to 60"), "{}", text(&refused.stderr));
+    }
+}
+
+/// When the example letters are judged: the stamp and the work on them are in their time then.
+const AT: u64 = 1_795_340_000;
+
+/// Every example letter with what the gate would do and why, in the order of `names`.
+fn explained(world: &World, names: &[PathBuf]) -> BTreeMap<String, String> {
+    let explain = |path: &PathBuf| {
+        let letter = fs::read(path).unwrap();
+        let parts = split_message(&letter);
+        let author = parts.author().map_or("mallory@m.example".into(), |author| author.to_string());
+        let from = if parts.values("Return-Path").next().is_some() { "" } else { &author };
+        let (at, ip) = (AT.to_string(), ALICE_IP.to_string());
+        let arguments =
+            ["explain", "--at", &at, "--ip", &ip, "--helo", "mx.a.example", "--from", from, "--rcpt", BOB];
+        let output = world.farthing_with(&arguments, &letter);
+        assert!(output.status.success(), "{path:?}: {}", text(&output.stderr));
+        let said = text(&output.stdout).replace(&world.office.to_string(), "office.b.example");
+        (path.file_name().unwrap().to_str().unwrap().to_owned(), said)
+    };
+    names.iter().map(explain).collect()
+}
+
+/// What is decided about each kind of letter, and in which words, stands in `decisions/letters.txt`. When it changes for a
+/// reason, `FARTHING_WRITE_DECISIONS=1 cargo nextest run --test simulate` writes the file anew: read the difference.
+#[test]
+fn every_example_letter_is_judged_for_the_same_reasons_again() {
+    let mut world = World::start(&Site::gate("work_bits = 20"));
+    assert!(world.end_daemon("TERM").success());
+    for domain in ["lists.example", "m.example"] {
+        world.zone.txt(domain, format!("v=spf1 ip4:{ALICE_IP} -all"));
+    }
+    world.json(&["known", "add", "list:letter-box.lists.example", "--for", BOB]);
+    world.json(&["known", "add", "zoe@a.example", "--for", BOB]);
+    world.json(&["known", "block", "offers@m.example", "--for", BOB]);
+    block_on(async {
+        let ledger = world.ledger();
+        for id in ["20261120080000.77", "20261122115900.78", "20261122122900.79"] {
+            let sent = Sent {
+                now: AT - 86_400,
+                author: BOB.parse().unwrap(),
+                recipients: vec!["carol@c.example".parse().unwrap()],
+                message_id: Some(message_id_hash(format!("{id}@b.example").as_bytes())),
+            };
+            ledger.learn(sent).await.unwrap();
+        }
+        ledger.close().await;
+    });
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/letters");
+    let mut names: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.retain(|name| name.extension().is_some_and(|extension| extension == "eml"));
+    names.sort();
+    let before = fs::read(world.path("ledger.db")).unwrap();
+    let first = explained(&world, &names);
+    names.reverse();
+    assert_eq!(explained(&world, &names), first, "the order makes no difference");
+    assert_eq!(fs::read(world.path("ledger.db")).unwrap(), before, "and nothing has changed");
+
+    let told: String = first.iter().map(|(name, said)| format!("== {name}\n{said}\n")).collect();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/decisions/letters.txt");
+    if std::env::var_os("FARTHING_WRITE_DECISIONS").is_some() {
+        fs::write(&file, &told).unwrap();
+    }
+    let want = fs::read_to_string(&file).unwrap();
+    for (line, (told, want)) in told.lines().zip(want.lines()).enumerate() {
+        assert_eq!(told, want, "{}, line {}", file.display(), line + 1);
+    }
+    assert_eq!(told.lines().count(), want.lines().count());
+}
+
+#[test]
+fn an_explanation_is_what_the_gate_then_does() {
+    let world = World::start(&Site::default());
+    let stamps = world.buy(3);
+    world.json(&["known", "add", ALICE, "--for", BOB]);
+    let letter = |from: &str, more: &str| {
+        format!("From: {from}\r\nTo: {BOB}\r\nSubject: x\r\nMessage-ID: <1@x.example>\r\n{more}\r\nHello\r\n")
+    };
+    let explain = |ip: IpAddr, from: &str, letter: &str| -> Value {
+        let ip = ip.to_string();
+        let arguments = ["--json", "explain", "--ip", &ip, "--from", from, "--rcpt", BOB];
+        let output = world.farthing_with(&arguments, letter.as_bytes());
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output.stderr)))
+    };
+    let decided = |told: &Value| -> (String, u64, String) {
+        let recipient = &told["recipients"][0];
+        let row = recipient["rows"].as_array().unwrap().last().unwrap();
+        assert_eq!(row["decides"], true, "{told}");
+        let word = recipient["result"].as_str().unwrap().to_owned();
+        (word, row["row"].as_u64().unwrap(), row["found"].as_str().unwrap().to_owned())
+    };
+    let dan = "dan@d.example";
+    let stamped = |n: usize| {
+        letter(dan, &format!("Postage-Stamp: {}\r\n", stamps[n].to(BOB, dan).replace('\n', "\r\n")))
+    };
+    let sent = |ip: IpAddr, from: &str, field: Option<String>| {
+        let letter = Letter::new(from, &[BOB], "x").header("Message-ID", "<1@x.example>");
+        world.send_from(
+            ip,
+            &field.into_iter().fold(letter, |letter, field| letter.header("Postage-Stamp", field)),
+        )
+    };
+
+    let told = explain(ALICE_IP, ALICE, &letter(ALICE, ""));
+    assert_eq!((decided(&told).0.as_str(), decided(&told).1), ("known", 5), "{told}");
+    assert!(decided(&told).2.ends_with("(proven: SPF of a.example)"), "{told}");
+    assert_eq!(result(&sent(ALICE_IP, ALICE, None)), "known");
+
+    let told = explain(MALLORY_IP, ALICE, &letter(ALICE, ""));
+    assert_eq!((decided(&told).0.as_str(), decided(&told).1), ("unpaid", 9), "{told}");
+    assert!(told["recipients"][0]["rows"][4]["found"].as_str().unwrap().contains("not proven"), "{told}");
+    assert_eq!(told["reply"], refusal(&sent(MALLORY_IP, ALICE, None)), "the same words");
+
+    for _ in 0..2 {
+        let told = explain(MALLORY_IP, dan, &stamped(0));
+        assert_eq!((decided(&told).0.as_str(), decided(&told).1), ("paid", 7), "{told}");
+        assert!(decided(&told).2.ends_with("0.25c: ok"), "{told}");
+    }
+    assert_eq!(world.balance("escrow:b.example"), 0, "no stamp is spent by asking");
+    assert_eq!(result(&sent(MALLORY_IP, dan, Some(stamps[0].to(BOB, dan)))), "paid");
+    let told = explain(MALLORY_IP, dan, &stamped(0).replace("Subject: x", "Subject: y"));
+    assert_eq!(decided(&told).0, "invalid");
+    assert!(told["recipients"][0]["rows"][6]["found"].as_str().unwrap().ends_with(": spent"), "{told}");
+
+    let two = [
+        "--json",
+        "explain",
+        "--from",
+        dan,
+        "--rcpt",
+        "x@elsewhere.example",
+        "--rcpt",
+        "postmaster@b.example",
+    ];
+    let told: Value =
+        serde_json::from_slice(&world.farthing_with(&two, letter(dan, "").as_bytes()).stdout).unwrap();
+    let words = |n: usize| told["recipients"][n]["result"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (words(0).as_str(), words(1).as_str(), &told["decision"]),
+        ("none", "exempt", &"deliver".into())
+    );
+    let login = ["explain", "--login", "bob", "--rcpt", BOB];
+    let said = text(&world.farthing_with(&login, letter(BOB, "").as_bytes()).stdout);
+    assert!(said.starts_with("let in\n") && said.contains("handed in by the login bob"), "{said}");
+    assert_eq!(world.farthing_with(&["explain"], b"From: x@x.example\n\n").status.code(), Some(64));
+    assert_eq!(world.farthing_with(&["explain", "--rcpt", BOB], b"").status.code(), Some(65));
 }

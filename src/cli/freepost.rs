@@ -23,7 +23,7 @@ pub enum FreepostCommand {
         #[command(flatten)]
         name: Name,
         /// Days it stays good; without it, until it is revoked.
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = days)]
         days: Option<u16>,
     },
     /// The addresses that were made, and what came through each.
@@ -44,6 +44,10 @@ pub struct Name {
     /// Whose mail it takes.
     #[arg(long = "for", value_name = "RCPT")]
     recipient: Address,
+}
+
+fn days(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| format!("write a number of days, at most {}", u16::MAX))
 }
 
 /// Carries it out.

@@ -1,26 +1,34 @@
 //! `farthing known import`: who should be known, from old mail and address books.
 
-use std::{convert::Infallible, ops::ControlFlow, path::PathBuf};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde_json::json;
 
 use super::{
     Context, Exit, Failure, block_on,
-    overview::{Progress, Unread, no_messages},
+    overview::{Unread, no_messages},
+    progress::Progress,
 };
 use crate::{
     address::{Address, shown},
     clock::unix_now,
-    config::Config,
+    config::{Config, LedgerUrl},
     ledger::Ledger,
-    mailbox::{Item, read},
+    mailbox::{Done, Item, Place, Visitor, visit},
     message::split_message,
-    warm::{import::Import, vcard::emails},
+    warm::{
+        facts::{Count, Facts, FactsError},
+        import::Import,
+        vcard::emails,
+    },
 };
 
 /// Entries written at once: a lock of the books for some milliseconds.
-const BATCH_ENTRIES: usize = 500;
+const BATCH_ENTRIES: u32 = 500;
 /// Lists named in the text.
 const LISTS_SHOWN: usize = 20;
 
@@ -31,7 +39,8 @@ pub const EXAMPLES: &str = "Known become, to the user whose mail it is:
   - whose letters he keeps in a folder other than Inbox, junk, trash and drafts,
   - everybody in an address book.
 Lists, newsletters and programs do not; lists are named, to be let in one by one.
-It may be interrupted and run again at any time: what is known stays as it is, and so do blocks.
+It may be interrupted at any time: the same command goes on where it was. It may be run again at any time, too: what is
+known stays as it is, and so do blocks. What it has found out until it is done stands in a file beside the ledger.
 
 Examples:
   farthing known import ~bob/Maildir --for bob@b.example
@@ -47,6 +56,12 @@ pub struct ImportArgs {
     /// Whose mail it is; without it, what X-Original-To, Delivered-To, To or Cc says.
     #[arg(long = "for", value_name = "RCPT")]
     recipient: Option<Address>,
+    /// Where to keep what was found out until the import is done [default: import-….state beside the ledger].
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Begin anew, even if an import of the same mail was interrupted.
+    #[arg(long)]
+    restart: bool,
 }
 
 /// Carries it out.
@@ -64,51 +79,51 @@ pub fn run(
         let text = format!("{recipient} is not in one of the domains in gate.domains");
         return Err(Failure::new(Exit::Usage, text));
     }
-    let mut import = Import::new(config, recipient);
-    let (mut unread, mut progress) = (Unread::default(), Progress::default());
-    let mut cards = 0_u64;
-    let _: ControlFlow<Infallible> = read(&args.paths, |item| {
-        match item {
-            Item::Message { place, octets } => {
-                import.message(&split_message(octets), place.folder);
-                progress.step(place.folder);
-            }
-            Item::Cards { place, octets } => match recipient {
-                Some(owner) => {
-                    for email in emails(octets) {
-                        match email {
-                            Ok(address) => {
-                                import.address(owner, address);
-                                cards += 1;
-                            }
-                            Err(value) => unread.add(&place, format!("`{}` is no address", shown(&value))),
-                        }
-                    }
-                }
-                None => unread.add(&place, "an address book; say whose it is with --for RCPT".into()),
-            },
-            Item::Unread { place, why } => unread.add(&place, why),
-        }
-        ControlFlow::Continue(())
-    });
-    progress.end();
-    let messages = import.messages;
+    let path = args.state.clone().unwrap_or_else(|| state_path(args, config));
+    let mut facts = Facts::open(&path)?;
+    if args.restart {
+        facts.discard();
+        facts = Facts::open(&path)?;
+    }
+    let before = facts.counted(Count::Messages)?;
+    if before > 0 && !context.json {
+        eprintln!(
+            "going on where an import was interrupted, {before} messages were read; --restart begins anew"
+        );
+    }
+    let import = Import::new(config, recipient, facts);
+    let progress = Progress::over(&args.paths);
+    let mut reading = Reading { import, recipient, progress, unread: Unread::default() };
+    let flow = visit(&args.paths, &mut reading);
+    reading.progress.end();
+    if let ControlFlow::Break(error) = flow {
+        return Err(error.into());
+    }
+    let Reading { import, mut unread, .. } = reading;
+    let mut facts = import.into_facts();
+    unread.add_noted(facts.unread_named()?, facts.counted(Count::Unread)?);
+    let (messages, cards) = (facts.counted(Count::Messages)?, facts.counted(Count::Addresses)?);
     if messages == 0 && cards == 0 {
+        facts.discard();
         return Err(no_messages(&unread));
     }
-    let found = import.finish(unix_now());
-    let mut new = 0;
-    for batch in found.entries.chunks(BATCH_ENTRIES) {
-        new += block_on(ledger.book_add_all(batch.to_vec()))??;
+    let senders = facts.conclude()?;
+    loop {
+        let entries = facts.entries(BATCH_ENTRIES, unix_now())?;
+        if entries.is_empty() {
+            break;
+        }
+        let new = block_on(ledger.book_add_all(entries.clone()))??;
+        facts.written(&entries, new)?;
     }
-    let senders = found.entries.len();
-    let lists: Vec<_> = found
-        .lists
+    let (new, found_lists) = (facts.counted(Count::New)?, facts.lists()?);
+    facts.discard();
+    let lists: Vec<_> = found_lists
         .iter()
-        .map(|((owner, list), letters)| json!({"recipient": owner, "sender": list, "messages": letters}))
+        .map(|(owner, list, letters)| json!({"recipient": owner, "sender": list, "messages": letters}))
         .collect();
     let value = json!({
-        "messages": messages, "addresses": cards, "senders": senders, "new": new,
+        "messages": messages, "read_before": before, "addresses": cards, "senders": senders, "new": new,
         "lists": lists, "unread": unread.count(), "broken": unread.shown(),
     });
     context.print(&value, || {
@@ -117,15 +132,103 @@ pub fn run(
             text += &format!(", {cards} addresses in address books");
         }
         text += &format!("; {senders} senders found, {new} of them new in the book\n");
-        if !found.lists.is_empty() {
+        if !found_lists.is_empty() {
             text += "\nLists are not let in by themselves. These send mail here:\n";
         }
-        for ((owner, list), letters) in found.lists.iter().take(LISTS_SHOWN) {
+        for (owner, list, letters) in found_lists.iter().take(LISTS_SHOWN) {
             text += &format!("  {letters:>6}  farthing known add {list} --for {owner}\n");
         }
-        if found.lists.len() > LISTS_SHOWN {
-            text += &format!("  and {} more; --json names all\n", found.lists.len() - LISTS_SHOWN);
+        if found_lists.len() > LISTS_SHOWN {
+            text += &format!("  and {} more; --json names all\n", found_lists.len() - LISTS_SHOWN);
         }
         text + &unread.text()
     })
+}
+
+/// Where an import of this mail keeps its facts: the same for the same command, beside the ledger, where there is room and
+/// the right to write.
+fn state_path(args: &ImportArgs, config: &Config) -> PathBuf {
+    let LedgerUrl::Sqlite(ledger) = &config.ledger.url;
+    let mut hash = blake3::Hasher::new();
+    for path in &args.paths {
+        let whole = path.canonicalize().unwrap_or_else(|_| path.clone());
+        hash.update(whole.as_os_str().as_encoded_bytes()).update(b"\0");
+    }
+    hash.update(args.recipient.as_ref().map(ToString::to_string).unwrap_or_default().as_bytes());
+    let name = hash.finalize().to_hex();
+    ledger.with_file_name(format!("import-{}.state", name.get(..16).unwrap_or(&name)))
+}
+
+/// The mail as it is read.
+struct Reading<'a> {
+    import: Import<'a>,
+    recipient: Option<&'a Address>,
+    progress: Progress,
+    unread: Unread,
+}
+
+impl Visitor<FactsError> for Reading<'_> {
+    fn done(&mut self, file: &Path, _folder: &str, octets: u64) -> Done {
+        // What cannot be looked up is read, and then cannot be written down either: that is told.
+        let done = self.import.facts().done(file, octets).unwrap_or(Done::Nothing);
+        match done {
+            Done::Nothing => {}
+            Done::All => self.progress.pass_over(octets),
+            Done::To { octets, .. } => self.progress.pass_over(octets),
+        }
+        done
+    }
+
+    fn item(&mut self, item: Item<'_>) -> ControlFlow<FactsError> {
+        match self.take(item) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+}
+
+impl Reading<'_> {
+    fn take(&mut self, item: Item<'_>) -> Result<(), FactsError> {
+        match item {
+            Item::Message { place, octets } => {
+                self.import.message(&split_message(octets), place.folder)?;
+                self.read(&place, octets)
+            }
+            Item::Cards { place, octets } => {
+                let Some(owner) = self.recipient else {
+                    self.unread.add(&place, "an address book; say whose it is with --for RCPT".into());
+                    return Ok(());
+                };
+                for email in emails(octets) {
+                    match email {
+                        Ok(address) => self.import.address(owner, &address)?,
+                        Err(value) => self.unread.add(&place, format!("`{}` is no address", shown(&value))),
+                    }
+                }
+                self.read(&place, octets)
+            }
+            // A message within an mbox is passed over with those around it; a file is looked at again.
+            Item::Unread { place, why } if place.number > 0 => {
+                self.import.facts().unread(&place.to_string(), &why)?;
+                self.read(&place, &[])
+            }
+            Item::Unread { place, why } => {
+                self.unread.add(&place, why);
+                Ok(())
+            }
+        }
+    }
+
+    fn read(&mut self, place: &Place<'_>, octets: &[u8]) -> Result<(), FactsError> {
+        let length = octets.len() as u64;
+        self.progress.step(length, place.folder);
+        self.import.facts().mark(place.file, place.end, place.number, length)
+    }
+}
+
+impl From<FactsError> for Failure {
+    fn from(error: FactsError) -> Self {
+        let exit = if matches!(error, FactsError::InUse(_)) { Exit::TempFail } else { Exit::Io };
+        Self::new(exit, error)
+    }
 }

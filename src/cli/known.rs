@@ -9,7 +9,7 @@ use crate::{
     clock::unix_now,
     ledger::{
         Ledger as _,
-        book::{BookEntry, How, NewEntry, Sender},
+        book::{BookEntry, How, MEMO_OCTETS_MAX, NewEntry, Sender},
     },
 };
 
@@ -21,13 +21,18 @@ pub enum Known {
     /// Take mail from a sender without postage, once it authenticates.
     #[command(after_help = "Examples:\n  farthing known add alice@a.example --for bob@b.example\n  \
                             farthing known add a.example                 (the whole site)\n  \
+                            farthing known add .a.example                (its subdomains too)\n  \
                             farthing known add list:users.lists.example --for bob@b.example\n  \
                             farthing known add arc:old.example --for bob@b.example   (it forwards Bob's mail)")]
-    Add(Entry),
+    Add(NewlySaid),
     /// Take an entry out of the book again, known or blocked.
     Remove(Entry),
     /// Take nothing from a sender any more, with postage or without.
-    Block(Entry),
+    #[command(
+        after_help = "A block wins over whom the recipient wrote to and over what the site lets in. To except someone, add the more \
+                            exact name by hand:\n  farthing known block .a.example\n  farthing known add friend@a.example"
+    )]
+    Block(NewlySaid),
     /// Make those known whom a user wrote to, answered or keeps letters of, from old mail and address books.
     #[command(after_help = import::EXAMPLES)]
     Import(import::ImportArgs),
@@ -44,10 +49,29 @@ pub struct Whose {
 /// One entry of the book.
 #[derive(Args)]
 pub struct Entry {
-    /// ADDRESS, DOMAIN or list:LIST-ID; or a forwarder: arc:DOMAIN (whose ARC seals count) or host:NAME.
+    /// ADDRESS, DOMAIN, .DOMAIN (with its subdomains) or list:LIST-ID; or a forwarder: arc:DOMAIN (whose ARC seals
+    /// count) or host:NAME.
     sender: Sender,
     #[command(flatten)]
     whose: Whose,
+}
+
+/// An entry to write.
+#[derive(Args)]
+pub struct NewlySaid {
+    #[command(flatten)]
+    entry: Entry,
+    /// Why, for whoever reads the book later.
+    #[arg(long, value_name = "TEXT", value_parser = memo)]
+    memo: Option<String>,
+}
+
+/// A memo is one line, for it stands in a table.
+fn memo(text: &str) -> Result<String, String> {
+    if text.len() > MEMO_OCTETS_MAX || text.chars().any(char::is_control) {
+        return Err(format!("a memo is one line of at most {MEMO_OCTETS_MAX} octets"));
+    }
+    Ok(text.trim().to_owned())
 }
 
 /// Carries it out.
@@ -78,14 +102,27 @@ pub fn run(command: &Known, context: &Context) -> Result<(), Failure> {
 
 fn write(
     ledger: &impl crate::ledger::Ledger,
-    entry: &Entry,
+    said: &NewlySaid,
     block: bool,
     context: &Context,
 ) -> Result<(), Failure> {
+    let entry = &said.entry;
+    if !block {
+        entry.sender.check_welcome().map_err(|e| Failure::new(Exit::Data, e))?;
+    }
     let recipient = entry.whose.recipient.as_ref().map(Address::without_detail);
     let whom = recipient.as_ref().map_or("the whole site".into(), ToString::to_string);
-    let new = NewEntry { recipient, sender: entry.sender.clone(), block, how: How::Added, since: unix_now() };
+    let new = NewEntry {
+        recipient: recipient.clone(),
+        sender: entry.sender.clone(),
+        block,
+        how: How::Added,
+        since: unix_now(),
+    };
     let added = block_on(ledger.book_add(new))??;
+    if let Some(memo) = &said.memo {
+        block_on(ledger.book_memo(recipient.as_ref(), &entry.sender, memo))??;
+    }
     let word = if block { "blocked" } else { "known" };
     context.print(&json!({"sender": entry.sender, "block": block, "new": added}), || {
         let already = if added { "" } else { " already" };
@@ -114,9 +151,10 @@ fn list(entries: Vec<BookEntry>, context: &Context) -> Result<(), Failure> {
                     e.sender.to_string(),
                     if e.block { "blocked".into() } else { e.how.as_str().into() },
                     shown_time(e.since),
+                    e.memo.clone(),
                 ]
             })
             .collect();
-        table(&["RECIPIENT", "SENDER", "HOW", "SINCE (UTC)"], rows)
+        table(&["RECIPIENT", "SENDER", "HOW", "SINCE (UTC)", "MEMO"], rows)
     })
 }

@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use clap::Args;
-use mail_parser::{MessageParser, MimeHeaders as _, PartType};
+use mail_parser::{MessageParser, MessagePart, MimeHeaders as _};
 use serde::Serialize;
 
 use super::{Context, Exit, Failure, block_on, ids, open, read_message};
 use crate::{
-    address::{Address, Domain, shown},
+    address::{Address, shown},
     clock::unix_now,
+    commands::LetterId,
     keys::Keys,
-    ledger::{
-        DECISION_DELAY_MS, Ledger, LedgerError, Mark, MarkError, MarkTarget, Marked, StampId, message_id_hash,
-    },
-    message::split_message,
+    ledger::{DECISION_DELAY_MS, Ledger, LedgerError, Mark, MarkError, MarkTarget, Marked, message_id_hash},
+    message::{is_nested_deeply, split_message},
     policy::status,
     stamp::tokens::{Token, Verb},
 };
@@ -101,12 +100,12 @@ struct Marker<'a, L: Ledger> {
 impl<L: Ledger> Marker<'_, L> {
     /// Marks the letter an id names.
     async fn id(&self, id: &str, mark: Mark) -> Result<Done, Failure> {
-        let target = match read_id(id) {
-            Some(Id::Token(token)) => self.token(&token).await?.ok_or_else(|| {
+        let target = match LetterId::read(id) {
+            Some(LetterId::Token(token)) => self.token(&token).await?.ok_or_else(|| {
                 Failure::new(Exit::No, "that token names no letter of this site; copy all 32 characters")
             })?,
-            Some(Id::Stamp(office, id)) => MarkTarget::Stamp(office, id),
-            Some(Id::Message(hash)) => MarkTarget::MessageId(hash, self.recipient_of_message_id()?),
+            Some(LetterId::Stamp(office, id)) => MarkTarget::Stamp(office, id),
+            Some(LetterId::Message(hash)) => MarkTarget::MessageId(hash, self.recipient_of_message_id()?),
             None => {
                 return Err(Failure::new(
                     Exit::Data,
@@ -137,7 +136,7 @@ impl<L: Ledger> Marker<'_, L> {
         let field = if mark == Mark::Wanted { status::WANTED } else { status::UNWANTED };
         for value in letter.values(field) {
             let text = String::from_utf8_lossy(value);
-            if let Some(Id::Token(token)) = read_id(text.trim())
+            if let Some(LetterId::Token(token)) = LetterId::read(text.trim())
                 && let Some(target) = self.token(&token).await?
             {
                 return self.mark("(the letter)", target, mark).await;
@@ -188,54 +187,39 @@ impl<L: Ledger> Marker<'_, L> {
     }
 }
 
-enum Id {
-    Token(Token),
-    Stamp(Option<Domain>, StampId),
-    Message([u8; 16]),
-}
-
-/// What kind of id a text is. Tokens may stand in the address or link they came in.
-fn read_id(text: &str) -> Option<Id> {
-    let detail = text.split_once("+w.").or_else(|| text.split_once("+u.")).map(|(_, rest)| rest);
-    let bare = detail.map_or(text, |rest| rest.split('@').next().unwrap_or(rest));
-    let bare = bare.strip_prefix("w.").or_else(|| bare.strip_prefix("u.")).unwrap_or(bare);
-    if let Some(token) = Token::parse(bare.as_bytes()) {
-        return Some(Id::Token(token));
-    }
-    if text.contains('@') || text.starts_with('<') {
-        return Some(Id::Message(message_id_hash(text.as_bytes())));
-    }
-    let (office, id) = match text.split_once('/') {
-        Some((office, id)) => (Some(Domain::from_any(office).ok()?), id),
-        None => (None, text),
-    };
-    let id = data_encoding::BASE64URL_NOPAD.decode(id.as_bytes()).ok()?;
-    Some(Id::Stamp(office, id.try_into().ok()?))
-}
-
-/// The mark an abuse report asks for, and the letter it is about (RFC 5965).
+/// The mark an abuse report asks for, and the letter it is about, whole or its header alone (RFC 5965).
 fn abuse_report(letter: &[u8]) -> Option<(Mark, Vec<u8>)> {
+    if is_nested_deeply(letter) {
+        return None;
+    }
     let message = MessageParser::default().parse(letter)?;
-    let content_type = message.content_type()?;
-    let is_report = content_type.ctype().eq_ignore_ascii_case("multipart")
-        && content_type.subtype().is_some_and(|s| s.eq_ignore_ascii_case("report"))
-        && content_type.attribute("report-type").is_some_and(|t| t.eq_ignore_ascii_case("feedback-report"));
+    let is_report = content_type(message.root_part()) == Some("multipart/report".into())
+        && message
+            .content_type()
+            .and_then(|content_type| content_type.attribute("report-type"))
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("feedback-report"));
     if !is_report {
         return None;
     }
     let mut mark = None;
     let mut original = None;
-    for part in &message.parts {
-        match &part.body {
-            PartType::Message(inner) => original = Some(inner.raw_message().to_vec()),
-            PartType::Text(text) => mark = mark.or_else(|| feedback_type(text.as_bytes())),
-            PartType::Binary(bytes) | PartType::InlineBinary(bytes) => {
-                mark = mark.or_else(|| feedback_type(bytes))
+    for part in message.parts.iter().skip(1) {
+        match content_type(part)?.as_str() {
+            "message/feedback-report" => mark = mark.or_else(|| feedback_type(part.contents())),
+            "message/rfc822" | "message/global" => {
+                original = original.or_else(|| part.message().map(|inner| inner.raw_message().to_vec()));
             }
+            "text/rfc822-headers" => original = original.or_else(|| Some(part.contents().to_vec())),
             _ => {}
         }
     }
     Some((mark?, original?))
+}
+
+/// `text/plain`, which is also what a part is that says nothing.
+fn content_type(part: &MessagePart<'_>) -> Option<String> {
+    let Some(content_type) = part.content_type() else { return Some("text/plain".into()) };
+    Some(format!("{}/{}", content_type.ctype(), content_type.subtype()?).to_ascii_lowercase())
 }
 
 fn feedback_type(text: &[u8]) -> Option<Mark> {
@@ -251,43 +235,41 @@ fn feedback_type(text: &[u8]) -> Option<Mark> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_an_id_is() {
-        let token = "aaaaaaaaaaaac46hy433rxluheswwp7q";
-        for text in [
-            token.to_owned(),
-            token.to_uppercase(),
-            format!("w.{token}"),
-            format!("<mailto:postage+w.{token}@b.example>"),
-        ] {
-            assert!(matches!(read_id(&text), Some(Id::Token(t)) if t.number() == 1), "{text}");
-        }
-        assert!(matches!(read_id("HCg35w7TlOudJrnzCsj-Qg"), Some(Id::Stamp(None, _))));
-        assert!(matches!(read_id("-Cg35w7TlOudJrnzCsj-Qg"), Some(Id::Stamp(None, _))));
-        assert!(matches!(read_id("b.example/HCg35w7TlOudJrnzCsj-Qg"), Some(Id::Stamp(Some(_), _))));
-        assert!(matches!(read_id("<a/b@c.example>"), Some(Id::Message(_))));
-        assert!(read_id("nonsense").is_none());
-        assert!(read_id("").is_none());
-    }
-
+    /// As Dovecot's `report` action of Sieve writes them, and other makers.
     #[test]
     fn an_abuse_report_says_its_mark_and_brings_the_letter() {
-        let report = |kind: &str| {
+        let report = |kind: &str, original: &str| {
             format!(
-                "From: a@b.example\nContent-Type: multipart/report; report-type=feedback-report; boundary=x\n\n\
-                 --x\nContent-Type: text/plain\n\nThis is a report.\n--x\nContent-Type: message/feedback-report\n\n\
-                 Feedback-Type: {kind}\nVersion: 1\n\n--x\nContent-Type: message/rfc822\n\n\
-                 Message-ID: <1@a.example>\nSubject: hi\n\nbody\n--x--\n"
+                "X-Sieve: Pigeonhole Sieve 0.5.19\r\nMessage-ID: <dovecot-sieve-1@b.example>\r\nFrom: <bob@b.example>\r\n\
+                 To: <abuse@b.example>\r\nSubject: Report: {kind}\r\nAuto-Submitted: auto-generated (report)\r\n\
+                 MIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=feedback-report;\r\n\tboundary=\"x/b\"\r\n\r\n\
+                 This is a MIME-encapsulated message\r\n\r\n--x/b\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                 Content-Disposition: inline\r\nContent-Transfer-Encoding: 8bit\r\n\r\nFeedback-Type: fraud, they say\r\n\r\n\
+                 --x/b\r\nContent-Type: message/feedback-report\r\n\r\nVersion: 1\r\nFeedback-Type: {kind}\r\n\
+                 User-Agent: Dovecot/2.3 Pigeonhole/0.5\r\nOriginal-Mail-From: <alice@a.example>\r\n\r\n--x/b\r\n\
+                 {original}\r\n\r\nMessage-ID: <1@a.example>\r\nSubject: hi\r\n\r\nbody\r\n--x/b--\r\n"
             )
         };
-        let (mark, letter) = abuse_report(report("not-spam").as_bytes()).unwrap();
-        assert_eq!(mark, Mark::Wanted);
-        assert_eq!(
-            split_message(&letter).values("Message-ID").next().unwrap().trim_ascii(),
-            b"<1@a.example>"
-        );
-        assert_eq!(abuse_report(report("abuse").as_bytes()).unwrap().0, Mark::Unwanted);
-        assert!(abuse_report(report("fraud").as_bytes()).is_none());
-        assert!(abuse_report(b"Subject: hi\n\nFeedback-Type: not-spam\n").is_none());
+        let whole = "Content-Type: message/rfc822\r\nContent-Disposition: attachment";
+        for (kind, mark) in [("not-spam", Mark::Wanted), ("abuse", Mark::Unwanted), ("Abuse", Mark::Unwanted)]
+        {
+            for original in [whole, "Content-Type: text/rfc822-headers\r\nContent-Disposition: attachment"] {
+                for text in [report(kind, original), report(kind, original).replace("\r\n", "\n")] {
+                    let (found, letter) = abuse_report(text.as_bytes()).unwrap();
+                    let id = split_message(&letter).values("Message-ID").next().unwrap().trim_ascii();
+                    assert_eq!((found, id), (mark, &b"<1@a.example>"[..]), "{text}");
+                }
+            }
+        }
+        for none in [
+            report("fraud", whole),
+            report("abuse", "Content-Type: text/plain"),
+            report("abuse", whole).replace("feedback-report;", "delivery-status;"),
+            report("abuse", whole).replace("message/feedback-report", "text/plain"),
+            "Subject: hi\n\nFeedback-Type: not-spam\n".into(),
+            "Content-Type: message/rfc822\n\n".repeat(50_000),
+        ] {
+            assert!(abuse_report(none.as_bytes()).is_none(), "{none:.900}");
+        }
     }
 }

@@ -205,7 +205,9 @@ pub fn short_of_money(error: Failure, account: &str, office: &Domain) -> Failure
     if error.exit != Exit::No {
         return error;
     }
-    let advice =
-        format!("{}; have account {account} credited there, its postmaster@{office} can", error.message);
+    let advice = format!(
+        "{}; `farthing topup` with a voucher, or have postmaster@{office} credit account {account}",
+        error.message
+    );
     Failure::new(Exit::No, advice)
 }

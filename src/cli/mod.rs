@@ -17,6 +17,7 @@ use crate::config::Config;
 
 mod account;
 mod buy;
+mod explain;
 mod freepost;
 mod import;
 mod key;
@@ -29,14 +30,17 @@ mod open;
 mod overview;
 mod postfix;
 mod price;
+mod progress;
 mod report;
 mod sendmail;
 mod settings;
 mod simulate;
 mod stamp;
 mod status;
+mod topup;
 pub mod usage;
 mod verify;
+mod voucher;
 mod wallet;
 mod work;
 
@@ -186,6 +190,9 @@ enum Command {
     /// Buy stamps for a domain into the wallet.
     #[command(after_help = buy::EXAMPLES)]
     Buy(buy::BuyArgs),
+    /// Put money on this wallet's account at an office: by voucher, or by work.
+    #[command(after_help = topup::EXAMPLES)]
+    Topup(topup::TopupArgs),
     /// Put stamps on a letter: from stdin to stdout.
     #[command(after_help = stamp::EXAMPLES)]
     Stamp(stamp::StampArgs),
@@ -218,6 +225,9 @@ enum Command {
     /// The accounts of those who buy stamps here.
     #[command(subcommand)]
     Account(account::Account),
+    /// Codes that put money on an account: to sell, or to give away.
+    #[command(subcommand)]
+    Voucher(voucher::VoucherCommand),
     /// The books.
     #[command(subcommand)]
     Ledger(ledger::Ledger),
@@ -230,6 +240,9 @@ enum Command {
     /// What today's settings would have done to old mail. Changes nothing.
     #[command(after_help = simulate::EXAMPLES)]
     Simulate(simulate::SimulateArgs),
+    /// What the gate would do with a letter on stdin, and why. Changes nothing.
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::ExplainArgs),
     /// Is everything well? Says the line to type for each fault.
     Status,
     /// The `postconf -e` lines that plug this configuration into Postfix.
@@ -284,6 +297,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Wallet(wallet) => wallet::run(&wallet, context),
         Command::Price(args) => price::run(&args, context),
         Command::Buy(args) => buy::run(&args, context),
+        Command::Topup(args) => topup::run(&args, context),
         Command::Stamp(args) => stamp::run(&args, context),
         Command::Sendmail(args) => sendmail::run(&args, context),
         Command::Work(args) => work::run(&args, context),
@@ -295,10 +309,12 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Settings(command) => settings::run(&command, context),
         Command::Office(command) => office::run(&command, context),
         Command::Account(account) => account::run(&account, context),
+        Command::Voucher(command) => voucher::run(&command, context),
         Command::Ledger(ledger) => ledger::run(&ledger, context),
         Command::Key(key) => key::run(&key, context),
         Command::Report(args) => report::run(&args, context),
         Command::Simulate(args) => simulate::run(&args, context),
+        Command::Explain(args) => explain::run(&args, context),
         Command::Status => status::run(context),
         Command::Postfix => postfix::run(context),
         Command::Demo { postfix } => crate::demo::run(postfix),

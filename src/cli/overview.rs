@@ -1,9 +1,6 @@
-//! What `import`, `simulate` and `report` share: progress on a terminal, what could not be read, the overview as text.
+//! What `import`, `simulate` and `report` share: what could not be read, the overview as text.
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    path::Path,
-};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -19,44 +16,6 @@ const UNREAD_NAMED_MAX: usize = 1_000;
 const UNREAD_SHOWN: usize = 10;
 /// Senders the text names of those let in, and of those not.
 const SENDERS_SHOWN: usize = 15;
-/// Messages between two looks at the terminal.
-const STEP_MESSAGES: u64 = 200;
-/// Columns of a folder's name in the line of progress.
-const FOLDER_COLUMNS: usize = 40;
-
-/// A line on a terminal that says how far it is.
-pub struct Progress {
-    messages: u64,
-    shown: bool,
-    terminal: bool,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self { messages: 0, shown: false, terminal: std::io::stderr().is_terminal() }
-    }
-}
-
-impl Progress {
-    /// One message more was read.
-    pub fn step(&mut self, folder: &str) {
-        self.messages += 1;
-        if self.terminal && self.messages.is_multiple_of(STEP_MESSAGES) {
-            let folder: String = folder.chars().filter(|c| !c.is_control()).take(FOLDER_COLUMNS).collect();
-            eprint!("\r\x1b[K{} messages read, now in {folder}", self.messages);
-            let _ = std::io::stderr().flush();
-            self.shown = true;
-        }
-    }
-
-    /// Takes the line away.
-    pub fn end(&mut self) {
-        if std::mem::take(&mut self.shown) {
-            eprint!("\r\x1b[K");
-        }
-    }
-}
-
 /// What could not be read, and why.
 #[derive(Default)]
 pub struct Unread {
@@ -71,6 +30,13 @@ impl Unread {
         if self.named.len() < UNREAD_NAMED_MAX {
             self.named.push((place.to_string(), why));
         }
+    }
+
+    /// Things that were noted before: the first of them by name, and how many there are.
+    pub fn add_noted(&mut self, named: Vec<(String, String)>, count: u64) {
+        self.count += count;
+        self.named.extend(named);
+        self.named.truncate(UNREAD_NAMED_MAX);
     }
 
     /// How many.

@@ -8,6 +8,9 @@ use crate::config::{Config, Listen, Mode};
 /// Where Debian's smtpd and cleanup are locked in: they see unix sockets from there.
 const CHROOT: &str = "/var/spool/postfix";
 
+/// What the alias of the command address runs, if mail to it ever is delivered: local(8) sends back what it says.
+const ALIAS: &str = "echo Farthing was not there to read this: send it again; exit 69";
+
 /// Carries it out.
 ///
 /// # Errors
@@ -43,11 +46,40 @@ fn lines(config: &Config) -> Vec<String> {
         lines.push("# If other milters are set already, keep them and put this one last.".into());
         lines.push(format!("postconf -e 'smtpd_milters = {{ {milter}, default_action={action} }}'"));
         lines.push("postconf -e 'milter_protocol = 6'".into());
+        lines.push(
+            "# Mail of your users goes through it too, and may go while it is down (for those you have):"
+                .into(),
+        );
+        lines.push(format!("postconf -e 'submission_milters = {{ {milter}, default_action=accept }}'"));
+        for service in ["submission", "submissions"] {
+            lines.push(format!("postconf -P '{service}/inet/smtpd_milters=$submission_milters'"));
+        }
     }
+    lines.extend(command_lines(config));
     let domains: Vec<&str> = config.gate.domains.iter().map(crate::address::Domain::as_str).collect();
     lines.push(format!("# These must be domains that Postfix takes mail for: {}", domains.join(" ")));
     lines.push("postfix reload".into());
     lines
+}
+
+/// What makes Postfix take mail to the command address. It is never delivered, for the gate does what it says; if the gate
+/// is down the alias sends it back, lest it vanish.
+fn command_lines(config: &Config) -> Vec<String> {
+    let name = &config.commands.address;
+    let addresses: Vec<String> =
+        config.gate.domains.iter().map(|domain| format!("{name}@{domain}={name}@localhost")).collect();
+    vec![
+        format!(
+            "# Commands by mail, to {name}@ and {name}+TOKEN@ (once; they stand behind what is there already):"
+        ),
+        "postconf -e 'recipient_delimiter = +'".into(),
+        format!(
+            "postconf -e \"virtual_alias_maps = $(postconf -h virtual_alias_maps), inline:{{ {} }}\"",
+            addresses.join(", ")
+        ),
+        format!("grep -q '^{name}:' /etc/aliases || echo '{name}: \"|{ALIAS}\"' >>/etc/aliases"),
+        "newaliases".into(),
+    ]
 }
 
 #[cfg(test)]
@@ -68,5 +100,19 @@ mod tests {
         assert!(inside.contains("{ unix:farthing/milter.sock, default_action=tempfail }"), "{inside}");
         let outside = lines_of("listen = [\"unix:/run/farthing/milter.sock\"]");
         assert!(outside.contains("cannot see /run/farthing/milter.sock"), "{outside}");
+    }
+
+    #[test]
+    fn submission_and_the_command_address() {
+        let lines = lines_of("listen = [\"inet:127.0.0.1:8894\"]\nmode = \"require\"");
+        for line in [
+            "postconf -e 'submission_milters = { inet:127.0.0.1:8894, default_action=accept }'",
+            "postconf -P 'submission/inet/smtpd_milters=$submission_milters'",
+            "postconf -e 'recipient_delimiter = +'",
+            "inline:{ postage@b.example=postage@localhost }\"",
+            "|| echo 'postage: \"|echo Farthing was not there to read this: send it again; exit 69\"' >>/etc/aliases",
+        ] {
+            assert!(lines.contains(line), "{line}\nin:\n{lines}");
+        }
     }
 }

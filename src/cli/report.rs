@@ -32,11 +32,17 @@ Examples:
 #[derive(Args)]
 pub struct ReportArgs {
     /// Days back from now.
-    #[arg(long, default_value_t = 7, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=DECISIONS_KEPT_S / DAY_S))]
+    #[arg(long, default_value_t = 7, value_name = "N", value_parser = days)]
     days: u64,
     /// Write one page with plots, too.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+}
+
+fn days(text: &str) -> Result<u64, String> {
+    const MAX: u64 = DECISIONS_KEPT_S / DAY_S;
+    let days = text.parse().ok().filter(|days| (1..=MAX).contains(days));
+    days.ok_or_else(|| format!("write a number of days from 1 to {MAX}: decisions are kept so long"))
 }
 
 /// Carries it out.
@@ -84,12 +90,17 @@ fn overview(tally: &Tally) -> Overview {
     }
     for sender in &tally.senders {
         let result = RESULTS.into_iter().find(|word| *word == sender.result).unwrap_or("unknown");
-        let robot = sender.author.as_ref().is_some_and(is_robot);
+        let kind = match (&sender.list, &sender.author) {
+            (Some(_), _) => "list",
+            (None, Some(author)) if is_robot(author) => "robot",
+            _ => "person",
+        };
+        let author = || sender.author.as_ref().map_or(NO_AUTHOR.into(), ToString::to_string);
         overview.sender(SenderLine {
-            sender: sender.author.as_ref().map_or(NO_AUTHOR.into(), ToString::to_string),
+            sender: sender.list.as_ref().map_or_else(author, |list| format!("list:{list}")),
             messages: sender.letters,
             result,
-            kind: if robot { "robot" } else { "person" },
+            kind,
             reason: sender.reason.clone(),
             allow: None,
         });

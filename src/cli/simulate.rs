@@ -1,25 +1,30 @@
 //! `farthing simulate`: what today's settings would have done to old mail.
 
-use std::{ops::ControlFlow, path::PathBuf};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde_json::json;
 
 use super::{
     Context, Failure, open,
-    overview::{Progress, Unread, no_messages, text, value, write_page},
+    overview::{Unread, no_messages, text, value, write_page},
+    progress::Progress,
 };
 use crate::{
     address::Address,
     cli::Exit,
-    mailbox::{Item, Purpose, purpose, read},
+    ledger::{LedgerError, sqlite::SqliteLedger},
+    mailbox::{Done, Item, Purpose, Visitor, purpose, read, visit},
     message::split_message,
-    warm::{overview::Overview, simulate::Simulation},
+    warm::{overview::Overview, sent::SentBefore, simulate::Simulation},
 };
 
 pub const EXAMPLES: &str = "Whether a letter was really from its author is taken from the Authentication-Results that this site's
 servers (gate.hostname, identity.trusted) wrote into it; where they are missing and would decide, the result is
-`unknown`. Sent mail and drafts are left out. Run `farthing known import` first to start with a full book.
+`unknown`. Sent mail is looked at for what others answered, and not counted; neither are drafts. Run `farthing known import` first to start with a full book.
 
 Examples:
   farthing simulate ~bob/Maildir --for bob@b.example
@@ -47,18 +52,24 @@ pub fn run(args: &SimulateArgs, context: &Context) -> Result<(), Failure> {
     let config = context.load_config()?;
     let ledger = open::ledger(&config)?;
     let keys = open::keys(&config)?;
-    let simulation = Simulation {
+    let mut simulation = Simulation {
         config: &config,
-        tokens: &keys.tokens,
+        keys: &keys,
         ledger: &ledger,
         recipient: args.recipient.as_ref(),
+        sent: SentBefore::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::new(Exit::Software, e))?;
+    // What was sent first: the answers to it may lie anywhere.
+    let mut outgoing = Outgoing { simulation: &mut simulation, runtime: &runtime };
+    if let ControlFlow::Break(error) = visit(&args.paths, &mut outgoing) {
+        return Err(error.into());
+    }
     let (mut overview, mut unread, mut progress) =
-        (Overview::default(), Unread::default(), Progress::default());
+        (Overview::default(), Unread::default(), Progress::over(&args.paths));
     let (mut not_received, mut nobodys) = (0_u64, 0_u64);
     let flow = read(&args.paths, |item| {
         match item {
@@ -75,7 +86,7 @@ pub fn run(args: &SimulateArgs, context: &Context) -> Result<(), Failure> {
                     }
                     Err(error) => return ControlFlow::Break(error),
                 }
-                progress.step(place.folder);
+                progress.step(octets.len() as u64, place.folder);
             }
             Item::Cards { place, .. } => unread.add(&place, "an address book".into()),
             Item::Unread { place, why } => unread.add(&place, why),
@@ -112,4 +123,25 @@ pub fn run(args: &SimulateArgs, context: &Context) -> Result<(), Failure> {
         }
         words + &unread.text()
     })
+}
+
+/// Looks into folders of sent mail, and into nothing else.
+struct Outgoing<'s, 'a> {
+    simulation: &'s mut Simulation<'a, SqliteLedger>,
+    runtime: &'s tokio::runtime::Runtime,
+}
+
+impl Visitor<LedgerError> for Outgoing<'_, '_> {
+    fn done(&mut self, _file: &Path, folder: &str, _octets: u64) -> Done {
+        if purpose(folder) == Purpose::Sent { Done::Nothing } else { Done::All }
+    }
+
+    fn item(&mut self, item: Item<'_>) -> ControlFlow<LedgerError> {
+        // What cannot be read is told of when everything is.
+        let Item::Message { octets, .. } = item else { return ControlFlow::Continue(()) };
+        match self.runtime.block_on(self.simulation.sent(&split_message(octets))) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
 }

@@ -17,7 +17,7 @@ use super::{Context, Exit, Failure, market::Names};
 use crate::{
     address::Address,
     clock::unix_now,
-    work::{BITS_MAX, Progress, all_cores, mint},
+    work::{BITS_MAX, MintError, Progress, all_cores, mint},
 };
 
 pub const EXAMPLES: &str = "Examples:
@@ -55,6 +55,28 @@ pub fn run(args: &WorkArgs, context: &Context) -> Result<(), Failure> {
         None => bits_asked(&args.recipient, context)?,
     };
     let resource = args.recipient.to_string();
+    let minted = minted(&resource, bits).map_err(|e| Failure::new(Exit::Data, format!("{resource}: {e}")))?;
+    let Minted { stamp, tried, seconds } = minted;
+    let value = json!({ "to": resource, "bits": bits, "stamp": stamp, "tried": tried, "seconds": seconds });
+    context
+        .print(&value, || if args.header { format!("X-Hashcash: {stamp}\n") } else { format!("{stamp}\n") })
+}
+
+/// A stamp, and what it took.
+pub struct Minted {
+    /// The stamp.
+    pub stamp: String,
+    /// Counters looked at.
+    pub tried: u64,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+/// Mints on all cores, with a progress bar on a terminal.
+///
+/// # Errors
+/// [`MintError`].
+pub fn minted(resource: &str, bits: u32) -> Result<Minted, MintError> {
     let progress = Arc::new(Progress::default());
     let over = Arc::new(AtomicBool::new(false));
     let bar = thread::spawn({
@@ -62,17 +84,13 @@ pub fn run(args: &WorkArgs, context: &Context) -> Result<(), Failure> {
         move || show(bits, &progress, &over)
     });
     let begun = Instant::now();
-    let minted = mint(&resource, bits, unix_now(), all_cores(), &progress);
+    let minted = mint(resource, bits, unix_now(), all_cores(), &progress);
     over.store(true, Ordering::Release);
     bar.thread().unpark();
     // It only draws.
     let _ = bar.join();
-    let stamp = minted.map_err(|e| Failure::new(Exit::Data, format!("{resource}: {e}")))?;
     let seconds = begun.elapsed().as_secs_f64();
-    let tried = progress.tried.load(Ordering::Relaxed);
-    let value = json!({ "to": resource, "bits": bits, "stamp": stamp, "tried": tried, "seconds": seconds });
-    context
-        .print(&value, || if args.header { format!("X-Hashcash: {stamp}\n") } else { format!("{stamp}\n") })
+    Ok(Minted { stamp: minted?, tried: progress.tried.load(Ordering::Relaxed), seconds })
 }
 
 fn bits_asked(recipient: &Address, context: &Context) -> Result<u32, Failure> {

@@ -3,6 +3,7 @@
 //! What is wrong is found all at once, each fault with its line and key. Nothing here opens a socket or
 //! touches the network; `file:PATH` lists are read, for a list that cannot be read is a fault of the file.
 
+mod logins;
 mod parse;
 mod read;
 
@@ -14,6 +15,7 @@ use std::{
 
 use ipnet::IpNet;
 
+pub use logins::Logins;
 pub use parse::Listen;
 
 use crate::{
@@ -143,28 +145,6 @@ impl Gate {
     }
 }
 
-/// Which addresses a login owns: a list, else the login itself, or the login at any of our domains.
-#[derive(Clone, Debug, Default)]
-pub struct Logins {
-    listed: Option<std::collections::HashMap<String, Vec<Address>>>,
-}
-
-impl Logins {
-    /// Whether this login owns this address, `+detail` aside.
-    #[must_use]
-    pub fn owns(&self, login: &str, address: &Address, domains: &[Domain]) -> bool {
-        let bare = address.without_detail();
-        if let Some(listed) = &self.listed {
-            return listed.get(&login.to_ascii_lowercase()).is_some_and(|own| own.contains(&bare));
-        }
-        if login.contains('@') {
-            return login.parse::<Address>().is_ok_and(|own| own.without_detail() == bare);
-        }
-        domains.contains(bare.domain())
-            && Address::from_parts(login.as_bytes(), bare.domain().clone()).is_some_and(|own| own == bare)
-    }
-}
-
 /// `[office]`
 #[derive(Clone, Debug)]
 pub struct Office {
@@ -182,8 +162,10 @@ pub struct Office {
     pub grant: Micros,
     /// Hashcash bits a grant asks.
     pub grant_bits: u32,
-    /// What grants may give away in a UTC day.
+    /// What grants may give away in a UTC day; at least one grant, where there are any.
     pub grant_daily: Micros,
+    /// The file with the signing secrets of Stripe's webhook; `None`: no payments by Stripe.
+    pub stripe_secret_file: Option<PathBuf>,
 }
 
 /// Where the office listens.
@@ -247,8 +229,37 @@ pub struct Identity {
 pub struct Commands {
     /// Local part of the command address.
     pub address: String,
-    /// Where answers are handed in: `smtp://HOST:PORT` or `sendmail:PATH`.
-    pub smtp: String,
+    /// Where our own mail is handed in.
+    pub smtp: Smarthost,
+}
+
+/// A way to hand mail in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Smarthost {
+    /// `smtp://HOST:PORT`: a server that takes mail of this host for everybody it is for.
+    Smtp {
+        /// A name, or an address without brackets.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// `sendmail:PATH`: a program that understands `-i`, `-f` and `--`, as every MTA brings one.
+    Sendmail(PathBuf),
+}
+
+impl Smarthost {
+    /// The port of [`Smarthost::Smtp`] when none is written.
+    pub const PORT_DEFAULT: u16 = 25;
+}
+
+impl fmt::Display for Smarthost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Smtp { host, port } if host.contains(':') => write!(f, "smtp://[{host}]:{port}"),
+            Self::Smtp { host, port } => write!(f, "smtp://{host}:{port}"),
+            Self::Sendmail(path) => write!(f, "sendmail:{}", path.display()),
+        }
+    }
 }
 
 /// `[log]`

@@ -1,7 +1,6 @@
 //! From the document to the checked configuration, section by section, in the order of INTERFACE.md.
 
 use std::{
-    collections::HashMap,
     net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
 };
@@ -10,11 +9,11 @@ use ipnet::IpNet;
 
 use super::{
     Commands, Config, Fault, Gate, Identity, IdentityCheck, Ledger, LedgerUrl, ListenHttp, Log, Logins,
-    Mixed, Mode, Office, OnTrouble,
+    Mixed, Mode, Office, OnTrouble, Smarthost,
     read::{Document, Section},
 };
 use crate::{
-    address::{Address, Domain, shown},
+    address::{Domain, shown},
     identity::forwarder::Forwarders,
     money::{Currency, Micros, STAMP_VALUE_MAX},
 };
@@ -152,7 +151,7 @@ fn gate(mut s: Section<'_, '_>, base: &Path) -> Option<Gate> {
     let relays = s.parsed_list("relays", &[], network);
     let srs = s.boolean("srs").unwrap_or(false);
     let mixed = s.choice("mixed", Mixed::Split, &[("split", Mixed::Split), ("strictest", Mixed::Strictest)]);
-    let logins = s.parsed("logins", "", |t| logins(t, base));
+    let logins = s.parsed("logins", "", |t| Logins::parse(t, base));
     let on_trouble = s.choice(
         "on_trouble",
         OnTrouble::Tempfail,
@@ -200,9 +199,15 @@ fn office(mut s: Section<'_, '_>, base: &Path) -> Option<Office> {
     let url = s.parsed("url", &default_url, office_url);
     let keys = s.text("keys").unwrap_or_else(|| "/var/lib/farthing/keys".into());
     let stamp_lifetime_s = s.parsed("stamp_lifetime", "90d", |t| duration(t, 86_400, STAMP_LIFETIME_MAX_S));
-    let grant = s.parsed("grant", "0", str::parse);
+    let grant: Option<Micros> = s.parsed("grant", "0", str::parse);
     let grant_bits = s.integer("grant_bits", 1, WORK_BITS_MAX).unwrap_or(26);
     let grant_daily = s.parsed("grant_daily", "1.00", str::parse);
+    if let (Some(grant), Some(daily)) = (grant, grant_daily)
+        && grant > daily
+    {
+        s.fault("grant_daily", format!("a day's budget of {daily} is less than one grant of {grant}"));
+    }
+    let stripe_secret_file = s.parsed("stripe_secret_file", "", |text| secret_file(text, base)).flatten();
     s.finish();
     Some(Office {
         domain: domain?,
@@ -213,6 +218,7 @@ fn office(mut s: Section<'_, '_>, base: &Path) -> Option<Office> {
         grant: grant?,
         grant_bits,
         grant_daily: grant_daily?,
+        stripe_secret_file,
     })
 }
 
@@ -255,13 +261,41 @@ fn commands(mut s: Section<'_, '_>) -> Option<Commands> {
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b));
         if ok { Ok(text.to_owned()) } else { Err("it is a local part of a-z, 0-9, -, . and _, like postage") }
     });
-    let smtp = s.parsed("smtp", "smtp://127.0.0.1:25", |text| match text.split_once(':') {
-        Some(("smtp", rest)) if rest.starts_with("//") && rest.len() > 2 => Ok(text.to_owned()),
-        Some(("sendmail", path)) if path.starts_with('/') => Ok(text.to_owned()),
-        _ => Err("write smtp://127.0.0.1:25 or sendmail:/usr/sbin/sendmail"),
+    let smtp = s.parsed("smtp", "smtp://127.0.0.1:25", |text| {
+        smarthost(text).ok_or("write smtp://127.0.0.1:25 or sendmail:/usr/sbin/sendmail")
     });
     s.finish();
     Some(Commands { address: address?, smtp: smtp? })
+}
+
+/// `smtp://HOST`, `smtp://HOST:PORT`, an IPv6 address in brackets, or `sendmail:` and an absolute path.
+fn smarthost(text: &str) -> Option<Smarthost> {
+    if let Some(path) = text.strip_prefix("sendmail:") {
+        return path.starts_with('/').then(|| Smarthost::Sendmail(path.into()));
+    }
+    let place = text.strip_prefix("smtp://")?;
+    let place = place.strip_suffix('/').unwrap_or(place);
+    let (host, port) = match place.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+        }
+        None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
+    };
+    let in_brackets = place.starts_with('[');
+    let is_name = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    if host.is_empty() || !(in_brackets || is_name) {
+        return None;
+    }
+    let port = match port {
+        None => Smarthost::PORT_DEFAULT,
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            digits.parse().ok().filter(|p| *p > 0)?
+        }
+        Some(_) => return None,
+    };
+    Some(Smarthost::Smtp { host: host.to_ascii_lowercase(), port })
 }
 
 fn log(mut s: Section<'_, '_>) -> Log {
@@ -391,6 +425,16 @@ fn office_url(text: &str) -> Result<String, String> {
     Ok(if text.ends_with('/') { text.to_owned() } else { format!("{text}/") })
 }
 
+/// A path, and not by a slip of the hand what should stand in that file; which is not repeated.
+fn secret_file(text: &str, base: &Path) -> Result<Option<PathBuf>, &'static str> {
+    if text.starts_with("whsec_") {
+        return Err(
+            "this is the secret itself; put it into a file that nobody else can read, and name the file here",
+        );
+    }
+    Ok((!text.is_empty()).then(|| base.join(text)))
+}
+
 fn ledger_url(text: &str, base: &Path) -> Result<LedgerUrl, String> {
     match text.split_once(':') {
         Some(("sqlite", path)) if !path.is_empty() => Ok(LedgerUrl::Sqlite(base.join(path))),
@@ -401,34 +445,17 @@ fn ledger_url(text: &str, base: &Path) -> Result<LedgerUrl, String> {
 /// `file:PATH` is the lines of that file, empty lines and `#` comments left out; anything else is itself.
 fn lines_or_item(text: &str, base: &Path) -> Result<Vec<String>, String> {
     let Some(path) = text.strip_prefix("file:") else { return Ok(vec![text.to_owned()]) };
-    let path = base.join(path);
-    let content =
-        std::fs::read_to_string(&path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
-    Ok(content
-        .lines()
-        .map(|line| line.split('#').next().unwrap_or("").trim())
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned)
-        .collect())
+    Ok(content_lines(&base.join(path))?.into_iter().map(|(_, line)| line).collect())
 }
 
-fn logins(text: &str, base: &Path) -> Result<Logins, String> {
-    if text.is_empty() {
-        return Ok(Logins::default());
-    }
-    if !text.starts_with("file:") {
-        return Err("write file:PATH, a file of lines `login address …`".into());
-    }
-    let mut listed: HashMap<String, Vec<Address>> = HashMap::new();
-    for line in lines_or_item(text, base)? {
-        let mut words = line.split_whitespace();
-        let Some(login) = words.next() else { continue };
-        let own = listed.entry(login.to_ascii_lowercase()).or_default();
-        for word in words {
-            let address: Address =
-                word.parse().map_err(|e| format!("the login {}: {e}", shown(login.as_bytes())))?;
-            own.push(address.without_detail());
-        }
-    }
-    Ok(Logins { listed: Some(listed) })
+/// The lines of a file with their numbers, comments left out, and lines in which nothing else stands.
+pub(super) fn content_lines(path: &Path) -> Result<Vec<(usize, String)>, String> {
+    let content =
+        std::fs::read_to_string(path).map_err(|e| format!("{} cannot be read: {e}", path.display()))?;
+    let bare = content.lines().map(|line| line.split('#').next().unwrap_or("").trim());
+    Ok(bare
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty())
+        .map(|(n, line)| (n + 1, line.to_owned()))
+        .collect())
 }

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     address::{Address, escaped},
-    ledger::{self, Ledger, message_id_hash},
-    message::list,
+    ledger::{self, Ledger, marks::REPLY_TO_MAX, message_id_hash},
+    message::{addresses, list},
     policy::{
         Class, Decision, reply,
         status::{self, PaidBy},
@@ -60,8 +60,22 @@ pub fn exempt(told: &Told<'_>) -> Verdict {
 
 /// The answer that a decision comes to.
 pub async fn answer(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdict {
+    let verdict = verdict(settled, told, ledger).await;
+    let (word, text) = match (&verdict, &settled.decision) {
+        (Verdict::Refuse(refusal), Decision::Defer(_)) => ("deferred", refusal.to_string()),
+        (Verdict::Refuse(refusal), _) => ("refused", refusal.to_string()),
+        (_, Decision::Hold) => ("held", String::new()),
+        _ => ("accepted", String::new()),
+    };
+    log(told, &settled.parties, word, &text);
+    remember(settled, told, ledger);
+    verdict
+}
+
+/// The same, told to nobody but the caller.
+pub async fn verdict(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdict {
     let price = settled.price(told.site, ledger).await;
-    let verdict = match &settled.decision {
+    match &settled.decision {
         Decision::Deliver => deliver(told, &settled.parties, None),
         Decision::Hold => deliver(told, &settled.parties, hold_reason(&settled.parties)),
         Decision::Refuse(who) => {
@@ -78,16 +92,7 @@ pub async fn answer(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> 
                 reply::later(&waiting, &told.site.terms(price))
             })
         }
-    };
-    let (word, text) = match (&verdict, &settled.decision) {
-        (Verdict::Refuse(refusal), Decision::Defer(_)) => ("deferred", refusal.to_string()),
-        (Verdict::Refuse(refusal), _) => ("refused", refusal.to_string()),
-        (_, Decision::Hold) => ("held", String::new()),
-        _ => ("accepted", String::new()),
-    };
-    log(told, &settled.parties, word, &text);
-    remember(settled, told, ledger);
-    verdict
+    }
 }
 
 fn chosen<'a>(settled: &'a Settled, who: &'a [usize]) -> impl Iterator<Item = &'a SettledParty> {
@@ -103,7 +108,7 @@ fn deliver(told: &Told<'_>, parties: &[SettledParty], quarantine: Option<Quarant
         .rev()
         .filter_map(|(name, index)| Some(Modification::DeleteHeader(*index, HeaderName::new(*name).ok()?)))
         .collect();
-    for (name, value) in fields(told.site, parties).into_iter().rev() {
+    for (name, value) in fields(told, parties).into_iter().rev() {
         if let (Ok(name), Ok(value)) = (HeaderName::new(name), HeaderValue::new(value)) {
             // At the top, above the Received fields of servers that could have forged it.
             modifications.push(Modification::InsertHeader(0, name, value));
@@ -113,9 +118,12 @@ fn deliver(told: &Told<'_>, parties: &[SettledParty], quarantine: Option<Quarant
 }
 
 /// The fields the letter gets, from the top down (SPEC.md §6).
-fn fields(site: &Site, parties: &[SettledParty]) -> Vec<(&'static str, String)> {
+fn fields(told: &Told<'_>, parties: &[SettledParty]) -> Vec<(&'static str, String)> {
+    let site = told.site;
     let hostname = &site.config.gate.hostname;
-    let [party] = parties else {
+    let (party, goes_elsewhere) = (parties.first(), told.letter.goes_elsewhere);
+    // Those elsewhere would read who of ours got it, be it as a Bcc.
+    let Some(party) = party.filter(|_| parties.len() == 1 && !goes_elsewhere) else {
         let classes: Vec<Class> = parties.iter().map(|party| party.class).collect();
         return vec![(status::STATUS, status::status_of_several(hostname, &classes))];
     };
@@ -181,9 +189,18 @@ fn logged(party: &SettledParty) -> String {
 fn remember(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) {
     let delivered = matches!(settled.decision, Decision::Deliver | Decision::Hold);
     let message_id = told.letter.values("Message-ID").next().map(message_id_hash);
-    let unsubscribe =
-        if delivered { list::unsubscribe_addresses(told.letter.values("List-Unsubscribe")) } else { vec![] };
+    let addresses = |name| if delivered { list::mailto_addresses(told.letter.values(name)) } else { vec![] };
+    let unsubscribe = addresses("List-Unsubscribe");
+    let posts = addresses("List-Post");
+    let mut reply_to = vec![];
+    if let (Some(value), true) = (told.letter.values("Reply-To").next(), delivered) {
+        reply_to = addresses::addresses(value);
+        reply_to.truncate(REPLY_TO_MAX);
+    }
     for party in &settled.parties {
+        // No list speaks for the addresses of others.
+        let of_list =
+            |post: &&Address| party.list.as_ref().is_some_and(|list| post.domain().is_of_organisation(list));
         ledger.decided(ledger::Decision {
             time: settled.now,
             recipient: party.address.clone(),
@@ -196,6 +213,8 @@ fn remember(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) {
             number: party.paid.as_ref().map(|(_, number, _)| *number),
             list: party.list.as_ref().map(ToString::to_string),
             unsubscribe: unsubscribe.clone(),
+            reply_to: reply_to.clone(),
+            list_posts: posts.iter().filter(of_list).cloned().collect(),
         });
     }
 }

@@ -12,8 +12,9 @@ use sender::Behind;
 
 use super::{
     Site,
+    client::Client,
     learn::is_null_sender,
-    letter::Letter,
+    letter::{BodyRoom, Letter},
     postage::{ForRecipient, Offered},
     settle::Settled,
 };
@@ -26,7 +27,7 @@ use crate::{
         book::{Known, Sender},
         message_id_hash,
     },
-    message::{self, robot::is_report, thread::first_message_id},
+    message::{self, kind::kind, thread::first_message_id},
     policy::{self, Answers, Authenticated, Decision, Facts, Postage, price::Price},
     stamp::{Asked, CancelledStamp, PublicKey, Word, check::signed, freepost::Freepost},
 };
@@ -65,27 +66,60 @@ pub struct Assessment {
     /// A bounce or another report: what it returns stands in its body.
     awaits_return: bool,
     inquiry: Option<Box<Inquiry>>,
-    by_author: Behind,
-    by_list: Behind,
+    pub(super) by_author: Behind,
+    pub(super) by_list: Behind,
+    /// What was found out about the author and the list, in words.
+    pub(super) words: Words,
+}
+
+/// What was found out about who stands behind a letter, for people; `None`: it was not asked, nothing hung on it.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    /// About the author.
+    pub author: Option<String>,
+    /// About the list.
+    pub list: Option<String>,
 }
 
 impl Assessment {
+    /// All that can be found out once the header is there; and the refusal, if that is certain already. What the
+    /// letter needs of its body is noted in it.
+    pub async fn at_end_of_header(
+        site: &Site,
+        letter: &mut Letter,
+        client: &Client,
+        ledger: &dyn Ledger,
+        room: &BodyRoom,
+        now: u64,
+    ) -> (Self, Option<Settled>) {
+        let assessment = Self::of(site, letter, ledger, now).await;
+        if let Some(settled) = assessment.certain_refusal(site) {
+            return (assessment, Some(settled));
+        }
+        let assessment = assessment.ask_spf(site, letter, client, ledger).await;
+        let needs_body = assessment.needs_body(letter);
+        if assessment.awaits_return() {
+            letter.expect_returned();
+        }
+        letter.expect_body(assessment.needs_digest(), needs_body.then_some(room));
+        (assessment, None)
+    }
+
     /// Reads the header, the book, and checks the stamps' signatures.
-    pub async fn of(site: &Site, letter: &Letter, ledger: &dyn Ledger, now: u64) -> Self {
+    async fn of(site: &Site, letter: &Letter, ledger: &dyn Ledger, now: u64) -> Self {
         let gate = &site.config.gate;
         let from: Vec<&[u8]> = letter.values("From").collect();
         let author = message::author(&from);
         let own_domain = author.as_ref().is_some_and(|author| site.config.welcomes_as_own(author.domain()));
         let offered = Offered::read(|name| letter.values(name), gate.work_bits > 0);
         let several = letter.recipients.len() > 1;
-        let senders: Vec<Sender> = author
-            .iter()
-            .flat_map(|author| [Sender::Address(author.clone()), Sender::Domain(author.domain().clone())])
-            .collect();
+        let senders: Vec<Sender> = author.iter().flat_map(Sender::names_of_author).collect();
         let list = message::list::list_id(&letter.values("List-Id").collect::<Vec<_>>());
         let list_names: Vec<Sender> = list.iter().flat_map(|id| Sender::names_of_list(id.as_str())).collect();
-        let answered: Vec<[u8; 16]> =
-            letter.values("In-Reply-To").take(1).filter_map(first_message_id).map(message_id_hash).collect();
+        // What comes by a list is the list's, whatever it answers: its subscribers read every Message-ID.
+        let by_list = ["List-Id", "List-Post"].into_iter().any(|name| letter.values(name).next().is_some());
+        let in_reply_to = letter.values("In-Reply-To").take(usize::from(!by_list));
+        let answered: Vec<[u8; 16]> = in_reply_to.filter_map(first_message_id).map(message_id_hash).collect();
         let mut assessment = Self {
             now,
             author,
@@ -93,10 +127,11 @@ impl Assessment {
             parties: vec![],
             ledger_trouble: false,
             begun: Instant::now(),
-            awaits_return: is_null_sender(&letter.mail_from) || is_report(|name| letter.values(name)),
+            awaits_return: is_null_sender(&letter.mail_from) || kind(|name| letter.values(name)).is_report(),
             inquiry: None,
             by_author: Behind::NotAsked,
             by_list: Behind::NotAsked,
+            words: Words::default(),
         };
         for recipient in &letter.recipients {
             let mut facts = Facts { exempt: recipient.role, own_domain, ..Facts::default() };
@@ -191,7 +226,7 @@ impl Assessment {
                 Ok(Some(sent)) => {
                     party.facts.answers = if !sent.used_up {
                         Answers::Yes
-                    } else if from.is_some_and(|from| sent.domains.contains(from)) {
+                    } else if from.is_some_and(|from| sent.went_to(from)) {
                         Answers::IfAuthentic
                     } else {
                         Answers::IfRetry
@@ -237,8 +272,7 @@ impl Assessment {
     }
 
     /// The refusal, if nothing that could still be found out would change it: no body, no DNS, no ledger needed.
-    #[must_use]
-    pub fn certain_refusal(&self, site: &Site) -> Option<Settled> {
+    fn certain_refusal(&self, site: &Site) -> Option<Settled> {
         let gate = &site.config.gate;
         if gate.mode != Mode::Require || self.ledger_trouble || self.awaits_return {
             return None;
@@ -257,14 +291,12 @@ impl Assessment {
     }
 
     /// Whether the digest will be needed: only a letter that is redeemed for, or counted, can be a retry.
-    #[must_use]
-    pub fn needs_digest(&self) -> bool {
+    fn needs_digest(&self) -> bool {
         self.awaits_return || self.parties.iter().any(Party::asks_ledger)
     }
 
     /// Whether the body has to be looked through for what the letter returns.
-    #[must_use]
-    pub fn awaits_return(&self) -> bool {
+    fn awaits_return(&self) -> bool {
         self.awaits_return && self.parties.iter().any(|p| !p.facts.exempt && p.answering.is_none())
     }
 }

@@ -5,7 +5,7 @@ use super::{Site, letter::Letter};
 use crate::{
     address::Address,
     ledger::{Ledger, message_id_hash, sent::Sent},
-    message::{author, robot::is_automatic, thread::first_message_id},
+    message::{author, kind::kind, thread::first_message_id},
 };
 
 /// Recipients that one letter makes known; who writes to more at once writes to nobody in particular.
@@ -22,6 +22,26 @@ impl Submission {
     #[must_use]
     pub fn of(login: &[u8]) -> Self {
         Self { login: String::from_utf8_lossy(login).into_owned(), recipients: vec![] }
+    }
+
+    /// The login, as the MTA names it.
+    #[must_use]
+    pub fn login(&self) -> &str {
+        &self.login
+    }
+
+    /// The recipients, ours and others; none when there are more than one letter is meant for.
+    #[must_use]
+    pub fn recipients(&self) -> &[Address] {
+        if self.recipients.len() > LEARNED_MAX { &[] } else { &self.recipients }
+    }
+
+    /// The author of the letter, if there is exactly one and the login owns his address.
+    #[must_use]
+    pub fn author(&self, site: &Site, letter: &Letter) -> Option<Address> {
+        let gate = &site.config.gate;
+        author(&letter.values("From").collect::<Vec<_>>())
+            .filter(|author| gate.logins.owns(&self.login, author, &gate.domains))
     }
 
     /// Adds a recipient, ours or not.
@@ -41,7 +61,7 @@ impl Submission {
             || letter.header_cut
             || is_null_sender(&letter.mail_from)
             || self.recipients.len() > LEARNED_MAX
-            || is_automatic(|name| letter.values(name))
+            || !kind(|name| letter.values(name)).means_recipients()
         {
             return None;
         }

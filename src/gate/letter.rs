@@ -10,8 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     address::Address,
-    message::{DigestBuilder, is_name, thread::Returned},
-    policy::status,
+    message::{DigestBuilder, is_name, kind::Kind, parts::PartKinds, thread::Returned},
+    policy::{is_role, status},
 };
 
 /// Octets of header kept for one letter. Postfix takes 102,400 for one field by default; honest letters have less than 64 KiB in all.
@@ -49,6 +49,15 @@ pub struct Recipient {
     pub role: bool,
 }
 
+impl Recipient {
+    /// The recipient with this address.
+    #[must_use]
+    pub fn of(address: Address) -> Self {
+        let role = is_role(&address);
+        Self { address, role }
+    }
+}
+
 /// Whether what the letter needs to be kept for is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
@@ -66,6 +75,8 @@ pub struct Letter {
     pub mail_from: Vec<u8>,
     /// Recipients of our domains, each once.
     pub recipients: Vec<Recipient>,
+    /// It has recipients in domains that are not ours.
+    pub goes_elsewhere: bool,
     named: HashSet<Address>,
     /// More recipients of ours than [`RECIPIENTS_MAX`].
     pub too_many_recipients: bool,
@@ -83,6 +94,7 @@ pub struct Letter {
     body: Option<KeptBody>,
     digest: Option<DigestBuilder>,
     returned: Option<Returned>,
+    parts: Option<PartKinds>,
 }
 
 /// The fields the gate takes away, each counted for its index.
@@ -94,6 +106,9 @@ struct KeptBody {
     permits: Option<OwnedSemaphorePermit>,
     room: BodyRoom,
     kept: Kept,
+    limit_octets: usize,
+    /// What is beyond the limit is left out; else nothing is kept then.
+    beginning: bool,
 }
 
 impl Letter {
@@ -103,6 +118,7 @@ impl Letter {
         Self {
             mail_from: mail_from.to_vec(),
             recipients: vec![],
+            goes_elsewhere: false,
             named: HashSet::new(),
             too_many_recipients: false,
             header_cut: false,
@@ -115,6 +131,7 @@ impl Letter {
             body: None,
             digest: None,
             returned: None,
+            parts: None,
         }
     }
 
@@ -182,12 +199,30 @@ impl Letter {
             }
             self.digest = Some(builder);
         }
-        self.body = body.map(|room| {
-            let mut kept = KeptBody { octets: vec![], permits: None, room: room.clone(), kept: Kept::All };
-            kept.push(&self.header);
-            kept.push(b"\r\n");
-            kept
-        });
+        self.body = body.map(|room| self.keep(room, BODY_OCTETS_MAX, false));
+    }
+
+    /// From now on keeps the message up to this many octets, for [`Letter::take_message`]; what follows is left out.
+    pub fn expect_beginning(&mut self, octets_max: usize, room: &BodyRoom) {
+        self.body = Some(self.keep(room, octets_max, true));
+    }
+
+    fn keep(&self, room: &BodyRoom, limit_octets: usize, beginning: bool) -> KeptBody {
+        let (room, kept) = (room.clone(), Kept::All);
+        let mut body = KeptBody { octets: vec![], permits: None, room, kept, limit_octets, beginning };
+        body.push(&self.header);
+        body.push(b"\r\n");
+        body
+    }
+
+    /// From now on looks what the parts of the body are.
+    pub fn expect_parts(&mut self) {
+        self.parts = Some(PartKinds::default());
+    }
+
+    /// What a part of the body says about the whole letter, if they were looked at and one says something.
+    pub fn take_kind_of_parts(&mut self) -> Option<Kind> {
+        self.parts.take().and_then(PartKinds::finish)
     }
 
     /// From now on looks for the Message-ID of a letter that this one returns.
@@ -219,8 +254,9 @@ impl Letter {
     #[must_use]
     pub fn wants_body(&self) -> bool {
         self.returned.as_ref().is_some_and(Returned::wants_more)
+            || self.parts.as_ref().is_some_and(PartKinds::wants_more)
             || self.digest.is_some()
-            || self.body.as_ref().is_some_and(|body| body.kept == Kept::All)
+            || self.body.as_ref().is_some_and(KeptBody::wants_more)
     }
 
     /// Takes the next octets of the body.
@@ -230,6 +266,9 @@ impl Letter {
         }
         if let Some(returned) = &mut self.returned {
             returned.push(chunk);
+        }
+        if let Some(parts) = &mut self.parts {
+            parts.push(chunk);
         }
         if let Some(body) = &mut self.body {
             body.push(chunk);
@@ -262,12 +301,18 @@ pub struct Message {
 }
 
 impl KeptBody {
+    fn wants_more(&self) -> bool {
+        self.kept == Kept::All && !(self.beginning && self.octets.len() >= self.limit_octets)
+    }
+
     fn push(&mut self, chunk: &[u8]) {
         if self.kept != Kept::All {
             return;
         }
+        let left = self.limit_octets.saturating_sub(self.octets.len());
+        let chunk = if self.beginning { chunk.get(..left).unwrap_or(chunk) } else { chunk };
         let needed = self.octets.len() + chunk.len();
-        if needed > BODY_OCTETS_MAX {
+        if needed > self.limit_octets {
             return self.give_up(Kept::TooLong);
         }
         let held = self.permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
@@ -330,6 +375,18 @@ mod tests {
             letter.take_message().ok().unwrap().octets,
             b"Subject: a\r\n\tb\r\nX:\r\nY: 1 From: forged\r\n 2\r\n\r\none\r\ntwo"
         );
+    }
+
+    #[test]
+    fn the_beginning_of_a_long_message_is_kept() {
+        let mut letter = letter(&[("A", " 1")]);
+        letter.expect_beginning(12, &BodyRoom::default());
+        letter.body(b"ab");
+        assert!(letter.wants_body());
+        letter.body(b"cdefgh");
+        letter.body(b"ij");
+        assert!(!letter.wants_body(), "no more is sent");
+        assert_eq!(letter.take_message().ok().unwrap().octets, b"A: 1\r\n\r\nabcd");
     }
 
     #[test]

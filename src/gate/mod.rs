@@ -5,17 +5,24 @@
 //! (the ledger redeems, the answer is made). Nothing is redeemed for a letter that is not let in.
 
 mod answer;
+mod answered;
 mod assess;
 mod client;
+pub mod explain;
 mod learn;
 mod letter;
-mod postage;
+mod obey;
+mod orders;
+pub(crate) mod postage;
 mod session;
 mod settle;
 mod split;
 mod told;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 use farthing_milter::{
     handler::{Peer, Service},
@@ -34,6 +41,9 @@ use crate::{
 
 pub use letter::BodyRoom;
 pub use session::Session;
+
+/// How often it is noted that mail by authenticated submission comes, in seconds.
+const SUBMISSION_NOTED_S: u64 = 3_600;
 
 /// What a reload replaces: configuration, keys, and whom to ask in DNS. A message is judged by one site from MAIL on.
 pub struct Site {
@@ -63,18 +73,36 @@ pub struct Gate {
     site: RwLock<Arc<Site>>,
     ledger: Arc<dyn Ledger>,
     room: BodyRoom,
+    /// When mail by authenticated submission was last noted, in Unix seconds.
+    submission_noted: AtomicU64,
 }
 
 impl Gate {
     /// A gate of this site over this ledger.
     #[must_use]
     pub fn new(site: Arc<Site>, ledger: Arc<dyn Ledger>) -> Arc<Self> {
-        Arc::new(Self { site: RwLock::new(site), ledger, room: BodyRoom::default() })
+        Arc::new(Self {
+            site: RwLock::new(site),
+            ledger,
+            room: BodyRoom::default(),
+            submission_noted: AtomicU64::new(0),
+        })
     }
 
     /// Judges messages that begin from now on by another site.
     pub fn reload(&self, site: Arc<Site>) {
         *self.site.write().unwrap_or_else(PoisonError::into_inner) = site;
+    }
+
+    /// Notes for `farthing status` that mail by authenticated submission comes through here; no letter waits for it twice
+    /// an hour.
+    async fn note_submission(&self, now: u64) {
+        let last = self.submission_noted.swap(now, Ordering::Relaxed);
+        if now.abs_diff(last) < SUBMISSION_NOTED_S {
+            self.submission_noted.store(last, Ordering::Relaxed);
+        } else if let Err(error) = self.ledger.note_submission(now).await {
+            tracing::debug!(%error, "that users' mail comes is not noted");
+        }
     }
 
     /// The site as it stands.
@@ -97,7 +125,12 @@ impl Service for GateService {
     fn wanted(&self) -> Wanted {
         let macros = ["i", "{auth_authen}", "{auth_type}"];
         Wanted::nothing()
-            .need(Actions::ADD_HEADERS | Actions::CHANGE_HEADERS | Actions::QUARANTINE)
+            .need(
+                Actions::ADD_HEADERS
+                    | Actions::CHANGE_HEADERS
+                    | Actions::DELETE_RECIPIENTS
+                    | Actions::QUARANTINE,
+            )
             .steps(
                 Steps::NO_DATA
                     | Steps::NO_UNKNOWN

@@ -14,25 +14,26 @@ use ipnet::IpNet;
 use super::{
     Gate, Site,
     answer::{self, Told},
+    answered,
     assess::Assessment,
     client::Client,
     learn::{Submission, is_null_sender, learn},
     letter::{Letter, Recipient},
-    settle::Settled,
+    obey::OrderMail,
+    orders::{Order, Orders},
+    settle::{Ask, Settled, settle},
     split::Splitter,
 };
 use crate::{
     address::{Address, Domain, escaped},
     config::Mode,
+    ledger::marks::Answered,
     message::envelope,
     policy::{
         Class, reply,
         status::{is_own_status, must_go},
     },
 };
-
-/// Local parts that must reach a person whatever happens (RFC 5321 §4.5.1, RFC 2142).
-const ROLES: [&[u8]; 2] = [b"postmaster", b"abuse"];
 
 /// What the gate keeps of a connection.
 pub struct Session {
@@ -53,6 +54,13 @@ struct InHand {
     /// Handed in by a program on this machine, not by SMTP: a refusal at RCPT would block the queue.
     local: bool,
     letter: Letter,
+    /// The command addresses among its recipients.
+    orders: Orders,
+    /// A command address that a program of this machine wrote to; it is refused when that can be done.
+    misdirected: Option<Address>,
+    header_ended: bool,
+    /// What it answers, if a person's answer it is.
+    answered: Option<Answered>,
     splitter: Option<Splitter>,
     /// Who brought it; behind a relay of ours that is known once the header is there.
     client: Client,
@@ -62,22 +70,11 @@ struct InHand {
 impl InHand {
     /// Who really brought it, where a relay of ours did the last step.
     fn look_behind_relays(&mut self) {
-        let gate = &self.site.config.gate;
-        if is_within(&gate.relays, self.client.ip) && self.submission.is_none() {
-            self.client = Client::behind(&self.client, &self.letter, |ip| is_within(&gate.relays, Some(*ip)));
-            self.network = is_within(&gate.exempt_networks, self.client.ip);
-        }
-    }
-
-    /// The recipient, if the letter stays with us: an address of ours, unless a bounce to it goes back to where it came
-    /// from. The MTA of such a site has checked that the address is one it made.
-    fn recipient_here(&self, recipient: &[u8]) -> Option<Address> {
-        let gate = &self.site.config.gate;
-        let address = ours(recipient, &gate.domains, &gate.hostname)?;
-        match envelope::original(&address) {
-            Some(author) if gate.srs && gate.guards(author.domain()) => Some(author),
-            Some(_) if gate.srs && is_null_sender(&self.letter.mail_from) => None,
-            _ => Some(address),
+        if self.submission.is_none()
+            && let Some(client) = behind_relays(&self.site, &self.client, &self.letter)
+        {
+            self.network = is_within(&self.site.config.gate.exempt_networks, client.ip);
+            self.client = client;
         }
     }
 
@@ -88,6 +85,28 @@ impl InHand {
     /// Whether nothing may be refused or deferred: the site is only to be watched.
     fn observed(&self) -> bool {
         self.site.config.gate.mode == Mode::Observe
+    }
+
+    /// A recipient that is a command address. Commands come by authenticated submission only, whatever the mode.
+    fn take_order(&mut self, order: Order) -> RcptReply {
+        if self.submission.is_some() {
+            return if self.orders.add(order) {
+                RcptReply::Continue
+            } else {
+                refuse_rcpt("too many recipients")
+            };
+        }
+        if self.local {
+            self.misdirected.get_or_insert(order.address);
+            return RcptReply::Continue;
+        }
+        tracing::info!(
+            client = self.client.ip.map(|ip| ip.to_string()).unwrap_or_default(),
+            from = escaped(&self.letter.mail_from),
+            to = %order.address,
+            "refused: mail to the command address without a login"
+        );
+        RcptReply::Refuse(reply::not_submitted(&order.address))
     }
 
     /// Whether the gate has anything to do with this message.
@@ -133,7 +152,9 @@ impl Handler for Session {
         };
         let relay = is_within(&site.config.gate.relays, self.client);
         let network = !relay && is_within(&site.config.gate.exempt_networks, self.client);
-        let submission = ctx.macros().get("auth_authen").map(Submission::of);
+        // An MTA that names a login that is none has authenticated nobody.
+        let login = ctx.macros().get("auth_authen").filter(|login| !login.is_empty());
+        let submission = login.map(Submission::of);
         let local = !sender.has_brackets();
         let splitter = if submission.is_some() || network || local || relay {
             None
@@ -147,6 +168,10 @@ impl Handler for Session {
             splitter,
             client,
             letter: Letter::new(sender.bytes()),
+            orders: Orders::default(),
+            misdirected: None,
+            header_ended: false,
+            answered: None,
             assessment: None,
             site,
         });
@@ -155,12 +180,16 @@ impl Handler for Session {
 
     async fn rcpt(&mut self, _ctx: &Context, recipient: EnvelopeAddress<'_>, _args: Args<'_>) -> RcptReply {
         let Some(hand) = &mut self.in_hand else { return RcptReply::Continue };
+        let address = recipient_here(&hand.site, &hand.letter.mail_from, recipient.bytes());
+        if let Some(order) = address.as_ref().and_then(|a| Order::of(recipient.bytes(), a, &hand.site)) {
+            return hand.take_order(order);
+        }
+        hand.orders.others = true;
         if let Some(submission) = &mut hand.submission {
             submission.add_recipient(recipient.bytes());
         }
-        if let Some(address) = hand.recipient_here(recipient.bytes()) {
-            let role = ROLES.contains(&address.without_detail().local());
-            let recipient = Recipient { address, role };
+        if let Some(address) = address {
+            let recipient = Recipient::of(address);
             if let Some(splitter) = &mut hand.splitter
                 && splitter.differs(&hand.site, &recipient, &*self.gate.ledger).await
             {
@@ -170,6 +199,8 @@ impl Handler for Session {
             if hand.letter.too_many_recipients && !hand.local && !hand.observed() {
                 return refuse_rcpt("too many recipients");
             }
+        } else {
+            hand.letter.goes_elsewhere = true;
         }
         RcptReply::Continue
     }
@@ -189,7 +220,7 @@ impl Handler for Session {
 
     async fn end_of_headers(&mut self, ctx: &Context) -> Reply {
         let Some(mut hand) = self.in_hand.take() else { return Reply::Continue };
-        let reply = self.assess(ctx, &mut hand).await;
+        let reply = self.header_ended(ctx, &mut hand).await;
         if matches!(reply, Reply::Continue) {
             self.in_hand = Some(hand);
         }
@@ -208,30 +239,33 @@ impl Handler for Session {
 
     async fn end_of_message(&mut self, ctx: &Context) -> Verdict {
         let Some(mut hand) = self.in_hand.take() else { return Verdict::deliver() };
-        if let Some(submission) = &hand.submission
-            && let Some(sent) = submission.teaches(&hand.site, &hand.letter, crate::clock::unix_now())
-        {
-            learn(sent, &*self.gate.ledger).await;
-        }
-        if !hand.concerns_us() {
-            return Verdict::deliver();
-        }
-        if hand.assessment.is_none() {
+        let ledger = &*self.gate.ledger;
+        if !hand.header_ended {
             // An MTA that sends no end of headers for a letter without any.
-            if let Reply::Refuse(refusal) = self.assess(ctx, &mut hand).await {
-                return Verdict::Refuse(refusal);
+            match self.header_ended(ctx, &mut hand).await {
+                Reply::Refuse(refusal) => return Verdict::Refuse(refusal),
+                Reply::Discard => return Verdict::Discard,
+                Reply::Continue | Reply::Accept => {}
             }
         }
-        let Some(assessment) = hand.assessment.take() else { return answer::exempt(&self.told(ctx, &hand)) };
-        let assessment =
-            assessment.authenticate(&hand.site, &mut hand.letter, &hand.client, &*self.gate.ledger).await;
-        let settled =
-            super::settle::settle(assessment, &hand.site, &mut hand.letter, &*self.gate.ledger).await;
-        let verdict = answer::answer(&settled, &self.told(ctx, &hand), &*self.gate.ledger).await;
-        if matches!(verdict, Verdict::Deliver(_)) {
-            self.count_freepost(&settled).await;
+        if let Some(submission) = &hand.submission {
+            let now = crate::clock::unix_now();
+            self.gate.note_submission(now).await;
+            if let Some(orders) = hand.orders.alone() {
+                let (site, queue_id) = (&hand.site, ctx.queue_id());
+                let mail = OrderMail { site, submission, orders, queue_id };
+                return mail.obey(&mut hand.letter, ledger, now).await;
+            }
+            let by_program = hand.letter.take_kind_of_parts().is_some();
+            if let Some(answered) = hand.answered.take().filter(|_| !by_program) {
+                answered::mark(answered, ledger).await;
+            }
+            if let Some(sent) = submission.teaches(&hand.site, &hand.letter, now) {
+                learn(sent, ledger).await;
+            }
         }
-        verdict
+        let verdict = self.verdict(ctx, &mut hand).await;
+        hand.orders.taken_off(verdict)
     }
 
     fn abort(&mut self) {
@@ -240,6 +274,45 @@ impl Handler for Session {
 }
 
 impl Session {
+    /// The verdict on a letter that is complete.
+    async fn verdict(&self, ctx: &Context, hand: &mut InHand) -> Verdict {
+        if !hand.concerns_us() {
+            return Verdict::deliver();
+        }
+        let Some(assessment) = hand.assessment.take() else { return answer::exempt(&self.told(ctx, hand)) };
+        let assessment =
+            assessment.authenticate(&hand.site, &mut hand.letter, &hand.client, &*self.gate.ledger).await;
+        let settled =
+            settle(&assessment, &hand.site, &mut hand.letter, &*self.gate.ledger, Ask::Redeem).await;
+        let verdict = answer::answer(&settled, &self.told(ctx, hand), &*self.gate.ledger).await;
+        if matches!(verdict, Verdict::Deliver(_)) {
+            self.count_freepost(&settled).await;
+        }
+        verdict
+    }
+
+    /// What is done once the header is there.
+    async fn header_ended(&self, ctx: &Context, hand: &mut InHand) -> Reply {
+        hand.header_ended = true;
+        if let Some(address) = &hand.misdirected {
+            return Reply::Refuse(reply::not_submitted(address));
+        }
+        if let Some(submission) = &hand.submission {
+            if let Some(orders) = hand.orders.alone() {
+                if hand.letter.header_cut {
+                    return header_too_large(ctx, hand);
+                }
+                let mail = OrderMail { site: &hand.site, submission, orders, queue_id: ctx.queue_id() };
+                return mail.judge(&mut hand.letter, &self.gate.room);
+            }
+            hand.answered = answered::answers(submission, &hand.site, &hand.letter, crate::clock::unix_now());
+            if hand.answered.is_some() {
+                hand.letter.expect_parts();
+            }
+        }
+        self.assess(ctx, hand).await
+    }
+
     /// Counts what came through freepost addresses. No money hangs on it: trouble is only logged.
     async fn count_freepost(&self, settled: &Settled) {
         for party in settled.parties.iter().filter(|party| party.class == Class::Freepost) {
@@ -275,20 +348,17 @@ impl Session {
         if hand.letter.header_cut && !hand.observed() {
             return header_too_large(ctx, hand);
         }
-        let assessment =
-            Assessment::of(&hand.site, &hand.letter, &*self.gate.ledger, crate::clock::unix_now()).await;
-        if let Some(settled) = assessment.certain_refusal(&hand.site) {
+        let now = crate::clock::unix_now();
+        let (ledger, room) = (&*self.gate.ledger, &self.gate.room);
+        let letter = &mut hand.letter;
+        let (assessment, certain) =
+            Assessment::at_end_of_header(&hand.site, letter, &hand.client, ledger, room, now).await;
+        if let Some(settled) = certain {
             return match answer::answer(&settled, &self.told(ctx, hand), &*self.gate.ledger).await {
                 Verdict::Refuse(refusal) => Reply::Refuse(refusal),
                 _ => Reply::Continue,
             };
         }
-        let assessment = assessment.ask_spf(&hand.site, &hand.letter, &hand.client, &*self.gate.ledger).await;
-        let needs_body = assessment.needs_body(&hand.letter);
-        if assessment.awaits_return() {
-            hand.letter.expect_returned();
-        }
-        hand.letter.expect_body(assessment.needs_digest(), needs_body.then_some(&self.gate.room));
         hand.assessment = Some(assessment);
         Reply::Continue
     }
@@ -300,10 +370,35 @@ fn header_too_large(ctx: &Context, hand: &InHand) -> Reply {
         from = escaped(&hand.letter.mail_from),
         "refused: the header is too large"
     );
-    Reply::Refuse(reply::permanent("5.3.4", "the header of this message is too large"))
+    Reply::Refuse(too_large())
 }
 
-fn is_within(networks: &[IpNet], ip: Option<IpAddr>) -> bool {
+/// The recipient, if the letter stays with us: an address of ours, unless a bounce to it goes back to where it came
+/// from. The MTA of such a site has checked that the address is one it made.
+pub(super) fn recipient_here(site: &Site, mail_from: &[u8], recipient: &[u8]) -> Option<Address> {
+    let gate = &site.config.gate;
+    let address = ours(recipient, &gate.domains, &gate.hostname)?;
+    match envelope::original(&address) {
+        Some(author) if gate.srs && gate.guards(author.domain()) => Some(author),
+        Some(_) if gate.srs && is_null_sender(mail_from) => None,
+        _ => Some(address),
+    }
+}
+
+/// The refusal of a letter whose header is over its bounds.
+pub(super) fn too_large() -> SmtpReply {
+    reply::permanent("5.3.4", "the header of this message is too large")
+}
+
+/// Who really brought a letter, if a relay of ours did the last step.
+pub(super) fn behind_relays(site: &Site, client: &Client, letter: &Letter) -> Option<Client> {
+    let relays = &site.config.gate.relays;
+    let is_relay = |ip: &IpAddr| is_within(relays, Some(*ip));
+    is_within(relays, client.ip).then(|| Client::behind(client, letter, is_relay))
+}
+
+/// Whether an address is in one of these networks.
+pub(super) fn is_within(networks: &[IpNet], ip: Option<IpAddr>) -> bool {
     // A client on a dual socket has an IPv4 address written as an IPv6 one.
     ip.is_some_and(|ip| networks.iter().any(|net| net.contains(&ip) || net.contains(&ip.to_canonical())))
 }

@@ -8,12 +8,30 @@ use super::{
 use crate::{
     address::{Address, Domain},
     config::Mode,
-    ledger::{self, Ledger, Outcome, sent::Answering},
+    ledger::{self, Ledger, LedgerError, Outcome, sent::Answering},
     money::Micros,
     policy::price::Price,
     policy::{self, Answers, Authenticated, Class, Decision, Postage},
     stamp::{Stamp, Word, freepost::Freepost},
 };
+
+/// Whether the ledger is to redeem, or only to say what it would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// The letter is let in by the answer.
+    Redeem,
+    /// Somebody wants to know.
+    Foresee,
+}
+
+impl Ask {
+    async fn ask(self, ledger: &dyn Ledger, letter: ledger::Letter) -> Result<Vec<Outcome>, LedgerError> {
+        match self {
+            Self::Redeem => ledger.redeem(letter).await,
+            Self::Foresee => ledger.foresee(letter).await,
+        }
+    }
+}
 
 /// What was decided, and why.
 pub struct Settled {
@@ -130,7 +148,7 @@ fn class_unless_answer(party: &Party, postage: Postage) -> Class {
 }
 
 /// What the ledger is asked for one recipient.
-fn want(party: &Party, assessment: &Assessment, site: &Site) -> ledger::Want {
+pub fn want(party: &Party, assessment: &Assessment, site: &Site) -> ledger::Want {
     let from = assessment.author.as_ref().map(|author| author.domain().clone());
     let answering = party
         .answering
@@ -151,13 +169,14 @@ fn pends(party: &Party) -> bool {
 
 /// Settles a letter whose sender has been looked into: redeems what pays, unless the letter cannot be let in anyway.
 pub async fn settle(
-    assessment: Assessment,
+    assessment: &Assessment,
     site: &Site,
     letter: &mut Letter,
     ledger: &dyn Ledger,
+    ask: Ask,
 ) -> Settled {
     if assessment.ledger_trouble {
-        return all_in_trouble(&assessment, site);
+        return all_in_trouble(assessment, site);
     }
     // At the best every pending one is paid; if even that lets nobody in, the ledger is left alone.
     let at_best: Vec<Class> = assessment
@@ -173,12 +192,12 @@ pub async fn settle(
     let pending: Vec<usize> =
         (0..at_best.len()).filter(|&i| assessment.parties.get(i).is_some_and(pends)).collect();
     if hopeless || pending.is_empty() {
-        return Settled::without_ledger(&assessment, site);
+        return Settled::without_ledger(assessment, site);
     }
     let Some(digest) = letter.take_digest() else {
         // Nothing is let in as paid that was not redeemed.
         tracing::error!("a letter with postage has no digest");
-        return all_in_trouble(&assessment, site);
+        return all_in_trouble(assessment, site);
     };
     let mut request = ledger::Letter {
         now: assessment.now,
@@ -189,20 +208,28 @@ pub async fn settle(
         wants: pending
             .iter()
             .filter_map(|&i| assessment.parties.get(i))
-            .map(|party| want(party, &assessment, site))
+            .map(|party| want(party, assessment, site))
             .collect(),
         // A letter that is refused or deferred for one of them must redeem nothing for the others.
         all_or_nothing: gate.mode != Mode::Observe,
         work_daily_max: gate.work_daily,
         office_cap: gate.office_cap,
     };
-    let settled = redeem(&assessment, site, &at_best, &pending, &request, ledger).await;
+    let books = Books { ledger, ask };
+    let settled = redeem(assessment, site, &at_best, &pending, &request, books).await;
     if !(settled.withheld && settled.settled.lets_in()) {
         return settled.settled;
     }
     // It is let in although one of them has not paid: what the others brought is redeemed all the same.
     request.all_or_nothing = false;
-    redeem(&assessment, site, &at_best, &pending, &request, ledger).await.settled
+    redeem(assessment, site, &at_best, &pending, &request, books).await.settled
+}
+
+/// The ledger, and what for it is asked.
+#[derive(Clone, Copy)]
+struct Books<'a> {
+    ledger: &'a dyn Ledger,
+    ask: Ask,
 }
 
 /// What the ledger made of a letter.
@@ -219,9 +246,9 @@ async fn redeem(
     classes: &[Class],
     pending: &[usize],
     request: &ledger::Letter,
-    ledger: &dyn Ledger,
+    books: Books<'_>,
 ) -> Redeemed {
-    let outcomes = ledger.redeem(request.clone()).await;
+    let outcomes = books.ask.ask(books.ledger, request.clone()).await;
     if let Err(error) = &outcomes {
         // The ledger logs its trouble itself, once and not for every letter.
         tracing::debug!(%error, "postage cannot be redeemed");

@@ -80,7 +80,7 @@ impl Splitter {
             return Some(Likely::Freepost);
         }
         let Some(sender) = &self.sender else { return Some(Likely::Book(Known::Unknown)) };
-        let names = [Sender::Address(sender.clone()), Sender::Domain(sender.domain().clone())];
+        let names = Sender::names_of_author(sender);
         ledger.known(&recipient.address.without_detail(), &names).await.ok().map(Likely::Book)
     }
 

@@ -36,6 +36,12 @@ impl Heard {
         }
     }
 
+    /// What they say of a domain, for people.
+    #[must_use]
+    pub fn words(&self, domain: &Domain) -> String {
+        judge(&self.0, domain).to_string()
+    }
+
     /// Whether a list stands behind it.
     #[must_use]
     pub fn of_list(&self, list: &Domain) -> Authenticated {

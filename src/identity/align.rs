@@ -31,7 +31,7 @@ pub struct Modes {
 /// `None` for a public suffix itself, whose names below belong to many.
 #[must_use]
 pub fn organisation(domain: &Domain) -> Option<&str> {
-    psl::domain_str(domain.as_str())
+    domain.organisation()
 }
 
 /// A name and those above it, up to the one under which its owner registers; at most [`NAMES_MAX`]. A public suffix
@@ -48,7 +48,7 @@ pub fn up_to_organisation(name: &Domain) -> impl Iterator<Item = Domain> {
 /// Whether two domains belong to one organisation; a domain always belongs to itself.
 #[must_use]
 pub fn same_organisation(a: &Domain, b: &Domain) -> bool {
-    a == b || organisation(a).is_some_and(|organisation_of_a| organisation(b) == Some(organisation_of_a))
+    a.is_of_organisation(b)
 }
 
 /// Whether an authenticated domain speaks for the author's in this mode.

@@ -129,6 +129,15 @@ pub fn may_speak_for(value: &[u8], domain: &Domain) -> bool {
         })
 }
 
+/// The domain whose signature, by this value of a DKIM-Signature field, covers the field of that name (lower-case);
+/// whether the signature holds is not looked at.
+#[must_use]
+pub fn covers(value: &[u8], name: &str) -> Option<Domain> {
+    let signature = Signature::parse(value.get(..SIGNATURE_OCTETS_MAX).unwrap_or(value)).ok()?;
+    let covered = signature.h.iter().any(|signed| signed.eq_ignore_ascii_case(name));
+    if covered { signing_domain(value, &signature) } else { None }
+}
+
 /// Checks the signatures that could speak for one of these domains, those of the very domains first, until `enough`
 /// says of one that it is, or the budget is spent (what is left is then [`DkimResult::Trouble`]).
 pub(super) async fn check(

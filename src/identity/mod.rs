@@ -46,6 +46,26 @@ pub struct Proof {
     pub domain: Domain,
 }
 
+impl std::fmt::Display for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let means = match self.means {
+            Means::Spf => "SPF",
+            Means::Dkim => "DKIM",
+        };
+        write!(f, "{means} of {}", self.domain)
+    }
+}
+
+/// For people: what made it authentic, or why it is not.
+impl std::fmt::Display for Authentication {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Aligned(proof) => proof.fmt(f),
+            Self::Not(why) | Self::Trouble(why) => f.write_str(&crate::address::shown(why.as_bytes())),
+        }
+    }
+}
+
 /// The two means of authentication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Means {
@@ -145,7 +165,7 @@ impl Inquiry {
         match finding.result {
             SpfResult::Pass => Authentication::Aligned(Proof { means: Means::Spf, domain }),
             SpfResult::TempError => Authentication::Trouble(finding.why.clone()),
-            result => Authentication::Not(format!("SPF of {domain}: {result:?} {}", finding.why)),
+            result => Authentication::Not(finding.words(&domain, result)),
         }
     }
 
@@ -259,7 +279,7 @@ impl Inquiry {
         match finding.result {
             SpfResult::Pass => {}
             SpfResult::TempError => return Authentication::Trouble(finding.why.clone()),
-            result => return Authentication::Not(format!("SPF of {sender}: {result:?} {}", finding.why)),
+            result => return Authentication::Not(finding.words(&sender, result)),
         }
         match self.aligned(&sender, author, |modes| modes.spf).await {
             Ok(true) => Authentication::Aligned(Proof { means: Means::Spf, domain: sender }),
@@ -284,6 +304,13 @@ impl Inquiry {
             .await
             .unwrap_or_else(|| Err(DnsTrouble::out_of_time(format!("_dmarc.{author}"))))?;
         Ok(align::aligned(authenticated, author, mode(modes)))
+    }
+}
+
+impl SpfFinding {
+    fn words(&self, domain: &Domain, result: SpfResult) -> String {
+        let separator = if self.why.is_empty() { "" } else { ", " };
+        format!("SPF of {domain}: {result:?}{separator}{}", self.why)
     }
 }
 

@@ -139,12 +139,6 @@ pub fn of_trusted<'a>(
     values.into_iter().filter_map(read).collect()
 }
 
-/// Every domain that SPF or DKIM authenticated, by these fields.
-pub fn passed(fields: &[Results]) -> impl Iterator<Item = Domain> {
-    let all = fields.iter().flat_map(|field| &field.results);
-    all.filter(|r| r.is("spf", "pass") || r.is("dkim", "pass")).filter_map(MethodResult::domain)
-}
-
 /// Whether a list stands behind the letter, by these fields: by SPF only, for what a signature covers is not said in them.
 #[must_use]
 pub fn list_passes(fields: &[Results], list: &Domain) -> bool {

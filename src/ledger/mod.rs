@@ -22,16 +22,26 @@ mod carried;
 mod chain;
 mod check;
 pub mod foreign;
+pub mod foresee;
 pub mod freepost;
+pub mod funding;
+pub mod marks;
+pub mod outbox;
+pub mod owners;
 pub mod sent;
 pub mod settings;
 pub mod settling;
 pub mod sqlite;
 pub mod tally;
+pub mod zone;
 
 use book::{BookEntry, Known, NewEntry, Sender};
 use foreign::Foreign;
 use freepost::{Label, NewLabel};
+use funding::Funding;
+use marks::Marks;
+use outbox::Outbox;
+use owners::Owners;
 use sent::{Answerable, Answering, Sent};
 use settings::Settings;
 use settling::Settling;
@@ -278,7 +288,7 @@ pub enum MarkTarget {
     Number(u64),
     /// By stamp id, of any office.
     Stamp(Option<Domain>, StampId),
-    /// By Message-ID (the hash of [`message_id_hash`]) and recipient.
+    /// By Message-ID (the hash of [`message_id_hash`]) and recipient; else another address of the same owner.
     MessageId([u8; 16], Address),
 }
 
@@ -347,6 +357,10 @@ pub struct Decision {
     pub list: Option<String>,
     /// Where it says to unsubscribe; writing there makes nobody known.
     pub unsubscribe: Vec<Address>,
+    /// Where its answers should go, if not to the author; at most [`marks::REPLY_TO_MAX`] are kept.
+    pub reply_to: Vec<Address>,
+    /// Where the list takes letters, as far as it can speak for these addresses: what is written there is for all of it.
+    pub list_posts: Vec<Address>,
 }
 
 /// Sixteen bytes that stand for a Message-ID (without white space and angle brackets) in the ledger.
@@ -396,11 +410,17 @@ pub enum LedgerError {
 
 /// The books. Every method that changes them answers only after the change is durable.
 ///
-/// Book and daily count of work are those of the recipient without `+detail`, whichever form is given.
+/// Book, sent letters and daily count of work are those of the recipient's owner ([`owners`]), whichever of his
+/// addresses is given, `+detail` or not.
 #[async_trait]
-pub trait Ledger: Settings + Settling + Foreign + Send + Sync + 'static {
+pub trait Ledger:
+    foresee::Foresee + Foreign + Funding + Marks + Outbox + Settings + Settling + Send + Sync + 'static
+{
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;
+
+    /// From now on addresses belong together as these say. Returns at once.
+    fn set_owners(&self, owners: Owners);
 
     /// Redeems what pays for a letter's recipients, or finds that the same letter had paid before; one
     /// [`Outcome`] for each want, in order. A letter with no good candidate costs a read at the most.
@@ -462,12 +482,23 @@ pub trait Ledger: Settings + Settling + Foreign + Send + Sync + 'static {
     /// Recomputes everything from the entries.
     async fn check(&self) -> Result<Proof, LedgerError>;
 
-    /// What the recipient's book and the site's say of a sender: the strongest entry among these names of one sender.
+    /// What the recipient's book and the site's say of a sender, by all these names of his ([`book::strongest`]).
     async fn known(&self, recipient: &Address, senders: &[Sender]) -> Result<Known, LedgerError>;
 
     /// Writes an entry into the book; returns false when it stood there already. A block gives way only to an
-    /// entry [`How::Added`](book::How::Added) by hand; any other is not written over it.
+    /// entry [`How::Added`](book::How::Added) by hand; any other is not written over it. What was learned becomes by hand
+    /// when it is added by hand. Nobody is made known who could
+    /// be anybody ([`Sender::check_welcome`]).
     async fn book_add(&self, entry: NewEntry) -> Result<bool, LedgerError>;
+
+    /// Says why an entry stands in the book (`None`: the site's), in at most
+    /// [`MEMO_OCTETS_MAX`](book::MEMO_OCTETS_MAX) octets; returns false when there is none.
+    async fn book_memo(
+        &self,
+        recipient: Option<&Address>,
+        sender: &Sender,
+        memo: &str,
+    ) -> Result<bool, LedgerError>;
 
     /// Writes many entries into the book, all or none, each as [`Ledger::book_add`] does; returns how many are new.
     async fn book_add_all(&self, entries: Vec<NewEntry>) -> Result<u64, LedgerError>;
@@ -475,7 +506,7 @@ pub trait Ledger: Settings + Settling + Foreign + Send + Sync + 'static {
     /// Takes an entry out of the book (`None`: the site's); returns false when there was none.
     async fn book_remove(&self, recipient: Option<&Address>, sender: &Sender) -> Result<bool, LedgerError>;
 
-    /// The book of a recipient, or of everybody and the site.
+    /// The book of a recipient with those he shares, or of everybody and the site.
     async fn book_list(&self, recipient: Option<&Address>) -> Result<Vec<BookEntry>, LedgerError>;
 
     /// What was decided, paid and given back since a time (Unix seconds); decisions at most

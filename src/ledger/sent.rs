@@ -13,12 +13,15 @@ pub const ANSWERS_MAX: u32 = 5;
 /// How long an address named by a List-Unsubscribe is remembered, in seconds: nobody unsubscribes from older mail.
 pub const UNSUBSCRIBE_KEPT_S: u64 = 365 * 86_400;
 
+/// How long it is remembered where a list takes letters after its last one, in seconds: longer than any quiet list's pause.
+pub const LIST_ADDRESS_KEPT_S: u64 = 365 * 86_400;
+
 /// A letter that a local user sent.
 #[derive(Clone, Debug)]
 pub struct Sent {
     /// Unix seconds.
     pub now: u64,
-    /// Who wrote it; `+detail` aside.
+    /// Who wrote it.
     pub author: Address,
     /// Everybody it goes to but the author.
     pub recipients: Vec<Address>,
@@ -33,8 +36,17 @@ pub struct Answerable {
     pub message_id: [u8; 16],
     /// The domains it went to.
     pub domains: Vec<Domain>,
-    /// [`ANSWERS_MAX`] answers have come: the next must be authenticated, and from one of the domains.
+    /// [`ANSWERS_MAX`] answers have come: the next must be authenticated, and from where it [went](Self::went_to).
     pub used_up: bool,
+}
+
+impl Answerable {
+    /// Whether it went to this domain, or to another of the same organisation: who is asked at shop.example may answer
+    /// from desk.shop.example.
+    #[must_use]
+    pub fn went_to(&self, domain: &Domain) -> bool {
+        self.domains.iter().any(|to| to.is_of_organisation(domain))
+    }
 }
 
 /// What a letter claims to answer.

@@ -1,6 +1,6 @@
 //! What recipients set for themselves, and what they can look back at: the letters of strangers (SPEC.md §7, §8).
 //!
-//! Settings are those of the recipient without `+detail`, whichever form is given. Whether a price may be asked
+//! Settings are those of the recipient's owner ([`super::owners`]), whichever of his addresses is given. Whether a price may be asked
 //! is the caller's to find out (`[gate] max_price`); the ledger keeps what it is told.
 
 use async_trait::async_trait;
@@ -157,6 +157,9 @@ pub trait Settings {
         since: u64,
         count_max: u32,
     ) -> Result<Vec<StrangerLetter>, LedgerError>;
+
+    /// The letter that was let in under this redemption number, as long as the redemption is kept.
+    async fn paid_letter(&self, number: u64) -> Result<Option<StrangerLetter>, LedgerError>;
 
     /// Marks all mail inside the refund window that authenticated as this author's and was paid to this recipient
     /// (whatever the `+detail`), and makes the sender known or unknown; a block stays. At most

@@ -98,7 +98,7 @@ pub const LAG_COUNTED_MAX: u64 = 100_000;
 #[async_trait]
 pub trait Settling {
     /// Moves the settling clock towards `now`, by [`CLOCK_STEP_S`] at most, and says where it stands: never ahead of
-    /// `now`. It begins where the newest movement in the books is, or at `now` in new books. Called once a pass.
+    /// `now`. It begins where the newest movement in the books is. Called once a pass.
     async fn settling_clock(&self, now: u64) -> Result<u64, LedgerError>;
 
     /// Settles, gives back and drops some of what is due.

@@ -24,8 +24,10 @@ pub struct DayCount {
 /// Decisions about one sender with one result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SenderCount {
-    /// The author; `None` for letters that had not exactly one.
+    /// The author; `None` for letters that had not exactly one, and for a list's.
     pub author: Option<Address>,
+    /// The List-Id, of letters that were proven to be a list's, whoever wrote them.
+    pub list: Option<String>,
     /// The result word.
     pub result: String,
     /// The word of SPEC.md §3 for `invalid`, of the newest; else empty.

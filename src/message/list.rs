@@ -1,4 +1,5 @@
-//! What a letter says of the mailing list it came by: its List-Id, and where it says to unsubscribe (RFC 2919, RFC 2369).
+//! What a letter says of the mailing list it came by: its List-Id, and where it says to post and to unsubscribe (RFC 2919,
+//! RFC 2369).
 //!
 //! Anybody can write these fields; whether the list stands behind them is `identity`'s to find out.
 
@@ -6,10 +7,10 @@ use crate::address::{Address, Domain};
 
 /// Octets of a List-Id value; longer ones are no list's.
 const LIST_ID_VALUE_OCTETS_MAX: usize = 1_024;
-/// Octets of a List-Unsubscribe value that are looked at.
-const UNSUBSCRIBE_OCTETS_MAX: usize = 4_096;
-/// Addresses to unsubscribe at that are remembered of one letter. Honest ones name one.
-pub const UNSUBSCRIBE_MAX: usize = 3;
+/// Octets of a List-Unsubscribe or List-Post value that are looked at.
+const VALUE_OCTETS_MAX: usize = 4_096;
+/// Addresses to unsubscribe at, or to post to, that are read of one letter. Honest ones name one.
+pub const ADDRESSES_MAX: usize = 3;
 
 /// The List-Id, given the value of every List-Id field: what stands between the last angle brackets, lower-case;
 /// `None` when there is not exactly one field, or it names nothing that a domain could stand behind.
@@ -28,12 +29,12 @@ pub fn list_id(values: &[&[u8]]) -> Option<Domain> {
     std::str::from_utf8(id).ok()?.to_ascii_lowercase().parse().ok()
 }
 
-/// The mail addresses at which a letter says to unsubscribe, at most [`UNSUBSCRIBE_MAX`].
-pub fn unsubscribe_addresses<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<Address> {
+/// The mail addresses in the values of List-Unsubscribe or List-Post fields, at most [`ADDRESSES_MAX`].
+pub fn mailto_addresses<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<Address> {
     const SCHEME: &[u8] = b"mailto:";
     let mut found = Vec::new();
-    for value in values.take(UNSUBSCRIBE_MAX) {
-        let value = value.get(..UNSUBSCRIBE_OCTETS_MAX).unwrap_or(value);
+    for value in values.take(ADDRESSES_MAX) {
+        let value = value.get(..VALUE_OCTETS_MAX).unwrap_or(value);
         for link in value.split(|&b| b == b'<').skip(1) {
             let link = link.split(|&b| b == b'>' || b == b'?').next().unwrap_or_default().trim_ascii();
             let Some((scheme, address)) = link.split_at_checked(SCHEME.len()) else { continue };
@@ -42,7 +43,7 @@ pub fn unsubscribe_addresses<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<
             }
             let address: Vec<u8> = percent_encoding::percent_decode(address).collect();
             if let Ok(address) = Address::parse(&address)
-                && found.len() < UNSUBSCRIBE_MAX
+                && found.len() < ADDRESSES_MAX
             {
                 found.push(address);
             }
@@ -81,12 +82,9 @@ mod tests {
     }
 
     #[test]
-    fn where_to_unsubscribe() {
+    fn where_to_post_and_to_unsubscribe() {
         let addresses = |values: &[&str]| -> Vec<String> {
-            unsubscribe_addresses(values.iter().map(|v| v.as_bytes()))
-                .iter()
-                .map(ToString::to_string)
-                .collect()
+            mailto_addresses(values.iter().map(|v| v.as_bytes())).iter().map(ToString::to_string).collect()
         };
         assert_eq!(
             addresses(&[
@@ -95,6 +93,6 @@ mod tests {
             ["leave+bob@lists.example"]
         );
         assert_eq!(addresses(&[" mailto:leave@lists.example", " <mailto:>", "<"]), Vec::<String>::new());
-        assert_eq!(addresses(&[&" <mailto:a@lists.example>,".repeat(5_000)]).len(), UNSUBSCRIBE_MAX);
+        assert_eq!(addresses(&[&" <mailto:a@lists.example>,".repeat(5_000)]).len(), ADDRESSES_MAX);
     }
 }

@@ -3,13 +3,14 @@
 //! Pure and tolerant: any octets are a message. Values are what stands after the colon, folds and all,
 //! without the last line end; nothing is decoded.
 
+pub mod addresses;
 pub mod author;
 pub mod build;
 pub mod digest;
 pub mod envelope;
 pub mod kind;
 pub mod list;
-pub mod robot;
+pub mod parts;
 pub mod thread;
 
 use crate::address::Address;
@@ -95,6 +96,18 @@ pub fn split_message(message: &[u8]) -> Message<'_> {
     let (line, after) = split_line(rest);
     let body = if line_content(line).is_empty() { after } else { rest };
     Message { envelope_line, headers, body }
+}
+
+/// Letters inside of letters, as attachments, beyond which a message is not taken apart. What a person forwards has a few.
+const LETTERS_INSIDE_MAX: usize = 100;
+
+/// Whether letters stand in letters so often that taking the whole apart by mail-parser, and then away, could go too deep. What makes
+/// a part a letter is told by these words alone.
+#[must_use]
+pub fn is_nested_deeply(message: &[u8]) -> bool {
+    const WORDS: [&[u8]; 3] = [b"rfc822", b"global", b"digest"];
+    let is_word = |octets: &&[u8]| WORDS.iter().any(|word| octets.eq_ignore_ascii_case(word));
+    message.windows(6).filter(is_word).count() > LETTERS_INSIDE_MAX
 }
 
 /// The field that begins here, and what follows it.

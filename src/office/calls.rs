@@ -28,10 +28,17 @@ const ENTRIES_SHOWN: u32 = 100;
 const DESCRIPTION_AGE: HeaderValue = HeaderValue::from_static("public, max-age=60");
 
 /// `GET /.well-known/postage`
+///
+/// # Errors
+/// 503 when the ledger cannot say what is left of today's grants.
 pub async fn well_known(
     State(office): State<SharedOffice>,
-) -> ([(HeaderName, HeaderValue); 1], Json<WellKnown>) {
+) -> Result<([(HeaderName, HeaderValue); 1], Json<WellKnown>), Problem> {
     let site = office.site();
+    let grant = match site.grant {
+        None => None,
+        Some(terms) => Some(terms.offer(office.ledger(), unix_now()).await?),
+    };
     let key = |(selector, public): &(Selector, PublicKey)| Key {
         selector: selector.to_string(),
         public: Bytes(public.to_bytes()),
@@ -45,9 +52,10 @@ pub async fn well_known(
         min: STAMP_VALUE_MIN,
         max: site.value_max,
         lifetime_days: site.stamp_lifetime_s / DAY_S,
-        funding: vec!["credit".into()],
+        funding: site.funding(),
+        grant,
     };
-    ([(header::CACHE_CONTROL, DESCRIPTION_AGE)], Json(description))
+    Ok(([(header::CACHE_CONTROL, DESCRIPTION_AGE)], Json(description)))
 }
 
 /// `GET /v1/quote?to=ADDRESS`

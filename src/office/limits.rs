@@ -45,6 +45,9 @@ pub struct Limits {
     pub address: Rate,
     /// Of one account, over all addresses; an order counts one more for every hundred stamps begun.
     pub account: Rate,
+    /// Codes of vouchers and proofs of work, of one client address and of one account each: who types them off paper is
+    /// never so fast.
+    pub guesses: Rate,
     /// Connections at once; more wait to be accepted.
     pub connections: usize,
     /// From the first octet of a request, or the end of the one before, to the end of its header.
@@ -64,6 +67,7 @@ impl Default for Limits {
         Self {
             address: rate,
             account: rate,
+            guesses: Rate { per_s: number(1), burst: number(20) },
             connections: 512,
             header_time: Duration::from_secs(15),
             request_time: Duration::from_secs(20),
@@ -83,6 +87,7 @@ const fn number(n: u32) -> NonZeroU32 {
 pub struct Counters {
     addresses: DefaultKeyedRateLimiter<u64>,
     accounts: DefaultKeyedRateLimiter<u64>,
+    guesses: DefaultKeyedRateLimiter<u64>,
     hasher: RandomState,
     clock: DefaultClock,
 }
@@ -95,6 +100,7 @@ impl Counters {
         Self {
             addresses: limiter(limits.address),
             accounts: limiter(limits.account),
+            guesses: limiter(limits.guesses),
             hasher: RandomState::new(),
             clock: DefaultClock::default(),
         }
@@ -107,6 +113,16 @@ impl Counters {
     pub fn account(&self, account: AccountKey, stamps: usize) -> Result<(), Problem> {
         let calls = u32::try_from(1 + stamps.div_ceil(STAMPS_A_CALL)).unwrap_or(u32::MAX);
         self.count(&self.accounts, "account", account, number(calls))
+    }
+
+    /// Counts a code or a proof that the ledger is to be asked about.
+    ///
+    /// # Errors
+    /// 429 with the seconds to wait.
+    pub fn guess(&self, client: Option<IpAddr>, account: AccountKey) -> Result<(), Problem> {
+        let from = ("address", client.map(network));
+        self.count(&self.guesses, "address", from, NonZeroU32::MIN)?;
+        self.count(&self.guesses, "account", ("account", account), NonZeroU32::MIN)
     }
 
     fn address(&self, client: Option<IpAddr>) -> Result<(), Problem> {
@@ -148,9 +164,14 @@ pub async fn by_address(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Unix);
-    office.counters().address(client(peer, request.headers()))?;
+    office.counters().address(client_of(&request))?;
     Ok(next.run(request).await)
+}
+
+/// Whose request it is, as far as that is known.
+pub fn client_of(request: &Request) -> Option<IpAddr> {
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Unix);
+    client(peer, request.headers())
 }
 
 /// The client's address. X-Forwarded-For is believed only of a web server on this machine, and only its last entry,
@@ -238,6 +259,26 @@ mod tests {
         counters.account(AccountKey([2; 32]), 1).unwrap();
         let problem = counters.account(AccountKey([3; 32]), 10_000).unwrap_err();
         assert_eq!(problem.status.as_u16(), 429, "more than the bucket ever holds");
+    }
+
+    #[test]
+    fn guesses_count_for_address_and_account() {
+        let guesses = Rate { per_s: number(1), burst: number(3) };
+        let counters = Counters::new(Limits { guesses, ..Limits::default() });
+        let ip = |n: u8| Some(IpAddr::from([192, 0, 2, n]));
+        let refused = |client, account: u8| {
+            let problem = counters.guess(client, AccountKey([account; 32])).err()?;
+            Some((problem.status.as_u16(), problem.retry_after_s, problem.detail.contains("account")))
+        };
+        for account in 1..=3 {
+            assert_eq!(refused(ip(1), account), None);
+        }
+        assert_eq!(refused(ip(1), 4), Some((429, Some(1), false)), "one address, many accounts");
+        for address in 2..=4 {
+            assert_eq!(refused(ip(address), 9), None);
+        }
+        assert_eq!(refused(ip(5), 9), Some((429, Some(1), true)), "one account, many addresses");
+        assert_eq!(refused(ip(6), 5), None);
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! moves only in the ledger, in one transaction an order; an address that does not exist reads like one that does.
 
 mod calls;
+pub mod grants;
 mod limits;
+mod links;
 mod order;
 mod page;
 mod problem;
@@ -13,6 +15,8 @@ mod request;
 mod serve;
 mod settlement;
 pub mod signed;
+mod vouchers;
+pub mod webhook;
 pub mod wire;
 
 use std::{
@@ -39,10 +43,10 @@ use crate::{
     address::Domain,
     config::Config,
     discovery::Discovery,
-    keys::Keys,
+    keys::{KeyError, Keys},
     ledger::Ledger,
     money::{Currency, Micros, STAMP_VALUE_MAX},
-    stamp::{PublicKey, SecretKey, Selector},
+    stamp::{PublicKey, SecretKey, Selector, tokens::TokenKey},
 };
 use limits::Counters;
 
@@ -70,10 +74,15 @@ pub struct Site {
     stamp_lifetime_s: u64,
     /// Keys of the domains that report refunds.
     discovery: Discovery,
+    grant: Option<grants::Terms>,
+    /// Who may tell of payments.
+    providers: Vec<Box<dyn webhook::Provider>>,
+    /// What checks the tokens of links.
+    tokens: Vec<TokenKey>,
 }
 
 /// Why there is no office.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum SiteError {
     /// The configuration has no section `[office]`.
     #[error("the configuration has no [office]; name its domain there to run one")]
@@ -81,13 +90,16 @@ pub enum SiteError {
     /// No key signs.
     #[error("the office has no active key; run: farthing key new")]
     NoKey,
+    /// The secret of a payment provider.
+    #[error(transparent)]
+    Secret(#[from] KeyError),
 }
 
 impl Site {
     /// The office of a configuration, with its keys; it asks about the keys of others through `discovery`.
     ///
     /// # Errors
-    /// [`SiteError`] when there is none, or no key to sign with.
+    /// [`SiteError`] when there is none, no key to sign with, or a secret that cannot be used.
     pub fn new(config: &Config, keys: &Keys, discovery: &Discovery) -> Result<Self, SiteError> {
         let office = config.office.as_ref().ok_or(SiteError::NoOffice)?;
         let signing = keys.signing().ok_or(SiteError::NoKey)?;
@@ -106,12 +118,22 @@ impl Site {
             work_bits: config.gate.work_bits,
             stamp_lifetime_s: office.stamp_lifetime_s,
             discovery: discovery.clone(),
+            grant: grants::Terms::of(office),
+            providers: webhook::providers(config)?,
+            tokens: keys.tokens.clone(),
         })
     }
 
     /// Whether this is a mail domain whose price the office tells.
     fn tells_price_of(&self, domain: &Domain) -> bool {
         self.domains.binary_search(domain).is_ok()
+    }
+
+    /// How money comes onto an account, the likeliest first.
+    fn funding(&self) -> Vec<String> {
+        let providers = self.providers.iter().map(|provider| provider.name());
+        let grant = self.grant.map(|_| "grant");
+        ["voucher"].into_iter().chain(providers).chain(grant).chain(["credit"]).map(Into::into).collect()
     }
 
     fn takes_value(&self, value: Micros) -> Result<(), Problem> {
@@ -164,7 +186,13 @@ impl Office {
             .route("/v1/stamps", post(order::sell))
             .route("/v1/account", get(calls::account))
             .route("/v1/settlements", post(settlement::settle))
+            .route("/v1/vouchers", post(vouchers::redeem))
+            .route("/v1/grants", post(grants::grant))
+            .route("/v1/webhooks/{provider}", post(webhook::receive))
+            .route("/p/voucher", get(vouchers::show))
             .route("/p/{*address}", get(page::show))
+            .route("/w/{token}", get(links::ask_wanted).post(links::mark_wanted))
+            .route("/u/{token}", get(links::ask_unwanted).post(links::mark_unwanted))
             .layer(from_fn_with_state(self.clone(), limits::by_address))
             .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, self.limits.request_time))
             .layer(map_response(problem::dress))

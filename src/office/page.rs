@@ -35,7 +35,7 @@ pub async fn show(State(office): State<SharedOffice>, request: Request) -> Resul
     if !is_plain(&address) {
         in_commands = "ADDRESS".into();
     }
-    page(StatusCode::OK, |nonce| Pay {
+    page(StatusCode::OK, Forms::None, |nonce| Pay {
         nonce,
         quote: site.quote(&address, price),
         price: price.to_string(),
@@ -60,17 +60,35 @@ fn units(micros: u64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// Whether a browser asks.
+pub(super) fn wants_page(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.contains("text/html")
+}
+
 /// A page for a person, a problem document for a program.
 fn not_found(headers: &HeaderMap) -> Result<Response, Problem> {
-    let wants = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if wants.contains("text/html") {
-        return page(StatusCode::NOT_FOUND, |nonce| NotHere { nonce });
+    if wants_page(headers) {
+        return page(StatusCode::NOT_FOUND, Forms::None, |nonce| NotHere { nonce });
     }
     Err(Problem::new(StatusCode::NOT_FOUND, "that is not an address of a mail domain of this office"))
 }
 
-/// A page under a policy that lets nothing run and nothing load but its own style.
-fn page<T: Template>(status: StatusCode, with: impl FnOnce(String) -> T) -> Result<Response, Problem> {
+/// Where the forms of a page may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forms {
+    /// It has none.
+    None,
+    /// Back to the office.
+    Here,
+}
+
+/// A page under a policy that lets nothing run and nothing load but its own style, whose nonce it is given.
+pub(super) fn page<T: Template>(
+    status: StatusCode,
+    forms: Forms,
+    with: impl FnOnce(String) -> T,
+) -> Result<Response, Problem> {
     let trouble = |error: &dyn std::fmt::Display| {
         tracing::error!(%error, "a page was not made");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the page cannot be made now; try again")
@@ -78,8 +96,12 @@ fn page<T: Template>(status: StatusCode, with: impl FnOnce(String) -> T) -> Resu
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|e| trouble(&e))?;
     let nonce = BASE64URL_NOPAD.encode(&random);
+    let forms = match forms {
+        Forms::None => "'none'",
+        Forms::Here => "'self'",
+    };
     let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action {forms}; frame-ancestors 'none'"
     );
     let policy = HeaderValue::try_from(policy).map_err(|e| trouble(&e))?;
     let html = with(nonce).render().map_err(|e| trouble(&e))?;
@@ -122,8 +144,10 @@ from then on, and your letters need no more stamps.</p>
 <ol>
 <li><p>Once, make a wallet. It shows your account, a long word of letters and digits.</p>
 <pre tabindex="0"><code>farthing wallet new</code></pre></li>
-<li><p>Ask <a href="mailto:postmaster@{{ office }}">postmaster@{{ office }}</a> to put some money on that account;
-letters to the postmaster need no stamp.</p></li>
+<li><p>Put money on that account. With a voucher of this post office (it asks for the code):</p>
+<pre tabindex="0"><code>farthing topup --voucher - --office {{ url }}</code></pre>
+<p>Or ask <a href="mailto:postmaster@{{ office }}">postmaster@{{ office }}</a> to do it; letters to the postmaster
+need no stamp.</p></li>
 <li><p>Buy stamps, here ten of them.</p>
 <pre tabindex="0"><code>farthing buy {{ domain }} --count 10{% if let Some(value) = value %} --value {{ value }}{% endif %} --office {{ url }}</code></pre></li>
 <li><p>Put one on the letter, and send the result the way you send mail.

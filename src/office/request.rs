@@ -47,7 +47,11 @@ fn only_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     values.next().is_none().then_some(value)
 }
 
-async fn read_body(mut body: Body) -> Result<Vec<u8>, Problem> {
+/// Reads a body within [`BODY_OCTETS_MAX`].
+///
+/// # Errors
+/// 400 when it breaks off, 413 when it is too large.
+pub async fn read_body(mut body: Body) -> Result<Vec<u8>, Problem> {
     let mut kept = Vec::new();
     let mut octets = 0;
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {

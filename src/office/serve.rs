@@ -43,6 +43,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The web server is another user; whoever reaches the directory may talk to the office, as all the world may.
 const SOCKET_MODE: u32 = 0o666;
 
+/// Below which paths the office's calls are.
+const CALLS_BELOW: [&str; 5] = ["/v1/", "/.well-known/", "/p/", "/w/", "/u/"];
+
 /// A bound listener, not yet served.
 pub enum Listener {
     /// TCP.
@@ -201,8 +204,11 @@ fn without_prefix(uri: &Uri, office_url: &str) -> Uri {
     }
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let rest = target.strip_prefix('/').and_then(|t| t.strip_prefix(prefix)).unwrap_or_default();
-    let ours = ["/v1/", "/.well-known/", "/p/"].iter().any(|path| rest.starts_with(path));
-    if ours { rest.parse().unwrap_or_else(|_| uri.clone()) } else { uri.clone() }
+    if CALLS_BELOW.iter().any(|path| rest.starts_with(path)) {
+        rest.parse().unwrap_or_else(|_| uri.clone())
+    } else {
+        uri.clone()
+    }
 }
 
 #[cfg(test)]
@@ -263,6 +269,8 @@ mod tests {
             ("https://b.example/a/b/", "/a/b/p/bob@b.example", "/p/bob@b.example"),
             ("https://b.example/p/", "/p/bob@b.example", "/p/bob@b.example"),
             ("https://b.example/p/", "/p/p/bob@b.example", "/p/bob@b.example"),
+            ("https://b.example/w/", "/w/token", "/w/token"),
+            ("https://b.example/w/", "/w/u/token", "/u/token"),
             ("https://b.example/v1/", "/v1/stamps", "/v1/stamps"),
             ("https://b.example/v1/", "/v1/v1/stamps", "/v1/stamps"),
         ];

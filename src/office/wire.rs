@@ -65,9 +65,48 @@ pub struct WellKnown {
     pub max: Micros,
     /// Days from sale to expiry, at the least.
     pub lifetime_days: u64,
-    /// How money comes onto an account: `credit` is by the office's postmaster.
+    /// How money comes onto an account: `voucher`; `grant` for work; a payment provider by name; `credit` is by the
+    /// office's postmaster.
     #[serde(default)]
     pub funding: Vec<String>,
+    /// The starter amount, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantOffer>,
+}
+
+/// What work brings: once a UTC day an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantOffer {
+    /// Hashcash bits asked.
+    pub bits: u32,
+    /// What is left of today's budget, in micros.
+    pub left: Micros,
+    /// What one grant is, in micros.
+    #[serde(default)]
+    pub amount: Micros,
+}
+
+/// Body of `POST /v1/vouchers`.
+#[derive(Serialize, Deserialize)]
+pub struct VoucherBody {
+    /// As people write it.
+    pub code: String,
+}
+
+/// Body of `POST /v1/grants`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GrantBody {
+    /// A hashcash stamp for the resource `account@office`.
+    pub proof: String,
+}
+
+/// Answer of `POST /v1/vouchers` and `POST /v1/grants`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credit {
+    /// What came onto the account, now or when the same was sent before.
+    pub credited: Micros,
+    /// What the account holds now.
+    pub balance: Micros,
 }
 
 /// One key of an office.

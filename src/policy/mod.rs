@@ -8,6 +8,7 @@ pub mod reply;
 pub mod status;
 
 use crate::{
+    address::Address,
     config::{Mode, OnTrouble},
     ledger::book::Known,
     stamp::Word,
@@ -180,6 +181,15 @@ pub fn list_matters(facts: &Facts) -> bool {
 #[must_use]
 pub fn may_be_known(facts: &Facts) -> bool {
     author_matters(facts) || list_matters(facts) || !facts.exempt && facts.answers != Answers::No
+}
+
+/// Local parts that must reach a person whatever happens (RFC 5321 §4.5.1, RFC 2142).
+const ROLES: [&[u8]; 2] = [b"postmaster", b"abuse"];
+
+/// Whether an address is one that is never asked for postage: postmaster, abuse.
+#[must_use]
+pub fn is_role(address: &Address) -> bool {
+    ROLES.contains(&address.without_detail().local())
 }
 
 /// What happens to the whole message.

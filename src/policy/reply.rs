@@ -89,6 +89,21 @@ pub fn refusal(recipients: &[(&Address, Class)], terms: &Terms<'_>) -> SmtpReply
     permanent("5.7.1", &text)
 }
 
+/// The refusal of mail to the command address that does not come by authenticated submission (SPEC.md §8).
+#[must_use]
+pub fn not_submitted(address: &Address) -> SmtpReply {
+    permanent("5.7.1", &format!("<{address}>: commands are taken from submission only"))
+}
+
+/// The refusal of command mail whose author the login does not own (SPEC.md §8).
+#[must_use]
+pub fn not_own(address: &Address) -> SmtpReply {
+    permanent(
+        "5.7.1",
+        &format!("<{address}>: commands are taken only from an address of your own login; look at From"),
+    )
+}
+
 /// The deferral of a letter for trouble of our own.
 #[must_use]
 pub fn deferral(recipients: &[&Address]) -> SmtpReply {

@@ -18,9 +18,13 @@ use crate::{
     money::{Currency, Micros},
     office::{
         signed,
-        wire::{AccountAnswer, OrderAnswer, OrderBody, Quote, SettlementAnswer, SettlementBody, WellKnown},
+        wire::{
+            AccountAnswer, Credit, GrantBody, GrantOffer, OrderAnswer, OrderBody, Quote, SettlementAnswer,
+            SettlementBody, VoucherBody, WellKnown,
+        },
     },
     stamp::{PublicKey, SecretKey, Selector, records::is_office_url},
+    voucher::Code,
 };
 
 /// A whole call. The office itself gives up before.
@@ -87,6 +91,10 @@ pub struct Description {
     pub value_min: Micros,
     /// The most a stamp may be worth.
     pub value_max: Micros,
+    /// How money comes onto an account.
+    pub funding: Vec<String>,
+    /// The starter amount for work, where there is one.
+    pub grant: Option<GrantOffer>,
 }
 
 impl Description {
@@ -156,7 +164,15 @@ impl OfficeClient {
         let signing = key(&said.selector, &said.public.0).ok_or_else(|| self.answer("its key is none"))?;
         keys.push(signing);
         let currency = said.currency.parse().map_err(|e| self.answer(e))?;
-        Ok(Description { office: said.office, keys, currency, value_min: said.min, value_max: said.max })
+        Ok(Description {
+            office: said.office,
+            keys,
+            currency,
+            value_min: said.min,
+            value_max: said.max,
+            funding: said.funding,
+            grant: said.grant,
+        })
     }
 
     /// What it costs to write to someone of the office's own mail domains.
@@ -201,6 +217,25 @@ impl OfficeClient {
     /// [`ClientError`].
     pub fn account(&self, office: &Domain, account: &SecretKey) -> Result<AccountAnswer, ClientError> {
         self.signed(Method::GET, "/v1/account", office, account, vec![])
+    }
+
+    /// Sends a voucher's code; the same again is credited once.
+    ///
+    /// # Errors
+    /// [`ClientError`]; after anything but a refusal it may have been credited.
+    pub fn voucher(&self, office: &Domain, account: &SecretKey, code: &Code) -> Result<Credit, ClientError> {
+        let body = VoucherBody { code: code.to_text().to_string() };
+        let body = serde_json::to_vec(&body).map_err(|e| self.answer(e))?;
+        self.signed(Method::POST, "/v1/vouchers", office, account, body)
+    }
+
+    /// Asks for a starter amount with a proof of work; the same again is credited once.
+    ///
+    /// # Errors
+    /// [`ClientError`]; after anything but a refusal it may have been credited.
+    pub fn grant(&self, office: &Domain, account: &SecretKey, proof: String) -> Result<Credit, ClientError> {
+        let body = serde_json::to_vec(&GrantBody { proof }).map_err(|e| self.answer(e))?;
+        self.signed(Method::POST, "/v1/grants", office, account, body)
     }
 
     fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T, ClientError> {

@@ -28,8 +28,9 @@ use crate::{
     clock::unix_now,
     ledger::AccountKey,
     money::{Currency, Micros},
-    office::wire::AccountAnswer,
+    office::wire::{AccountAnswer, Credit},
     stamp::{SecretKey, sign::CancelError},
+    voucher::Code,
 };
 use contents::Contents;
 use file::WalletFile;
@@ -139,6 +140,15 @@ impl Wallet {
         &self.contents.offices
     }
 
+    /// Remembers an office, to be asked for its balance.
+    ///
+    /// # Errors
+    /// [`WalletError`] of the file.
+    pub fn meet(&mut self, office: &Domain, url: &str) -> Result<(), WalletError> {
+        self.contents.met(office, url);
+        self.save()
+    }
+
     /// What its owner lets it spend.
     #[must_use]
     pub const fn limits(&self) -> Limits {
@@ -185,7 +195,7 @@ impl Wallet {
     }
 }
 
-/// The account's key, to ask what the account holds.
+/// The account's key, to ask what the account holds and to put money on it.
 pub struct Teller(SecretKey);
 
 impl Teller {
@@ -195,6 +205,32 @@ impl Teller {
     /// [`ClientError`].
     pub fn balance(&self, client: &OfficeClient, office: &Domain) -> Result<AccountAnswer, ClientError> {
         client.account(office, &self.0)
+    }
+
+    /// Sends a voucher's code; the same again is credited once. The office gets to know it, whatever it answers.
+    ///
+    /// # Errors
+    /// [`ClientError`]; status 404 when it is worth nothing there.
+    pub fn voucher(
+        &self,
+        client: &OfficeClient,
+        office: &Domain,
+        code: &Code,
+    ) -> Result<Credit, ClientError> {
+        client.voucher(office, &self.0, code)
+    }
+
+    /// Sends the proof of work for a starter amount.
+    ///
+    /// # Errors
+    /// [`ClientError`]; status 429 when it is to be had another day.
+    pub fn grant(
+        &self,
+        client: &OfficeClient,
+        office: &Domain,
+        proof: String,
+    ) -> Result<Credit, ClientError> {
+        client.grant(office, &self.0, proof)
     }
 }
 

@@ -1,32 +1,32 @@
 //! Who in old mail should be known: whom the user wrote to or answered, and whose letters he keeps.
 //!
-//! Messages go in one by one, in any order; [`Import::finish`] gives the entries. Letters in Inbox, junk, trash and drafts
-//! make nobody known by lying there, and neither do lists, newsletters and programs: those are named, for the
-//! user to decide. What is kept in memory is one small record a letter, [`LETTERS_MAX`] at the most, and each sender once.
+//! Messages go in one by one, in any order; what follows from each stands in [`Facts`] from then on. Letters in Inbox, junk,
+//! trash and drafts make nobody known by lying there, and neither do lists, newsletters and programs: those are
+//! named, for the user to decide.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-
-use super::{recipient_of, trusts};
+use super::{
+    facts::{Count, Facts, FactsError},
+    recipient_of, trusts,
+};
 use crate::{
     address::Address,
     config::Config,
     identity::results::{self, Told},
-    ledger::{
-        book::{How, NewEntry, Sender},
-        message_id_hash,
-    },
+    ledger::message_id_hash,
     mailbox::{Purpose, purpose},
     message::{
         Message,
-        kind::{Kind, addresses, is_robot, kind},
+        addresses::addresses,
+        kind::{Kind, is_robot, kind, kind_of_message},
+        list::mailto_addresses,
     },
 };
 
-/// Letters remembered by Message-ID, so that an answer to them can be told; of more, the later are not. About 100 octets each.
-pub const LETTERS_MAX: usize = 2_000_000;
 /// Recipients of one letter the user sent that become known by it; who writes to more at once writes to a crowd.
 pub const SENT_RECIPIENTS_MAX: usize = 10;
-/// Message-IDs read from one In-Reply-To field.
+/// List-Post fields of one letter that are read; honest ones have one.
+const LIST_POSTS_MAX: usize = 3;
+/// Message-IDs read from the In-Reply-To fields of one letter.
 const ANSWERED_MAX: usize = 10;
 
 /// Reads old mail and remembers who should be known to whom.
@@ -34,61 +34,53 @@ pub struct Import<'a> {
     config: &'a Config,
     /// Whose mail it is, where the letters need not say it.
     recipient: Option<Address>,
-    known: BTreeSet<(Address, Address)>,
-    lists: BTreeMap<(Address, Sender), u64>,
-    /// Addresses that lists take letters at: nobody's own.
-    list_addresses: HashSet<Address>,
-    /// Letters that came, by Message-ID.
-    came: HashMap<[u8; 16], (Address, Address)>,
-    /// Letters that were answered, by Message-ID, and by whom.
-    answered: HashMap<[u8; 16], Address>,
-    /// Messages read.
-    pub messages: u64,
-}
-
-/// What came of it.
-pub struct Found {
-    /// What to write into the book.
-    pub entries: Vec<NewEntry>,
-    /// Lists and newsletters with a List-Id: whose, which, and how many letters.
-    pub lists: BTreeMap<(Address, Sender), u64>,
+    facts: Facts,
 }
 
 impl<'a> Import<'a> {
-    /// Nothing was read yet.
+    /// An import that goes on from these facts.
     #[must_use]
-    pub fn new(config: &'a Config, recipient: Option<&Address>) -> Self {
-        Self {
-            config,
-            recipient: recipient.map(Address::without_detail),
-            known: BTreeSet::new(),
-            lists: BTreeMap::new(),
-            list_addresses: HashSet::new(),
-            came: HashMap::new(),
-            answered: HashMap::new(),
-            messages: 0,
-        }
+    pub fn new(config: &'a Config, recipient: Option<&Address>, facts: Facts) -> Self {
+        Self { config, recipient: recipient.map(Address::without_detail), facts }
+    }
+
+    /// What was found out so far.
+    pub const fn facts(&mut self) -> &mut Facts {
+        &mut self.facts
+    }
+
+    /// Everything was read: what was found out.
+    #[must_use]
+    pub fn into_facts(self) -> Facts {
+        self.facts
     }
 
     /// Takes an address from the user's address book.
-    pub fn address(&mut self, owner: &Address, address: Address) {
-        self.add(owner.without_detail(), address);
+    ///
+    /// # Errors
+    /// [`FactsError`].
+    pub fn address(&mut self, owner: &Address, address: &Address) -> Result<(), FactsError> {
+        self.facts.count(Count::Addresses, 1)?;
+        self.add(&owner.without_detail(), address)
     }
 
     /// Takes a message that lies in a folder of this name.
-    pub fn message(&mut self, message: &Message<'_>, folder: &str) {
-        self.messages += 1;
-        for address in message.values("List-Post").flat_map(mailto) {
-            self.list_addresses.insert(address);
+    ///
+    /// # Errors
+    /// [`FactsError`].
+    pub fn message(&mut self, message: &Message<'_>, folder: &str) -> Result<(), FactsError> {
+        self.facts.count(Count::Messages, 1)?;
+        for address in mailto_addresses(message.values("List-Post").take(LIST_POSTS_MAX)) {
+            self.facts.list_address(&address)?;
         }
         let purpose = purpose(folder);
         if matches!(purpose, Purpose::Junk | Purpose::Drafts) {
-            return;
+            return Ok(());
         }
         match self.writer(message, purpose) {
             Some(owner) => self.sent(message, &owner),
             None if purpose != Purpose::Sent => self.came(message, purpose, folder),
-            None => {}
+            None => Ok(()),
         }
     }
 
@@ -118,21 +110,12 @@ impl<'a> Import<'a> {
         results::judge(&fields, author.domain())
     }
 
-    fn sent(&mut self, message: &Message<'_>, owner: &Address) {
-        if matches!(kind(message), Kind::Robot("Auto-Submitted" | "Precedence")) {
-            return;
+    fn sent(&self, message: &Message<'_>, owner: &Address) -> Result<(), FactsError> {
+        if !kind(|name| message.values(name)).means_recipients() {
+            return Ok(());
         }
         for id in message.values("In-Reply-To").flat_map(message_ids).take(ANSWERED_MAX) {
-            match self.came.get(&id) {
-                Some((reader, author)) if reader == owner => {
-                    let author = author.clone();
-                    self.add(owner.clone(), author);
-                }
-                _ if self.answered.len() < LETTERS_MAX => {
-                    self.answered.insert(id, owner.clone());
-                }
-                _ => {}
-            }
+            self.facts.answered(&id, owner)?;
         }
         let to: Vec<Address> = ["To", "Cc"]
             .into_iter()
@@ -140,65 +123,42 @@ impl<'a> Import<'a> {
             .flat_map(addresses)
             .take(SENT_RECIPIENTS_MAX + 1)
             .collect();
-        if to.len() <= SENT_RECIPIENTS_MAX {
-            to.into_iter().for_each(|address| self.add(owner.clone(), address));
+        if to.len() > SENT_RECIPIENTS_MAX {
+            return Ok(());
         }
+        to.iter().try_for_each(|address| self.add(owner, address))
     }
 
-    fn came(&mut self, message: &Message<'_>, purpose: Purpose, folder: &str) {
+    fn came(&self, message: &Message<'_>, purpose: Purpose, folder: &str) -> Result<(), FactsError> {
         let Some(owner) = self.recipient.clone().or_else(|| recipient_of(message, self.config)) else {
-            return;
+            return Ok(());
         };
         let owner = owner.without_detail();
-        let Some(author) = message.author() else { return };
-        match kind(message) {
-            Kind::List(list) => {
-                *self.lists.entry((owner, list)).or_default() += 1;
-                return;
-            }
-            Kind::Robot(_) => return,
-            Kind::Person => {}
+        let Some(author) = message.author() else { return Ok(()) };
+        match kind_of_message(message) {
+            Kind::List(list) => return self.facts.list(&owner, &list),
+            kind if !kind.means_recipients() => return Ok(()),
+            _ => {}
         }
         // An mbox of the user's own name is what the system delivers to.
         let is_spool = folder.as_bytes() == owner.local();
         if purpose == Purpose::Kept && !is_spool {
-            return self.add(owner, author);
+            return self.add(&owner, &author);
         }
-        let Some(id) = message.values("Message-ID").next().map(message_id_hash) else { return };
-        if self.answered.get(&id) == Some(&owner) {
-            self.add(owner, author);
-        } else if self.came.len() < LETTERS_MAX {
-            self.came.entry(id).or_insert((owner, author));
+        match message.values("Message-ID").next().map(message_id_hash) {
+            Some(id) if is_other(&owner, &author) => self.facts.came(&id, &owner, &author),
+            _ => Ok(()),
         }
     }
 
-    fn add(&mut self, owner: Address, sender: Address) {
-        if sender.without_detail() != owner && !is_robot(&sender) {
-            self.known.insert((owner, sender));
-        }
-    }
-
-    /// What should stand in the book, in order of recipient and sender.
-    #[must_use]
-    pub fn finish(self, now: u64) -> Found {
-        let lists = &self.list_addresses;
-        let persons = self.known.into_iter().filter(|(_, sender)| !lists.contains(sender));
-        let entries = persons.map(|(owner, sender)| NewEntry {
-            recipient: Some(owner),
-            sender: Sender::Address(sender),
-            block: false,
-            how: How::Imported,
-            since: now,
-        });
-        Found { entries: entries.collect(), lists: self.lists }
+    fn add(&self, owner: &Address, sender: &Address) -> Result<(), FactsError> {
+        if is_other(owner, sender) { self.facts.known(owner, sender) } else { Ok(()) }
     }
 }
 
-/// The addresses of `<mailto:…>` in a List-Post field.
-fn mailto(value: &[u8]) -> Vec<Address> {
-    let text = String::from_utf8_lossy(value.get(..value.len().min(2_000)).unwrap_or_default());
-    let parts = text.split("<mailto:").skip(1).filter_map(|part| part.split(['>', '?']).next());
-    parts.filter_map(|part| part.parse().ok()).collect()
+/// Whether it is somebody, and somebody else.
+fn is_other(owner: &Address, sender: &Address) -> bool {
+    sender.without_detail() != *owner && !is_robot(sender)
 }
 
 /// The hashes of the Message-IDs in a field, each between `<` and `>`.
@@ -212,7 +172,10 @@ fn message_ids(value: &[u8]) -> impl Iterator<Item = [u8; 16]> + use<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::split_message;
+    use crate::{
+        ledger::book::{How, NewEntry},
+        message::split_message,
+    };
 
     fn config() -> Config {
         let text = "[gate]\nhostname = \"mx.b.example\"\ndomains = [\"b.example\"]\n[ledger]\nurl = \"sqlite:x.db\"\n";
@@ -223,11 +186,13 @@ mod tests {
     fn known(letters: &[(&str, &str)], recipient: Option<&str>) -> Vec<String> {
         let config = config();
         let recipient: Option<Address> = recipient.map(|r| r.parse().unwrap());
-        let mut import = Import::new(&config, recipient.as_ref());
+        let mut import = Import::new(&config, recipient.as_ref(), Facts::in_memory().unwrap());
         for (folder, fields) in letters {
-            import.message(&split_message(format!("{fields}\n\nHello\n").as_bytes()), folder);
+            import.message(&split_message(format!("{fields}\n\nHello\n").as_bytes()), folder).unwrap();
         }
-        let entries = import.finish(1).entries;
+        let mut facts = import.into_facts();
+        facts.conclude().unwrap();
+        let entries = facts.entries(100, 1).unwrap();
         assert!(entries.iter().all(|e| e.how == How::Imported && !e.block && e.since == 1));
         let who = |e: &NewEntry| format!("{}<-{}", e.recipient.as_ref().unwrap(), e.sender);
         entries.iter().map(who).collect()

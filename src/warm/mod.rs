@@ -3,9 +3,11 @@
 //! Nothing here changes mail, and only `import` writes into the book, through the caller. All of it is tolerant: what cannot be
 //! read is listed, and the rest goes on.
 
+pub mod facts;
 pub mod import;
 pub mod overview;
 pub mod page;
+pub mod sent;
 pub mod simulate;
 pub mod vcard;
 
@@ -28,7 +30,7 @@ pub fn recipient_of(message: &Message<'_>, config: &Config) -> Option<Address> {
     };
     let addressed = || {
         let values = ["To", "Cc"].into_iter().flat_map(|name| message.values(name));
-        values.flat_map(crate::message::kind::addresses).find(ours)
+        values.flat_map(crate::message::addresses::addresses).find(ours)
     };
     delivered().or_else(addressed)
 }

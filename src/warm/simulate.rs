@@ -2,33 +2,45 @@
 //!
 //! The verdict is the gate's own (`policy::verdict`). What the gate would have asked DNS is taken from the letter's
 //! stored Authentication-Results of trusted servers; where they say nothing and it would decide, nobody can tell. Postage
-//! counts as this host's own Postage-Status said it did. Nothing is changed.
+//! counts as this host's own Postage-Status said it did; a stamp that still stands on the letter is checked as of then.
+//! An answer is one to what the recipient sent, by the folders of sent mail and by the ledger. Nothing is changed.
 
 use super::{
     overview::{SenderLine, word},
-    recipient_of, time_of, trusts,
+    recipient_of,
+    sent::SentBefore,
+    time_of, trusts,
 };
 use crate::{
-    address::Address,
+    address::{Address, Domain},
+    clock::unix_now,
     config::{Config, IdentityCheck},
+    gate::postage::Offered,
     identity::{
         align::same_organisation,
-        results::{self, Results, Told},
+        dkim::covers,
+        results::{self, MethodResult, Results, Told},
     },
+    keys::Keys,
     ledger::{
         Ledger, LedgerError,
         book::{Known, Sender},
+        message_id_hash,
+        sent::SENT_RECIPIENTS_MAX,
     },
     message::{
         Message,
-        kind::{Kind, kind},
+        addresses::addresses,
+        kind::{Kind, kind, kind_of_message},
+        list::list_id,
+        thread::{Returned, first_message_id},
     },
-    policy::{Authenticated, Class, Facts, Postage, author_matters, status, verdict},
-    stamp::{freepost::Freepost, tokens::TokenKey},
+    policy::{
+        Answers, Authenticated, Class, Facts, Postage, author_matters, is_role, list_matters, status, verdict,
+    },
+    stamp::{Asked, Word, check::signed, freepost::Freepost},
 };
 
-/// Local parts that are never asked for postage (RFC 5321 §4.5.1, RFC 2142).
-const ROLES: [&[u8]; 2] = [b"postmaster", b"abuse"];
 /// What a letter's sender is called when it has not exactly one author.
 const NO_AUTHOR: &str = "(no author)";
 
@@ -36,12 +48,14 @@ const NO_AUTHOR: &str = "(no author)";
 pub struct Simulation<'a, L: Ledger + ?Sized> {
     /// The settings.
     pub config: &'a Config,
-    /// The keys freepost addresses are made with.
-    pub tokens: &'a [TokenKey],
+    /// The office's keys, and those freepost addresses are made with.
+    pub keys: &'a Keys,
     /// The book.
     pub ledger: &'a L,
     /// Whose mail it is, where the letters need not say it.
     pub recipient: Option<&'a Address>,
+    /// What was sent, by the folders looked into before.
+    pub sent: SentBefore,
 }
 
 /// What would have become of a letter.
@@ -55,26 +69,42 @@ pub struct Judged {
 }
 
 impl<L: Ledger + ?Sized> Simulation<'_, L> {
+    /// Notes a letter in a folder of sent mail.
+    ///
+    /// # Errors
+    /// [`LedgerError`] when the book cannot be read.
+    pub async fn sent(&mut self, message: &Message<'_>) -> Result<(), LedgerError> {
+        let own = message.author().filter(|author| self.config.gate.guards(author.domain()));
+        let Some(owner) = self.recipient.cloned().or(own) else { return Ok(()) };
+        let mut lists = Vec::new();
+        let to = ["To", "Cc"].into_iter().flat_map(|name| message.values(name)).flat_map(addresses);
+        for to in to.take(SENT_RECIPIENTS_MAX) {
+            if let Some(list) = Sender::list_at(&to)
+                && self.ledger.known(&owner.without_detail(), &[list]).await? == Known::Allowed
+            {
+                lists.push(to);
+            }
+        }
+        self.sent.note(message, &owner, |to| lists.contains(to));
+        Ok(())
+    }
+
     /// What would have become of a letter.
     ///
     /// # Errors
     /// [`LedgerError`] when the book cannot be read.
-    pub async fn judge(&self, message: &Message<'_>) -> Result<Judged, LedgerError> {
+    pub async fn judge(&mut self, message: &Message<'_>) -> Result<Judged, LedgerError> {
         let recipient = self.recipient.cloned().or_else(|| recipient_of(message, self.config));
         let author = message.author();
-        let kind = kind(message);
+        let kind = kind_of_message(message);
         let fields =
             results::of_trusted(message.values(results::FIELD), |server| trusts(self.config, server));
-        let (class, reason) =
-            self.verdict(message, author.as_ref(), recipient.as_ref(), &kind, &fields).await?;
+        let seen = Seen { message, author: author.as_ref(), recipient: recipient.as_ref(), fields: &fields };
+        let (class, reason) = self.verdict(&seen).await?;
         let (sender, kind_word, known_as) = match (&kind, author) {
             (Kind::List(list), _) => (list.to_string(), "list", Some(list.clone())),
-            (kind, Some(author)) => {
-                let word = if *kind == Kind::Person { "person" } else { "robot" };
-                (author.to_string(), word, Some(Sender::Address(author)))
-            }
-            (Kind::Robot(_), None) => (NO_AUTHOR.into(), "robot", None),
-            (_, None) => (NO_AUTHOR.into(), "person", None),
+            (kind, Some(author)) => (author.to_string(), kind.word(), Some(Sender::Address(author))),
+            (kind, None) => (NO_AUTHOR.into(), kind.word(), None),
         };
         let stays_out = matches!(class, Class::Unpaid | Class::Invalid(_));
         let allow = known_as.filter(|_| stays_out).map(|sender| command(&sender, recipient.as_ref()));
@@ -89,50 +119,97 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
         Ok(Judged { line, time: time_of(message), recipient })
     }
 
-    async fn verdict(
-        &self,
-        message: &Message<'_>,
-        author: Option<&Address>,
-        recipient: Option<&Address>,
-        kind: &Kind,
-        fields: &[Results],
-    ) -> Result<(Class, String), LedgerError> {
-        let role = recipient.is_some_and(|r| ROLES.contains(&r.without_detail().local()));
-        if role {
+    async fn verdict(&mut self, seen: &Seen<'_>) -> Result<(Class, String), LedgerError> {
+        if seen.recipient.is_some_and(is_role) {
             return Ok((Class::Exempt, "postmaster and abuse are never asked".into()));
         }
-        let postage = self.postage(message);
-        let told = author.map(|author| results::judge(fields, author.domain()));
-        let names = author.map(|a| vec![Sender::Address(a.clone()), Sender::Domain(a.domain().clone())]);
+        let (message, recipient) = (seen.message, seen.recipient);
+        let stored = self.stored_postage(message);
+        let told = seen.author.map(|author| results::judge(seen.fields, author.domain()));
+        let names = seen.author.map(Sender::names_of_author);
+        let list = list_id(&message.values("List-Id").collect::<Vec<_>>());
+        let list_names = list.iter().flat_map(|id| Sender::names_of_list(id.as_str())).collect();
+        let (answers, answered) = self.answers(seen).await?;
         let facts = Facts {
             exempt: false,
             book: self.book(recipient, names.unwrap_or_default()).await?,
-            freepost: postage == Some("freepost") || self.is_freepost(recipient, time_of(message)).await?,
-            own_domain: author.is_some_and(|author| self.config.welcomes_as_own(author.domain())),
+            freepost: stored == Some("freepost") || self.is_freepost(recipient, time_of(message)).await?,
+            own_domain: seen.author.is_some_and(|author| self.config.welcomes_as_own(author.domain())),
             authenticated: self.authenticated(told.as_ref()),
-            postage: match postage {
+            list: self.book(recipient, list_names).await?,
+            list_authenticated: list.map_or(Authenticated::No, |id| self.list_authenticated(&id, seen)),
+            answers,
+            postage: match stored {
                 Some("paid") => Postage::Paid,
                 Some("work") => Postage::Work,
-                _ => Postage::None,
+                _ => self.postage_on(seen),
             },
-            ..Facts::default()
         };
         let class = verdict(&facts);
-        if !matches!(class, Class::Known | Class::Blocked | Class::Freepost)
-            && let Kind::List(list) = kind
+        if let (Class::Known, Some(key)) = (class, &answered)
+            && verdict(&Facts { answers: Answers::No, ..facts }) != Class::Known
         {
-            let by_list = Facts {
-                book: self.book(recipient, vec![list.clone()]).await?,
-                own_domain: false,
-                authenticated: self.list_authenticated(list, fields),
-                ..facts
-            };
-            if author_matters(&by_list) {
-                let class = verdict(&by_list);
-                return Ok((class, reason(class, &by_list, None)));
+            self.sent.count(key);
+        }
+        Ok((class, reason(class, &facts, told.as_ref(), stored)))
+    }
+
+    /// Whether the letter answers or returns what its recipient sent; and the letter in [`SentBefore`] that it answers.
+    async fn answers(&self, seen: &Seen<'_>) -> Result<(Answers, Option<[u8; 16]>), LedgerError> {
+        let message = seen.message;
+        // What comes by a list is the list's, whatever it answers: its subscribers read every Message-ID.
+        let by_list = ["List-Id", "List-Post"].into_iter().any(|name| message.values(name).next().is_some());
+        let Some(recipient) = seen.recipient.filter(|_| !by_list) else { return Ok((Answers::No, None)) };
+        let mut ids: Vec<[u8; 16]> =
+            message.values("In-Reply-To").take(1).filter_map(first_message_id).map(message_id_hash).collect();
+        let bounced = message.values("Return-Path").next().is_some_and(|value| value.trim_ascii() == b"<>");
+        if bounced || kind(|name| message.values(name)).is_report() {
+            let mut returned = Returned::default();
+            returned.push(message.body);
+            ids.extend(returned.finish().iter().map(|id| message_id_hash(id)));
+        }
+        if ids.is_empty() {
+            return Ok((Answers::No, None));
+        }
+        let (time, from) = (time_of(message), seen.author.map(Address::domain));
+        let (answers, key) = self.sent.answers(recipient, &ids, time, from);
+        if answers != Answers::No {
+            return Ok((answers, key));
+        }
+        let remembered = self.ledger.answerable(recipient, &ids, time.unwrap_or_else(unix_now)).await?;
+        Ok((remembered.map_or(Answers::No, |_| Answers::Yes), None))
+    }
+
+    /// What the postage that still stands on a letter was worth when it came, as far as the office's own keys can tell.
+    fn postage_on(&self, seen: &Seen<'_>) -> Postage {
+        let (Some(recipient), Some(now)) = (seen.recipient, time_of(seen.message)) else {
+            return Postage::None;
+        };
+        let gate = &self.config.gate;
+        let currency = self.config.ledger.currency;
+        let asked = Asked { recipient, author: seen.author, currency, price: gate.price, now };
+        let offered = Offered::read(|name| seen.message.values(name), gate.work_bits > 0);
+        let mut found = offered.for_recipient(&asked, false, gate.work_bits);
+        let own = self.config.office.as_ref().map(|office| &office.domain);
+        let accepted = self.config.accepted_offices();
+        for bound in found.stamps.iter_mut().filter(|bound| bound.word.is_none()) {
+            let terms = &bound.stamp.stamp.terms;
+            if own == Some(&terms.office) {
+                let key = self.keys.of(&terms.selector);
+                bound.word =
+                    key.map_or(Some(Word::UnknownIssuer), |key| signed(&bound.stamp, &key.public).err());
+            } else if accepted.contains(&terms.office) {
+                // Its keys are in DNS, or were then.
+                return Postage::Trouble;
+            } else {
+                bound.word = Some(Word::UnknownIssuer);
             }
         }
-        Ok((class, reason(class, &facts, told.as_ref())))
+        match () {
+            () if found.stamps.iter().any(|bound| bound.word.is_none()) => Postage::Paid,
+            () if found.work.iter().any(|work| work.good) => Postage::Work,
+            () => found.word(&[]).map_or(Postage::None, Postage::Bad),
+        }
     }
 
     async fn book(&self, recipient: Option<&Address>, senders: Vec<Sender>) -> Result<Known, LedgerError> {
@@ -150,7 +227,7 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
         let (Some(freepost), Some(time)) = (recipient.and_then(Freepost::parse), time) else {
             return Ok(false);
         };
-        if freepost.has_expired(time) || !freepost.is_genuine(self.tokens) {
+        if freepost.has_expired(time) || !freepost.is_genuine(&self.keys.tokens) {
             return Ok(false);
         }
         Ok(!self.ledger.freepost_revoked(freepost.owner(), freepost.label()).await?)
@@ -165,27 +242,30 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
         }
     }
 
-    /// Whether the letter is from the list: a domain that SPF or DKIM authenticated aligns with the List-Id.
-    fn list_authenticated(&self, list: &Sender, fields: &[Results]) -> Authenticated {
-        let Sender::List(id) = list else { return Authenticated::No };
+    /// Whether the letter is from the list, by SPF of its organisation or a signature of it that covers List-Id.
+    fn list_authenticated(&self, list: &Domain, seen: &Seen<'_>) -> Authenticated {
         if self.config.identity.check == IdentityCheck::None {
             return Authenticated::No;
         }
-        let Ok(id) = crate::address::Domain::from_any(id) else { return Authenticated::No };
+        let results = || seen.fields.iter().flat_map(|field| &field.results);
+        let signs = |domain: &Domain| {
+            let mut signatures = seen.message.values("DKIM-Signature");
+            signatures.any(|value| covers(value, "list-id").as_ref() == Some(domain))
+        };
+        let speaks = |result: &MethodResult| {
+            let domain = result.domain().filter(|domain| same_organisation(domain, list));
+            domain.is_some_and(|domain| result.method == "spf" || result.method == "dkim" && signs(&domain))
+        };
         match () {
-            () if results::passed(fields).any(|domain| same_organisation(&domain, &id)) => Authenticated::Yes,
-            () if fields
-                .iter()
-                .any(|f| f.results.iter().any(|r| r.method == "spf" || r.method == "dkim")) =>
-            {
-                Authenticated::No
-            }
+            () if results().any(|r| r.result == "pass" && speaks(r)) => Authenticated::Yes,
+            () if results().any(|r| r.result == "temperror" && speaks(r)) => Authenticated::Trouble,
+            () if results().any(|r| r.method == "spf" || r.method == "dkim") => Authenticated::No,
             () => Authenticated::Trouble,
         }
     }
 
     /// What this host said of the postage when the letter came.
-    fn postage(&self, message: &Message<'_>) -> Option<&'static str> {
+    fn stored_postage(&self, message: &Message<'_>) -> Option<&'static str> {
         let value = message.values(status::STATUS).find(|value| {
             status::is_own_status(status::STATUS.as_bytes(), value, &self.config.gate.hostname)
         })?;
@@ -204,23 +284,45 @@ fn command(sender: &Sender, recipient: Option<&Address>) -> Option<String> {
         .then(|| format!("farthing known add {text}{whose}"))
 }
 
-fn reason(class: Class, facts: &Facts, told: Option<&Told>) -> String {
-    let proof = told.map_or_else(|| "of the list".to_owned(), ToString::to_string);
+/// A letter and what is read of it.
+struct Seen<'a> {
+    message: &'a Message<'a>,
+    author: Option<&'a Address>,
+    recipient: Option<&'a Address>,
+    /// What trusted servers said of it.
+    fields: &'a [Results],
+}
+
+fn reason(class: Class, facts: &Facts, told: Option<&Told>, stored: Option<&str>) -> String {
+    let proof = told.map_or_else(|| "no author".to_owned(), ToString::to_string);
+    let is = |known| (facts.book, facts.authenticated) == (known, Authenticated::Yes);
     match class {
-        Class::Known if facts.book == Known::Allowed => format!("in the book; {proof}"),
-        Class::Known => format!("of our own domain; {proof}"),
-        Class::Blocked => format!("blocked in the book; {proof}"),
-        Class::Freepost => "to an address that was handed out".into(),
-        Class::Paid | Class::Work => "paid when it came".into(),
-        Class::Trouble if told.is_none() => {
-            "the list is in the book, but nothing says whether it was really from it".into()
+        Class::Known if is(Known::Allowed) => format!("in the book; {proof}"),
+        Class::Known if facts.own_domain && facts.authenticated == Authenticated::Yes => {
+            format!("of our own domain; {proof}")
         }
-        Class::Trouble => format!(
+        Class::Known if (facts.list, facts.list_authenticated) == (Known::Allowed, Authenticated::Yes) => {
+            "the list is in the book, and it is proven to be from there".into()
+        }
+        Class::Known => "answers or returns what the recipient sent".into(),
+        Class::Blocked if is(Known::Blocked) => format!("blocked in the book; {proof}"),
+        Class::Blocked => "the list is blocked in the book".into(),
+        Class::Freepost => "to an address that was handed out".into(),
+        Class::Paid | Class::Work if stored.is_some() => "paid when it came".into(),
+        Class::Paid => "has a good stamp, if it was not spent before".into(),
+        Class::Work => "has enough work, if it was not used before".into(),
+        Class::Trouble if author_matters(facts) && facts.authenticated == Authenticated::Trouble => format!(
             "in the book or of our own domain, but nothing says whether it was really from there: {proof}"
         ),
+        Class::Trouble if list_matters(facts) => {
+            "the list is in the book, but nothing says whether it was really from it".into()
+        }
+        Class::Trouble => "has a stamp of another office, whose key is not looked up".into(),
         _ if author_matters(facts) => {
             format!("in the book or of our own domain, but not proven to be from there: {proof}")
         }
+        _ if list_matters(facts) => "the list is in the book, but it is not proven to be from it".into(),
+        Class::Invalid(word) => format!("not in the book, and its postage is {}", word.as_str()),
         _ => "not in the book".into(),
     }
 }

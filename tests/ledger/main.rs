@@ -6,6 +6,7 @@
 // A test fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod funds;
 mod model;
 mod simulation;
 mod sqlite;
@@ -56,6 +57,8 @@ mod sqlite_conforms {
             redemption_numbers_are_not_zero_and_differ,
             one_stamp_raced_by_many_letters_pays_one,
             ids_raced_through_two_handles_are_won_once_each;
+        foresee:
+            what_is_foreseen_is_what_then_happens_and_nothing_happens_by_it;
         retries:
             the_same_letter_again_is_free_within_limits,
             a_retry_needs_the_same_letter_recipient_and_stamp,
@@ -86,12 +89,36 @@ mod sqlite_conforms {
             free_letters_can_be_marked,
             unknown_letters_are_said_to_be_unknown,
             the_recipient_of_a_number_is_known,
-            one_refund_however_many_ask_at_once;
+            one_refund_however_many_ask_at_once,
+            an_answer_marks_the_letter_it_answers,
+            an_answer_to_somebody_else_s_letter_marks_the_first,
+            of_two_letters_with_one_message_id_the_users_own_is_answered,
+            one_letter_to_several_addresses_of_the_user_is_marked_for_each,
+            answering_where_to_unsubscribe_marks_nothing,
+            letters_are_named_by_stamp_and_message_id,
+            submission_is_noted;
+        funding:
+            a_voucher_is_good_once_and_its_user_may_ask_again,
+            vouchers_are_listed_with_what_became_of_them,
+            a_void_or_expired_voucher_is_worth_nothing,
+            issues_that_make_no_sense_are_refused,
+            a_code_raced_through_two_handles_is_won_once,
+            one_account_that_asks_many_times_at_once_is_credited_once,
+            a_voucher_is_used_or_void_and_never_both,
+            a_voucher_beyond_what_an_account_can_hold_stays_good,
+            a_grant_comes_once_a_day_and_once_a_proof,
+            grants_of_a_day_stay_within_its_budget,
+            old_grants_are_forgotten_when_their_proofs_are,
+            a_payment_is_credited_once_for_each_event_and_reference,
+            one_payment_told_of_many_times_at_once_is_credited_once,
+            what_funded_an_account_is_there_after_reopening;
         book:
             entries_are_written_once_and_taken_out_once,
             the_strongest_entry_counts,
             blocks_give_way_by_hand_only,
             any_sender_can_be_read_back,
+            a_zone_is_a_domain_and_all_below_it,
+            nobody_welcomes_all_the_world,
             the_book_is_that_of_the_address_without_detail,
             what_another_handle_wrote_is_seen_at_once;
         sent:
@@ -100,6 +127,8 @@ mod sqlite_conforms {
             sent_letters_can_be_answered_for_a_while,
             wide_letters_cannot_be_answered,
             letters_to_a_list_cannot_be_answered,
+            a_lists_own_letters_say_what_was_a_post,
+            what_comes_back_by_a_list_was_a_post,
             a_few_answers_are_free_and_then_those_from_there,
             an_answer_redeems_no_stamp,
             an_answer_refused_for_another_counts_nothing,
@@ -112,6 +141,27 @@ mod sqlite_conforms {
             an_unwanted_sender_is_unknown_and_keeps_nothing_from_turning,
             a_blocked_sender_gets_back_what_he_paid_and_stays_blocked,
             a_sender_of_many_letters_is_marked_in_several_steps;
+        outbox:
+            an_answer_waits_until_its_mail_is_made,
+            a_mail_keeps_its_id_until_it_is_taken,
+            answers_beyond_the_limits_wait_and_go_together,
+            answers_wait_behind_a_mail_that_is_not_taken,
+            what_came_while_a_mail_was_made_waits_for_the_next,
+            too_many_answers_for_an_address_are_counted_and_left_out,
+            long_texts_are_cut_between_characters,
+            a_clock_that_ran_ahead_holds_nothing_back,
+            what_waits_is_told,
+            whoever_waits_for_mail_is_told,
+            a_digest_is_made_once_for_its_time,
+            the_queue_is_bounded_and_digests_keep_no_answer_out;
+        owners:
+            one_login_has_one_book,
+            a_shared_mailbox_has_a_book_of_its_own_that_its_owners_read,
+            what_was_learned_apart_is_not_lost_when_logins_change,
+            an_answer_may_come_to_another_address_of_the_login,
+            work_for_one_login_is_counted_together,
+            a_letter_to_one_address_is_marked_by_another,
+            one_login_has_one_price_and_hears_of_all_its_strangers;
         settling:
             what_nobody_wanted_is_kept_when_the_window_is_over,
             what_nobody_wanted_is_burned_where_the_site_says_so,

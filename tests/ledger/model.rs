@@ -48,7 +48,7 @@ pub struct Model {
 }
 
 impl Model {
-    fn transfer(&mut self, from: &str, to: &str, amount: u64) {
+    pub fn transfer(&mut self, from: &str, to: &str, amount: u64) {
         *self.balances.entry(from.into()).or_default() -= amount.cast_signed();
         *self.balances.entry(to.into()).or_default() += amount.cast_signed();
     }

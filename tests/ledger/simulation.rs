@@ -10,7 +10,7 @@ use farthing::{
     },
 };
 
-use crate::{model::Model, support::*};
+use crate::{funds::Funds, model::Model, support::*};
 
 /// Lives of one run, each with books and a seed of its own.
 const LIVES: u64 = 6;
@@ -68,6 +68,16 @@ const EVERYTHING: &[&str] = &[
     "given back before",
     "too late",
     "known",
+    "used",
+    "used before",
+    "worth nothing",
+    "void",
+    "granted",
+    "granted before",
+    "had today",
+    "budget used",
+    "paid in",
+    "told before",
 ];
 
 fn words(outcome: &Outcome) -> Vec<&'static str> {
@@ -100,6 +110,7 @@ struct Life {
     engine: Box<dyn Engine>,
     ledger: Arc<dyn Ledger>,
     model: Model,
+    funds: Funds,
     dice: Dice,
     now: u64,
     seen: BTreeSet<&'static str>,
@@ -108,14 +119,16 @@ struct Life {
 impl Life {
     fn new(engine: Box<dyn Engine>, seed: u64) -> Self {
         let ledger = engine.open();
-        Self { engine, ledger, model: Model::default(), dice: Dice(seed), now: NOW, seen: BTreeSet::new() }
+        let (model, funds) = (Model::default(), Funds::default());
+        Self { engine, ledger, model, funds, dice: Dice(seed), now: NOW, seen: BTreeSet::new() }
     }
 
     async fn live(mut self) -> BTreeSet<&'static str> {
         for event in 0..EVENTS {
             match self.dice.below(100) {
-                0..5 => self.credit().await,
-                5..20 => self.order().await,
+                0..3 => self.credit().await,
+                3..8 => self.fund().await,
+                8..20 => self.order().await,
                 20..75 => self.letter(event).await,
                 75..87 => self.mark().await,
                 87..89 => self.settle().await,
@@ -171,6 +184,12 @@ impl Life {
         let (key, amount) = (self.account(), 1 + self.dice.below(40_000));
         let balance = self.ledger.credit(key, "credit", micros(amount), "", self.now).await.unwrap();
         assert_eq!(balance, self.model.credit(&format!("account:{key}"), amount));
+    }
+
+    async fn fund(&mut self) {
+        let account = self.account();
+        let Self { ledger, model, funds, dice, now, .. } = self;
+        self.seen.insert(funds.happen(dice, &**ledger, model, account, *now).await);
     }
 
     async fn order(&mut self) {

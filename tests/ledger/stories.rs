@@ -2,8 +2,12 @@
 
 pub mod book;
 pub mod foreign;
+pub mod foresee;
+pub mod funding;
 pub mod keeping;
 pub mod marks;
+pub mod outbox;
+pub mod owners;
 pub mod redeeming;
 pub mod retries;
 pub mod selling;

@@ -67,7 +67,7 @@ impl Site {
 pub async fn must_balance(ledger: &dyn Ledger) {
     let proof = ledger.check().await.unwrap();
     assert_eq!(proof.faults, Vec::<String>::new());
-    let sum: i64 = ledger.balances().await.unwrap().iter().map(|(_, balance)| balance).sum();
+    let sum: i128 = ledger.balances().await.unwrap().iter().map(|(_, balance)| i128::from(*balance)).sum();
     assert_eq!(sum, 0, "the balances sum to zero");
 }
 

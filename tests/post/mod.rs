@@ -237,6 +237,7 @@ impl Customer {
             date,
             body: body.into(),
             signature: String::new(),
+            client: None,
         }
         .signed_by(&self.key)
     }
@@ -259,6 +260,8 @@ pub struct Signed {
     pub date: String,
     pub body: Vec<u8>,
     pub signature: String,
+    /// The address that the site's web server says it came from.
+    pub client: Option<String>,
 }
 
 impl Signed {
@@ -271,12 +274,20 @@ impl Signed {
     }
 
     pub fn send(&self, post: &Post) -> Answer {
-        let request = ureq::http::Request::builder()
+        self.send_to(post.address)
+    }
+
+    /// Sends it to an office at that address.
+    pub fn send_to(&self, address: SocketAddr) -> Answer {
+        let mut request = ureq::http::Request::builder()
             .method(self.method)
-            .uri(format!("http://{}{}", post.address, self.sent_to))
+            .uri(format!("http://{address}{}", self.sent_to))
             .header("Postage-Account", &self.account)
             .header("Postage-Date", &self.date)
             .header("Postage-Signature", &self.signature);
+        if let Some(client) = &self.client {
+            request = request.header("X-Forwarded-For", client);
+        }
         Answer::of(agent().run(request.body(self.body.as_slice()).unwrap()).unwrap())
     }
 }

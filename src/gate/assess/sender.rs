@@ -23,7 +23,7 @@ const HEADER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How far it has been looked into whether a domain stands behind the letter.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Behind {
+pub(in crate::gate) enum Behind {
     /// Nothing hangs on it, or it is not looked into here.
     #[default]
     NotAsked,
@@ -34,7 +34,7 @@ pub(super) enum Behind {
 }
 
 impl Behind {
-    pub(super) const fn found(self) -> Authenticated {
+    pub(in crate::gate) const fn found(self) -> Authenticated {
         match self {
             Self::Found(found) => found,
             Self::NotAsked | Self::AskLater => Authenticated::No,
@@ -45,7 +45,7 @@ impl Behind {
 impl Assessment {
     /// Asks SPF, if it matters at all who sent the letter, and if DNS has not been waited for long already: then it is
     /// asked when the letter is complete, where the MTA can be asked for patience. Or reads what a trusted server says.
-    pub async fn ask_spf(
+    pub(super) async fn ask_spf(
         mut self,
         site: &Site,
         letter: &Letter,
@@ -64,20 +64,25 @@ impl Assessment {
                 let heard = told::told(&site.config.identity.trusted, letter, client.relays_passed);
                 self.by_author = author.map_or(Behind::NotAsked, |a| Behind::Found(heard.of_author(a)));
                 self.by_list = list.map_or(Behind::NotAsked, |l| Behind::Found(heard.of_list(l)));
+                self.words.author = author.map(|author| heard.words(author));
+                self.words.list = list.map(|list| heard.words(list));
             }
             IdentityCheck::Verify => {
                 let envelope = Envelope::new(client.ip, &client.helo, &letter.mail_from);
                 let mut inquiry = Inquiry::new(site.dns.clone(), envelope);
                 let late = self.begun.elapsed() > HEADER_PATIENCE;
                 let by = |step: Step| match step {
-                    Step::Aligned(_) => Behind::Found(Authenticated::Yes),
-                    Step::AskDkim => Behind::AskLater,
+                    Step::Aligned(proof) => (Behind::Found(Authenticated::Yes), Some(proof.to_string())),
+                    Step::AskDkim => (Behind::AskLater, None),
                 };
+                let later = (Behind::AskLater, None);
                 if let Some(author) = author {
-                    self.by_author = if late { Behind::AskLater } else { by(inquiry.by_spf(author).await) };
+                    let found = if late { later.clone() } else { by(inquiry.by_spf(author).await) };
+                    (self.by_author, self.words.author) = found;
                 }
                 if let Some(list) = list {
-                    self.by_list = if late { Behind::AskLater } else { by(inquiry.list_by_spf(list).await) };
+                    let found = if late { later } else { by(inquiry.list_by_spf(list).await) };
+                    (self.by_list, self.words.list) = found;
                 }
                 self.inquiry = Some(Box::new(inquiry));
                 if self.asks_later() {
@@ -89,8 +94,7 @@ impl Assessment {
     }
 
     /// Whether the whole message will be needed: a signature could still speak for the author or the list, or a seal.
-    #[must_use]
-    pub fn needs_body(&self, letter: &Letter) -> bool {
+    pub(super) fn needs_body(&self, letter: &Letter) -> bool {
         let by = |behind: Behind, domain: Option<&Domain>| {
             behind == Behind::AskLater
                 && domain.is_some_and(|domain| {
@@ -144,18 +148,24 @@ impl Assessment {
 
     async fn by_dkim(&mut self, inquiry: &mut Inquiry, whole: Option<&dkim::Letter<'_>>) {
         let Some(whole) = whole else {
-            for behind in [&mut self.by_author, &mut self.by_list] {
+            let words = [&mut self.words.author, &mut self.words.list];
+            for (behind, words) in [&mut self.by_author, &mut self.by_list].into_iter().zip(words) {
                 if *behind == Behind::AskLater {
                     *behind = Behind::Found(Authenticated::Trouble);
+                    *words = Some("too much mail is held just now to check its signatures".into());
                 }
             }
             return;
         };
         if let (Behind::AskLater, Some(author)) = (self.by_author, &self.author) {
-            self.by_author = Behind::Found(heard(inquiry.by_dkim(author.domain(), whole).await));
+            let found = inquiry.by_dkim(author.domain(), whole).await;
+            self.words.author = Some(found.to_string());
+            self.by_author = Behind::Found(heard(found));
         }
         if let (Behind::AskLater, Some(list)) = (self.by_list, &self.list) {
-            self.by_list = Behind::Found(heard(inquiry.list_by_dkim(list, whole).await));
+            let found = inquiry.list_by_dkim(list, whole).await;
+            self.words.list = Some(found.to_string());
+            self.by_list = Behind::Found(heard(found));
         }
     }
 }

@@ -162,6 +162,12 @@ pub(super) fn standings(conn: &Connection) -> Result<Vec<Standing>, Fail> {
     Ok(all)
 }
 
+/// The balance of an account as it was committed; zero for one that is not there.
+pub(super) fn balance(conn: &Connection, account: &str) -> Result<i64, Fail> {
+    let mut find = conn.prepare_cached("SELECT balance FROM account WHERE name = ?1")?;
+    Ok(find.query_row([account], |row| row.get(0)).optional()?.unwrap_or_default())
+}
+
 /// What an office owes, by the balance of its account: above zero when it was forgiven what went back later.
 pub(super) fn owed(balance: i64) -> Result<Micros, Fail> {
     let owed = balance.min(0).checked_neg().ok_or_else(Fail::overflow)?;

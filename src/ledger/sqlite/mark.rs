@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
+    answered,
     batch::{Batch, NewEntry},
     book,
     fail::{Fail, read_time, stored_time},
@@ -13,6 +14,7 @@ use crate::{
     ledger::{
         Decision, Mark, MarkError, MarkTarget, Marked, StampId,
         book::{How, Known, Sender},
+        owners::Owners,
     },
     money::Micros,
 };
@@ -20,23 +22,23 @@ use crate::{
 /// A redemption as a mark needs it.
 pub(super) struct Redeemed {
     pub seq: i64,
-    time: i64,
+    pub time: i64,
     debit: String,
     credit: String,
     pub amount: i64,
     /// Account of the buyer, for a stamp of our own office.
     buyer: Option<String>,
-    letter: Letter,
+    pub letter: Letter,
 }
 
 /// Whose letter it was.
 #[derive(Clone)]
-struct Letter {
-    recipient: Address,
-    author: Option<Address>,
-    authenticated: bool,
+pub(super) struct Letter {
+    pub recipient: Address,
+    pub author: Option<Address>,
+    pub authenticated: bool,
     /// The list it came from, if it authenticated as the list's.
-    list: Option<String>,
+    pub list: Option<String>,
 }
 
 const REDEEMED: &str =
@@ -57,7 +59,7 @@ pub(super) fn mark(
     mark: Mark,
     now: u64,
 ) -> Result<Result<Marked, MarkError>, Fail> {
-    let (redeemed, letter) = match find(batch.conn, target)? {
+    let (redeemed, letter) = match find(batch.conn, &batch.site.owners(), target)? {
         Found::Redeemed(found) => {
             let letter = found.letter.clone();
             (Some(found), letter)
@@ -66,6 +68,18 @@ pub(super) fn mark(
         Found::Nothing => return Ok(Err(MarkError::NoSuchLetter)),
         Found::Two => return Ok(Err(MarkError::Ambiguous)),
     };
+    mark_found(batch, redeemed.as_ref(), &letter, mark, How::Wanted, now).map(Ok)
+}
+
+/// Marks a letter that was found, with what was redeemed for it; `how` is what the book says of a sender who is new to it.
+pub(super) fn mark_found(
+    batch: &mut Batch<'_>,
+    redeemed: Option<&Redeemed>,
+    letter: &Letter,
+    mark: Mark,
+    how: How,
+    now: u64,
+) -> Result<Marked, Fail> {
     let mut marked = Marked {
         recipient: letter.recipient.clone(),
         author: letter.author.clone(),
@@ -74,14 +88,27 @@ pub(super) fn mark(
         too_late: false,
         known: false,
     };
-    if let Some(redeemed) = &redeemed {
+    if let Some(redeemed) = redeemed {
         match mark {
             Mark::Wanted => give_back(batch, redeemed, now, &mut marked)?,
             Mark::Unwanted => note_unwanted(batch.conn, redeemed.seq, now)?,
         }
     }
-    marked.known = teach(batch, &letter, mark, now)?;
-    Ok(Ok(marked))
+    marked.known = teach(batch, letter, mark, how, now)?;
+    Ok(marked)
+}
+
+/// The recipient of the letter that a stamp paid for.
+pub(super) fn recipient_of_stamp(
+    conn: &Connection,
+    office: Option<&Domain>,
+    id: &StampId,
+) -> Result<Result<Address, MarkError>, Fail> {
+    Ok(match by_stamp(conn, office, id)? {
+        Found::Redeemed(found) => Ok(found.letter.recipient),
+        Found::Two => Err(MarkError::Ambiguous),
+        Found::Free(_) | Found::Nothing => Err(MarkError::NoSuchLetter),
+    })
 }
 
 /// Notes that a paid letter was unwanted.
@@ -142,15 +169,17 @@ fn give_back(batch: &mut Batch<'_>, redeemed: &Redeemed, now: u64, marked: &mut 
 
 /// Changes the recipient's book and says whether the author is known to him now. Only a letter that
 /// authenticated teaches: else whoever forges a friend's name could make him a stranger.
-fn teach(batch: &Batch<'_>, letter: &Letter, mark: Mark, now: u64) -> Result<bool, Fail> {
+fn teach(batch: &Batch<'_>, letter: &Letter, mark: Mark, how: How, now: u64) -> Result<bool, Fail> {
+    let owners = batch.site.owners();
+    let reader = owners.of(&letter.recipient);
     if let Some(id) = &letter.list {
         match mark {
             Mark::Wanted => {
-                book::learn(batch.conn, &letter.recipient, &Sender::List(id.clone()), How::Wanted, now)?;
+                book::learn(batch.conn, &owners, &letter.recipient, &Sender::List(id.clone()), how, now)?;
             }
             Mark::Unwanted => {
                 for name in Sender::names_of_list(id) {
-                    book::forget(batch.conn, &letter.recipient, &name)?;
+                    book::forget(batch.conn, &reader, &name)?;
                 }
             }
         }
@@ -160,15 +189,14 @@ fn teach(batch: &Batch<'_>, letter: &Letter, mark: Mark, now: u64) -> Result<boo
     if letter.authenticated {
         match mark {
             Mark::Wanted => {
-                book::learn(batch.conn, &letter.recipient, &sender, How::Wanted, now)?;
+                book::learn(batch.conn, &owners, &letter.recipient, &sender, how, now)?;
             }
             Mark::Unwanted => {
-                book::forget(batch.conn, &letter.recipient, &sender)?;
+                book::forget(batch.conn, &reader, &sender)?;
             }
         }
     }
-    let names = [sender, Sender::Domain(author.domain().clone())];
-    Ok(book::known(batch.conn, &letter.recipient, &names)? == Known::Allowed)
+    Ok(book::known(batch.conn, &reader, &Sender::names_of_author(author))? == Known::Allowed)
 }
 
 enum Found {
@@ -180,12 +208,21 @@ enum Found {
     Two,
 }
 
-fn find(conn: &Connection, target: &MarkTarget) -> Result<Found, Fail> {
+fn find(conn: &Connection, owners: &Owners, target: &MarkTarget) -> Result<Found, Fail> {
     let one = |found: Option<Redeemed>| found.map_or(Found::Nothing, Found::Redeemed);
     match target {
         MarkTarget::Number(number) => by_number(conn, *number).map(one),
         MarkTarget::Stamp(office, id) => by_stamp(conn, office.as_ref(), id),
-        MarkTarget::MessageId(hash, recipient) => by_message_id(conn, hash, recipient),
+        MarkTarget::MessageId(hash, recipient) => {
+            match by_message_id(conn, hash, |to| to == recipient)? {
+                // A letter to another address of his: a mailbox knows its login, not to which address a letter went.
+                Found::Nothing => {
+                    let owner = owners.owner(recipient);
+                    by_message_id(conn, hash, |to| owners.owner(to) == owner)
+                }
+                found => Ok(found),
+            }
+        }
     }
 }
 
@@ -240,12 +277,12 @@ fn by_stamp(conn: &Connection, office: Option<&Domain>, id: &StampId) -> Result<
     Ok(found.map_or(Found::Nothing, |(_, redeemed)| Found::Redeemed(redeemed)))
 }
 
-/// Of two letters with one Message-ID, the first (SPEC.md §7).
-fn by_message_id(conn: &Connection, hash: &[u8; 16], recipient: &Address) -> Result<Found, Fail> {
+/// Of two letters with one Message-ID to a recipient that fits, the first (SPEC.md §7).
+fn by_message_id(conn: &Connection, hash: &[u8; 16], fits: impl Fn(&Address) -> bool) -> Result<Found, Fail> {
     let mut find = conn.prepare_cached(
-        "SELECT number, author, authenticated, list FROM decisions
-         WHERE time / 86400 = ?1 AND message_id = ?2 AND delivered AND message_id IS NOT NULL AND recipient = ?3
-         ORDER BY time, seq LIMIT 1",
+        "SELECT recipient, number, author, authenticated, list FROM decisions
+         WHERE time / 86400 = ?1 AND message_id = ?2 AND delivered AND message_id IS NOT NULL
+         ORDER BY time, seq",
     )?;
     let mut later = conn.prepare_cached(
         "SELECT time / 86400 FROM decisions WHERE time / 86400 > ?1 AND delivered AND message_id IS NOT NULL
@@ -254,16 +291,25 @@ fn by_message_id(conn: &Connection, hash: &[u8; 16], recipient: &Address) -> Res
     let mut day = -1_i64;
     while let Some(next) = later.query_row([day], |row| row.get(0)).optional()? {
         day = next;
-        let row = find.query_row(params![day, hash, recipient.to_bytes()], |row| {
-            let (number, author): (Option<i64>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?);
-            Ok((number, author, row.get(2)?, row.get(3)?))
-        });
-        let Some((number, author, authenticated, list)) = row.optional()? else { continue };
-        if let Some(redeemed) = number.map(|n| by_number(conn, n.cast_unsigned())).transpose()?.flatten() {
-            return Ok(Found::Redeemed(redeemed));
+        let mut rows = find.query(params![day, hash])?;
+        while let Some(row) = rows.next()? {
+            let recipient = address(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?;
+            if !fits(&recipient) {
+                continue;
+            }
+            let number: Option<i64> = row.get(1)?;
+            if let Some(redeemed) = number.map(|n| by_number(conn, n.cast_unsigned())).transpose()?.flatten()
+            {
+                return Ok(Found::Redeemed(redeemed));
+            }
+            let author = row.get::<_, Option<Vec<u8>>>(2)?.map(|bytes| address(&bytes)).transpose()?;
+            return Ok(Found::Free(Letter {
+                recipient,
+                author,
+                authenticated: row.get(3)?,
+                list: row.get(4)?,
+            }));
         }
-        let author = author.map(|bytes| address(&bytes)).transpose()?;
-        return Ok(Found::Free(Letter { recipient: recipient.clone(), author, authenticated, list }));
     }
     Ok(Found::Nothing)
 }
@@ -294,11 +340,11 @@ pub(super) fn address(bytes: &[u8]) -> Result<Address, Fail> {
 }
 
 /// Writes a decision down.
-pub(super) fn note(conn: &Connection, decision: &Decision) -> Result<(), Fail> {
+pub(super) fn note(conn: &Connection, owners: &Owners, decision: &Decision) -> Result<(), Fail> {
     let mut insert = conn.prepare_cached(
         "INSERT INTO decisions (time, recipient, author, authenticated, message_id, result, reason, delivered, number, list,
-                                reader)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                                reader, reply_to)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     insert.execute(params![
         stored_time(decision.time),
@@ -312,6 +358,7 @@ pub(super) fn note(conn: &Connection, decision: &Decision) -> Result<(), Fail> {
         decision.number.map(u64::cast_signed),
         decision.list,
         settings::reader_of(decision),
+        answered::reply_to_column(decision),
     ])?;
     if decision.delivered
         && decision.result == "known"
@@ -319,13 +366,21 @@ pub(super) fn note(conn: &Connection, decision: &Decision) -> Result<(), Fail> {
     {
         // Who wrote to a list's address gets its mail, and from now on answers to what he writes there are the list's.
         let names = Sender::names_of_list(id);
-        if book::known(conn, &decision.recipient, &names)? == Known::Allowed {
+        if book::known(conn, &owners.of(&decision.recipient), &names)? == Known::Allowed {
             let list = Sender::List(id.clone());
-            book::learn(conn, &decision.recipient, &list, How::Sent, decision.time)?;
+            book::learn(conn, owners, &decision.recipient, &list, How::Sent, decision.time)?;
         }
     }
+    if decision.delivered {
+        sent::note_list(conn, &owners.of(&decision.recipient), decision)?;
+    }
     if decision.delivered && !decision.unsubscribe.is_empty() {
-        sent::note_unsubscribe(conn, &decision.recipient, &decision.unsubscribe, decision.time)?;
+        sent::note_unsubscribe(
+            conn,
+            &owners.owner(&decision.recipient),
+            &decision.unsubscribe,
+            decision.time,
+        )?;
     }
     Ok(())
 }

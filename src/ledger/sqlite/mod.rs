@@ -4,16 +4,23 @@
 //! file at the same time; what one has committed, all see. Nothing here talks to the network or reads a clock
 //! for what it stores: times come with the requests.
 
-use std::{path::Path, path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 
 use super::{
     AccountKey, AccountState, Decision, Entry, Ledger, LedgerError, Letter, Mark, MarkError, MarkTarget,
     Marked, Order, Outcome, Proof, Sale, SoldStamp, StampId, Want,
-    book::{BookEntry, Known, NewEntry, Sender},
+    book::{BookEntry, Known, MEMO_OCTETS_MAX, NewEntry, Sender},
     foreign::{Foreign, Report, Standing},
     freepost::{Label, NewLabel},
+    marks::{Answered, Marks},
+    outbox::{AnswerAbout, Attempt, Mail, NewMail, Outbox, OutboxState, Queued, WaitingAnswers},
+    owners::Owners,
     sent::{Answerable, Sent},
     settings::{Cadence, MarkedSender, OwnPrice, OwnSettings, Settings, StrangerLetter},
     settling::{Done, Lag, Settling, Terms},
@@ -24,14 +31,18 @@ use crate::{
     money::{Currency, Micros},
 };
 
+mod answered;
 mod backup;
 mod batch;
 mod book;
 mod cut;
 mod fail;
 mod foreign;
+mod foresee;
 mod freepost;
+mod funding;
 mod mark;
+mod outbox;
 mod place;
 mod prove;
 mod queue;
@@ -72,6 +83,8 @@ pub struct Options {
     pub refund_window_s: u64,
     /// How long to wait for a lock of another process, in milliseconds.
     pub busy_timeout_ms: u64,
+    /// Which addresses belong together.
+    pub owners: Owners,
 }
 
 impl Options {
@@ -83,6 +96,7 @@ impl Options {
             office: None,
             refund_window_s: REFUND_WINDOW_DEFAULT_S,
             busy_timeout_ms: BUSY_TIMEOUT_DEFAULT_MS,
+            owners: Owners::apart(),
         }
     }
 
@@ -95,9 +109,19 @@ impl Options {
 struct Site {
     office: Option<Domain>,
     refund_window_s: u64,
+    owners: RwLock<Owners>,
 }
 
 impl Site {
+    fn of(options: Options) -> Arc<Self> {
+        let Options { office, refund_window_s, owners, .. } = options;
+        Arc::new(Self { office, refund_window_s, owners: RwLock::new(owners) })
+    }
+
+    fn owners(&self) -> Owners {
+        self.owners.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn is_own(&self, office: &Domain) -> bool {
         self.office.as_ref() == Some(office)
     }
@@ -112,6 +136,8 @@ pub struct SqliteLedger {
     readers: Arc<Readers>,
     /// None when opened for reading only.
     writer: Option<Writer>,
+    /// Told when mail of ours was queued.
+    outbox: Notify,
 }
 
 /// Opens the ledger for reading and writing; makes it (mode 0600, in a directory that exists) when there is
@@ -123,14 +149,16 @@ pub fn open(path: impl AsRef<Path>, options: Options) -> Result<SqliteLedger, Op
     let place = options.place(path.as_ref());
     schema::prepare(&place)?;
     let live = connect(&place, Role::Writer)?;
-    let site = Arc::new(Site { office: options.office, refund_window_s: options.refund_window_s });
+    let currency = options.currency;
+    let site = Site::of(options);
     let writer = Writer::start(place.clone(), Arc::clone(&site), live)
         .map_err(|error| OpenError::Io { path: place.path.clone(), error })?;
     Ok(SqliteLedger {
-        currency: options.currency,
+        currency,
         site,
         readers: Arc::new(Readers::new(place, Role::Reader)),
         writer: Some(writer),
+        outbox: Notify::new(),
     })
 }
 
@@ -148,9 +176,10 @@ pub fn open_read_only(path: impl AsRef<Path>, options: Options) -> Result<Sqlite
     drop(connect(&place, Role::Onlooker)?);
     Ok(SqliteLedger {
         currency: options.currency,
-        site: Arc::new(Site { office: options.office, refund_window_s: options.refund_window_s }),
+        site: Site::of(options),
         readers: Arc::new(Readers::new(place, Role::Onlooker)),
         writer: None,
+        outbox: Notify::new(),
     })
 }
 
@@ -191,9 +220,107 @@ impl SqliteLedger {
 }
 
 #[async_trait]
+impl Marks for SqliteLedger {
+    async fn mark_answered(&self, answered: Answered) -> Result<Vec<Marked>, LedgerError> {
+        // By the writer, which has seen letters that were decided a moment ago.
+        self.write(move |batch| answered::mark_answered(batch, &answered)).await
+    }
+
+    async fn recipient_of_stamp(&self, office: Option<&Domain>, id: &StampId) -> Result<Address, MarkError> {
+        let (office, id) = (office.cloned(), *id);
+        self.readers.read(move |conn| mark::recipient_of_stamp(conn, office.as_ref(), &id)).await?
+    }
+
+    async fn recipients_of_message_id(&self, message_id: &[u8; 16]) -> Result<Vec<Address>, LedgerError> {
+        let message_id = *message_id;
+        self.write(move |batch| answered::recipients(batch.conn, &message_id)).await
+    }
+
+    async fn note_submission(&self, now: u64) -> Result<(), LedgerError> {
+        self.write(move |batch| answered::note_submission(batch.conn, now)).await
+    }
+
+    async fn last_submission(&self) -> Result<(Option<u64>, bool), LedgerError> {
+        self.readers.read(answered::last_submission).await
+    }
+}
+
+#[async_trait]
+impl Outbox for SqliteLedger {
+    async fn answer(
+        &self,
+        to: &Address,
+        about: AnswerAbout,
+        text: String,
+        now: u64,
+    ) -> Result<(), LedgerError> {
+        let owner = to.clone();
+        match self.write(move |batch| outbox::answer(batch.conn, &owner, &about, &text, now)).await? {
+            outbox::Kept::Yes => self.outbox.notify_one(),
+            outbox::Kept::AddressFull => {
+                tracing::warn!(%to, "an answer was left out: too many wait for that address");
+            }
+            outbox::Kept::Full => {
+                tracing::error!(%to, "an answer was left out: too much mail of ours waits; look at farthing status");
+            }
+        }
+        Ok(())
+    }
+
+    async fn answers_due(&self, now: u64) -> Result<Option<WaitingAnswers>, LedgerError> {
+        self.readers.read(move |conn| outbox::answers_due(conn, now)).await
+    }
+
+    async fn queue_answers(
+        &self,
+        made_of: &WaitingAnswers,
+        mail: Option<NewMail>,
+        now: u64,
+    ) -> Result<bool, LedgerError> {
+        let made_of = made_of.clone();
+        self.write(move |batch| outbox::queue_answers(batch.conn, &made_of, mail.as_ref(), now)).await
+    }
+
+    async fn queue_digest(
+        &self,
+        owner: &Address,
+        last: Option<u64>,
+        until: u64,
+        mail: Option<NewMail>,
+    ) -> Result<Queued, LedgerError> {
+        let owner = owner.clone();
+        self.write(move |batch| outbox::queue_digest(batch.conn, &owner, last, until, mail.as_ref())).await
+    }
+
+    async fn mail_due(&self, now: u64) -> Result<Option<Mail>, LedgerError> {
+        self.readers.read(move |conn| outbox::mail_due(conn, now)).await
+    }
+
+    async fn mail_tried(&self, seq: i64, attempt: Attempt, now: u64) -> Result<(), LedgerError> {
+        self.write(move |batch| outbox::mail_tried(batch.conn, seq, &attempt, now)).await
+    }
+
+    async fn outbox_next(&self) -> Result<Option<u64>, LedgerError> {
+        self.readers.read(outbox::next).await
+    }
+
+    async fn outbox_changed(&self) {
+        self.outbox.notified().await;
+    }
+
+    async fn outbox_state(&self) -> Result<OutboxState, LedgerError> {
+        self.readers.read(outbox::state).await
+    }
+}
+
+#[async_trait]
 impl Ledger for SqliteLedger {
     fn currency(&self) -> Currency {
         self.currency
+    }
+
+    fn set_owners(&self, owners: Owners) {
+        *self.site.owners.write().unwrap_or_else(PoisonError::into_inner) = owners;
     }
 
     async fn redeem(&self, letter: Letter) -> Result<Vec<Outcome>, LedgerError> {
@@ -208,7 +335,10 @@ impl Ledger for SqliteLedger {
         let letter = Arc::new(letter);
         if !good {
             let (letter, site) = (Arc::clone(&letter), Arc::clone(&self.site));
-            let plan = self.readers.read(move |conn| Plan::of(&letter, conn, &site, |_| Ok(0))).await?;
+            let plan = self
+                .readers
+                .read(move |conn| Plan::of(&letter, conn, &site, |name| foreign::balance(conn, name)))
+                .await?;
             if !plan.writes() {
                 return Ok(plan.into_outcomes());
             }
@@ -290,19 +420,35 @@ impl Ledger for SqliteLedger {
     }
 
     async fn known(&self, recipient: &Address, senders: &[Sender]) -> Result<Known, LedgerError> {
-        let (recipient, senders) = (recipient.clone(), senders.to_vec());
-        self.readers.read(move |conn| book::known(conn, &recipient, &senders)).await
+        let (reader, senders) = (self.site.owners().of(recipient), senders.to_vec());
+        self.readers.read(move |conn| book::known(conn, &reader, &senders)).await
     }
 
     async fn book_add(&self, entry: NewEntry) -> Result<bool, LedgerError> {
-        self.write(move |batch| book::add(batch.conn, &entry)).await
+        book::check(std::iter::once(&entry))?;
+        self.write(move |batch| book::add(batch.conn, &batch.site.owners(), &entry)).await
+    }
+
+    async fn book_memo(
+        &self,
+        recipient: Option<&Address>,
+        sender: &Sender,
+        memo: &str,
+    ) -> Result<bool, LedgerError> {
+        if memo.len() > MEMO_OCTETS_MAX {
+            return Err(LedgerError::Invalid("the memo of an entry is a line of at most 200 octets"));
+        }
+        let reader = recipient.map(|recipient| self.site.owners().of(recipient));
+        let (sender, memo) = (sender.clone(), memo.to_owned());
+        self.write(move |batch| book::memo(batch.conn, reader.as_ref(), &sender, &memo)).await
     }
 
     async fn book_add_all(&self, entries: Vec<NewEntry>) -> Result<u64, LedgerError> {
+        book::check(entries.iter())?;
         self.write(move |batch| {
-            let mut new = 0;
+            let (mut new, owners) = (0, batch.site.owners());
             for entry in &entries {
-                new += u64::from(book::add(batch.conn, entry)?);
+                new += u64::from(book::add(batch.conn, &owners, entry)?);
             }
             Ok(new)
         })
@@ -310,13 +456,13 @@ impl Ledger for SqliteLedger {
     }
 
     async fn book_remove(&self, recipient: Option<&Address>, sender: &Sender) -> Result<bool, LedgerError> {
-        let (recipient, sender) = (recipient.cloned(), sender.clone());
-        self.write(move |batch| book::remove(batch.conn, recipient.as_ref(), &sender)).await
+        let (reader, sender) = (recipient.map(|r| self.site.owners().of(r)), sender.clone());
+        self.write(move |batch| book::remove(batch.conn, reader.as_ref(), &sender)).await
     }
 
     async fn book_list(&self, recipient: Option<&Address>) -> Result<Vec<BookEntry>, LedgerError> {
-        let recipient = recipient.cloned();
-        self.readers.read(move |conn| book::list(conn, recipient.as_ref())).await
+        let reader = recipient.map(|recipient| self.site.owners().of(recipient));
+        self.readers.read(move |conn| book::list(conn, reader.as_ref())).await
     }
 
     async fn tally(&self, since: u64) -> Result<Tally, LedgerError> {
@@ -363,8 +509,10 @@ impl Ledger for SqliteLedger {
         message_ids: &[[u8; 16]],
         now: u64,
     ) -> Result<Option<Answerable>, LedgerError> {
-        let (recipient, message_ids) = (recipient.clone(), message_ids.to_vec());
-        self.readers.read(move |conn| sent::answerable(conn, &recipient, &message_ids, now)).await
+        let (reader, message_ids) = (self.site.owners().of(recipient), message_ids.to_vec());
+        self.readers
+            .read(move |conn| Ok(sent::answerable(conn, &reader, &message_ids, now)?.map(|(_, found)| found)))
+            .await
     }
 
     async fn health(&self) -> Result<(), LedgerError> {
@@ -393,7 +541,7 @@ impl Ledger for SqliteLedger {
 #[async_trait]
 impl Settings for SqliteLedger {
     async fn settings(&self, owner: &Address) -> Result<OwnSettings, LedgerError> {
-        let owner = owner.clone();
+        let owner = self.site.owners().owner(owner);
         self.readers.read(move |conn| settings::settings(conn, &owner)).await
     }
 
@@ -402,12 +550,12 @@ impl Settings for SqliteLedger {
     }
 
     async fn set_price(&self, owner: &Address, price: Option<OwnPrice>) -> Result<(), LedgerError> {
-        let owner = owner.clone();
+        let owner = self.site.owners().owner(owner);
         self.write(move |batch| settings::set_price(batch.conn, &owner, price)).await
     }
 
     async fn set_digest(&self, owner: &Address, digest: Cadence, now: u64) -> Result<(), LedgerError> {
-        let owner = owner.clone();
+        let owner = self.site.owners().owner(owner);
         self.write(move |batch| settings::set_digest(batch.conn, &owner, digest, now)).await
     }
 
@@ -416,7 +564,7 @@ impl Settings for SqliteLedger {
     }
 
     async fn digest_made(&self, owner: &Address, last: Option<u64>, now: u64) -> Result<bool, LedgerError> {
-        let owner = owner.clone();
+        let owner = self.site.owners().owner(owner);
         self.write(move |batch| settings::digest_made(batch.conn, &owner, last, now)).await
     }
 
@@ -426,8 +574,22 @@ impl Settings for SqliteLedger {
         since: u64,
         count_max: u32,
     ) -> Result<Vec<StrangerLetter>, LedgerError> {
-        let recipient = recipient.clone();
-        self.readers.read(move |conn| settings::strangers(conn, &recipient, since, count_max)).await
+        let owned = self.site.owners().of(recipient).own;
+        self.readers
+            .read(move |conn| {
+                let mut letters = Vec::new();
+                for own in &owned {
+                    letters.extend(settings::strangers(conn, own, since, count_max)?);
+                }
+                letters.sort_by_key(|letter| std::cmp::Reverse(letter.time));
+                letters.truncate(count_max as usize);
+                Ok(letters)
+            })
+            .await
+    }
+
+    async fn paid_letter(&self, number: u64) -> Result<Option<StrangerLetter>, LedgerError> {
+        self.readers.read(move |conn| settings::paid_letter(conn, number)).await
     }
 
     async fn mark_sender(

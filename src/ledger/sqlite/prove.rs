@@ -13,7 +13,7 @@ use rusqlite::{
 use super::{
     batch::{CUT, may_be_negative, newest_cut, read_cut},
     fail::Fail,
-    schema,
+    funding, schema,
     settling::settled_to,
 };
 use crate::ledger::{
@@ -30,6 +30,9 @@ pub(super) fn prove(conn: &Connection) -> Result<Proof, Fail> {
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Deferred)?;
     let mut prover = Prover::new(newest_cut(conn)?);
     ask_sqlite(conn, &mut prover)?;
+    for fault in funding::faults(conn)? {
+        prover.fault(fault);
+    }
     let names = Names { accounts: numbered(conn, "account")?, offices: numbered(conn, "office")? };
     let mut all = conn.prepare("SELECT name, carried FROM account")?;
     let mut rows = all.query([])?;

@@ -19,7 +19,7 @@ use crate::{
     address::{Address, Domain},
     ledger::{
         LedgerError, Ledgered, Letter, Outcome, RETRIES_DAILY_MAX, RETRY_WINDOW_S, StampCandidate, StampKey,
-        Want, WorkCandidate,
+        Want, WorkCandidate, owners::Owners,
     },
     money::Micros,
 };
@@ -40,7 +40,7 @@ enum Planned {
     /// Work `index` is used up.
     Work { index: usize, claim: Claim, stamps: Vec<Ledgered> },
     /// It answers what the recipient sent, and is counted.
-    Answer { claim: Claim },
+    Answer { claim: Claim, author: Vec<u8> },
     /// The letter had paid for this recipient; one more retry is counted.
     Retry { outcome: Outcome, claim: Claim },
     /// The same recipient stands twice in the letter.
@@ -67,6 +67,7 @@ impl Plan {
             site,
             balance: &mut balance,
             owed: HashMap::new(),
+            owners: site.owners(),
             claimed: HashMap::new(),
             taken: HashSet::new(),
             worked: HashMap::new(),
@@ -108,10 +109,10 @@ impl Plan {
                         want.work.get(*index).ok_or_else(|| Fail::damaged("a plan without its work"))?;
                     use_work(batch, letter, want, work, claim)?;
                 }
-                Planned::Answer { claim } => {
+                Planned::Answer { claim, author } => {
                     let answering =
                         want.answering.as_ref().ok_or_else(|| Fail::damaged("a plan without its letter"))?;
-                    sent::count(batch, &want.recipient, answering, claim, letter.now)?;
+                    sent::count(batch, author, answering, claim, letter.now)?;
                 }
                 Planned::Retry { claim, .. } => count_retry(batch, letter.now, claim)?,
                 Planned::Twice(_) | Planned::No(_) => {}
@@ -171,6 +172,7 @@ struct Planner<'a> {
     balance: &'a mut dyn FnMut(&str) -> Result<i64, Fail>,
     /// What each office owes once the earlier wants of this letter are paid.
     owed: HashMap<&'a Domain, Micros>,
+    owners: Owners,
     /// What earlier wants of this letter claim.
     claimed: HashMap<Claim, Outcome>,
     taken: HashSet<&'a StampKey>,
@@ -221,11 +223,12 @@ impl<'a> Planner<'a> {
         if let Some(outcome) = self.claimed.get(&claim) {
             return Ok(Some(Planned::Twice(outcome.clone())));
         }
-        let answer = sent::answer(self.conn, &want.recipient, answering, &claim, self.letter.now)?;
+        let reader = self.owners.of(&want.recipient);
+        let answer = sent::answer(self.conn, &reader, answering, &claim, self.letter.now)?;
         let planned = match answer {
             Answer::No => return Ok(None),
             Answer::Again => Planned::Twice(Outcome::Answer),
-            Answer::New => Planned::Answer { claim },
+            Answer::New(author) => Planned::Answer { claim, author },
         };
         self.claimed.insert(claim, Outcome::Answer);
         Ok(Some(planned))
@@ -355,7 +358,7 @@ impl<'a> Planner<'a> {
         let Some((index, (work, _))) = fresh else {
             return Ok(Planned::No(Outcome::Unpaid { stamps, work_used_up: false, work_untouched: false }));
         };
-        let reader = want.recipient.without_detail().to_bytes();
+        let reader = self.owners.owner(&want.recipient).to_bytes();
         let mut count =
             self.conn.prepare_cached("SELECT letters FROM work_days WHERE day = ?1 AND recipient = ?2")?;
         let today: i64 = count
@@ -440,7 +443,8 @@ fn use_work(
         "INSERT INTO work_days (day, recipient, letters) VALUES (?1, ?2, 1)
          ON CONFLICT (day, recipient) DO UPDATE SET letters = letters + 1",
     )?;
-    count.execute(params![day_of(letter.now), want.recipient.without_detail().to_bytes()])?;
+    let owner = batch.site.owners().owner(&want.recipient);
+    count.execute(params![day_of(letter.now), owner.to_bytes()])?;
     Ok(())
 }
 

@@ -13,10 +13,12 @@ use super::{
 use crate::{
     address::{Address, Domain},
     ledger::{
-        book::{How, Sender},
+        Decision,
+        book::{How, Known, Sender},
+        owners::Owned,
         sent::{
-            ANSWERS_MAX, ANSWERS_WINDOW_S, Answerable, Answering, SENT_RECIPIENTS_MAX, Sent,
-            UNSUBSCRIBE_KEPT_S,
+            ANSWERS_MAX, ANSWERS_WINDOW_S, Answerable, Answering, LIST_ADDRESS_KEPT_S, SENT_RECIPIENTS_MAX,
+            Sent, UNSUBSCRIBE_KEPT_S,
         },
     },
     message::envelope,
@@ -24,13 +26,15 @@ use crate::{
 
 /// Old rows that go for each new one: more than come, so the old never pile up.
 const DROPPED_AT_ONCE: u32 = 4;
+/// How often it is written down again that a list lives, in seconds: a busy list costs no write a letter.
+const LIST_SEEN_AGAIN_S: u64 = 7 * 86_400;
 /// Old rows that go in one request, however many it adds.
 const DROPPED_AT_ONCE_MAX: u32 = 100;
 
 /// Makes the recipients known to the author and remembers the Message-ID; returns how many are newly known.
 pub(super) fn learn(batch: &mut Batch<'_>, sent: &Sent) -> Result<usize, Fail> {
-    let conn = batch.conn;
-    let author = sent.author.without_detail();
+    let (conn, owners) = (batch.conn, batch.site.owners());
+    let author = owners.of(&sent.author);
     let mut learned = 0;
     let mut to_list = false;
     for recipient in &sent.recipients {
@@ -39,24 +43,103 @@ pub(super) fn learn(batch: &mut Batch<'_>, sent: &Sent) -> Result<usize, Fail> {
             && !names_unsubscribe(conn, &author, &whom)?
         {
             let sender = Sender::Address(whom);
-            learned += usize::from(book::learn(conn, &author, &sender, How::Sent, sent.now)?);
+            learned += usize::from(book::learn(conn, &owners, &sent.author, &sender, How::Sent, sent.now)?);
         }
     }
     if let Some(message_id) = &sent.message_id {
-        remember(conn, sent, &author, message_id, to_list)?;
+        remember(conn, sent, &owners.owner(&sent.author), message_id, to_list)?;
     }
     Ok(learned)
 }
 
-/// Whether an address is where a list takes its mail: one whose List-Id stands in the author's or the site's book.
-fn is_list(conn: &Connection, author: &Address, recipient: &Address) -> Result<bool, Fail> {
+/// Whether an address is where a list takes its mail: one that a list has named as such to the author, or one whose
+/// List-Id stands in the author's or the site's book.
+fn is_list(conn: &Connection, author: &Owned, recipient: &Address) -> Result<bool, Fail> {
+    let mut find = conn.prepare_cached("SELECT 1 FROM list_address WHERE recipient = ?1 AND address = ?2")?;
+    for own in &author.own {
+        if find.exists(params![own.to_bytes(), recipient.without_detail().to_bytes()])? {
+            return Ok(true);
+        }
+    }
     let Some(list) = Sender::list_at(recipient) else { return Ok(false) };
-    Ok(book::known(conn, author, &[list])? == crate::ledger::book::Known::Allowed)
+    Ok(book::known(conn, author, &[list])? == Known::Allowed)
 }
 
-fn names_unsubscribe(conn: &Connection, author: &Address, recipient: &Address) -> Result<bool, Fail> {
+/// Takes to heart that a letter came from a list: what its reader has sent there, before anyone could know that it is
+/// a list's address, is a post, and so is what comes back to him by the list.
+pub(super) fn note_list(conn: &Connection, reader: &Owned, decision: &Decision) -> Result<(), Fail> {
+    let (Some(list), Some(owner)) = (&decision.list, reader.own.first()) else { return Ok(()) };
+    if let Some(message_id) = &decision.message_id {
+        let mut post = conn.prepare_cached(
+            "UPDATE sent SET to_list = 1 WHERE author = ?1 AND message_id = ?2 AND NOT to_list",
+        )?;
+        for own in &reader.own {
+            post.execute(params![own.to_bytes(), message_id])?;
+        }
+    }
+    let mut find =
+        conn.prepare_cached("SELECT time FROM list_address WHERE recipient = ?1 AND address = ?2")?;
+    let mut write = conn.prepare_cached(
+        "INSERT OR REPLACE INTO list_address (recipient, address, time) VALUES (?1, ?2, ?3)",
+    )?;
+    let mut drop = conn.prepare_cached(
+        "DELETE FROM list_address WHERE (recipient, address) IN
+             (SELECT recipient, address FROM list_address WHERE time < ?1 ORDER BY time LIMIT ?2)",
+    )?;
+    for address in decision.list_posts.iter().chain(&Sender::address_of_list(list)) {
+        let address = address.without_detail();
+        let seen: Option<i64> =
+            find.query_row(params![owner.to_bytes(), address.to_bytes()], |row| row.get(0)).optional()?;
+        if seen.is_some_and(|seen| decision.time.saturating_sub(read_time(seen)) < LIST_SEEN_AGAIN_S) {
+            continue;
+        }
+        if seen.is_none() {
+            for own in &reader.own {
+                mark_posts(conn, own, &address)?;
+            }
+        }
+        write.execute(params![owner.to_bytes(), address.to_bytes(), stored_time(decision.time)])?;
+        let old = stored_time(decision.time.saturating_sub(LIST_ADDRESS_KEPT_S));
+        drop.execute(params![old, DROPPED_AT_ONCE])?;
+    }
+    Ok(())
+}
+
+/// What this author has sent to this address is a list's.
+fn mark_posts(conn: &Connection, author: &Address, address: &Address) -> Result<(), Fail> {
+    let mut find = conn.prepare_cached(
+        "SELECT message_id, recipients FROM sent WHERE author = ?1 AND NOT to_list AND instr(recipients, ?2) > 0",
+    )?;
+    let mut mark =
+        conn.prepare_cached("UPDATE sent SET to_list = 1 WHERE author = ?1 AND message_id = ?2")?;
+    let mut posts: Vec<Vec<u8>> = vec![];
+    // The part before a `+detail` and all after it; which address it is, is looked at exactly.
+    let mut rows = find.query(params![author.to_bytes(), address.local()])?;
+    while let Some(row) = rows.next()? {
+        let recipients: Vec<u8> = row.get(1)?;
+        if lines(&recipients)?.iter().any(|recipient| recipient.without_detail() == *address) {
+            posts.push(row.get(0)?);
+        }
+    }
+    for message_id in posts {
+        mark.execute(params![author.to_bytes(), message_id])?;
+    }
+    Ok(())
+}
+
+/// Whether mail to this author said to unsubscribe at this address.
+pub(super) fn names_unsubscribe(
+    conn: &Connection,
+    author: &Owned,
+    recipient: &Address,
+) -> Result<bool, Fail> {
     let mut find = conn.prepare_cached("SELECT 1 FROM unsubscribe WHERE recipient = ?1 AND address = ?2")?;
-    Ok(find.exists(params![author.to_bytes(), recipient.to_bytes()])?)
+    for own in &author.own {
+        if find.exists(params![own.to_bytes(), recipient.to_bytes()])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// One letter may be handed in in several copies: its recipients are those of all of them.
@@ -96,24 +179,27 @@ fn remember(
     Ok(())
 }
 
-fn lines(text: &[u8]) -> Result<Vec<Address>, Fail> {
+/// Addresses that stand one a line.
+pub(super) fn lines(text: &[u8]) -> Result<Vec<Address>, Fail> {
     text.split(|&b| b == b'\n').filter(|line| !line.is_empty()).map(address).collect()
 }
 
-/// The first of these letters that this recipient sent and that others may answer.
+/// The first of these letters that this reader sent and that others may answer, and whose it is in the table.
 pub(super) fn answerable(
     conn: &Connection,
-    recipient: &Address,
+    reader: &Owned,
     message_ids: &[[u8; 16]],
     now: u64,
-) -> Result<Option<Answerable>, Fail> {
-    let author = recipient.without_detail().to_bytes();
+) -> Result<Option<(Vec<u8>, Answerable)>, Fail> {
+    let authors: Vec<Vec<u8>> = reader.all().map(Address::to_bytes).collect();
     let mut find = conn.prepare_cached(
         "SELECT time, recipients FROM sent WHERE author = ?1 AND message_id = ?2 AND NOT to_list",
     )?;
     let mut count =
         conn.prepare_cached("SELECT count(*) FROM answered WHERE author = ?1 AND message_id = ?2")?;
-    for message_id in message_ids {
+    for (message_id, author) in
+        message_ids.iter().flat_map(|id| authors.iter().map(move |author| (id, author)))
+    {
         let row = find.query_row(params![author, message_id], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
         });
@@ -126,7 +212,8 @@ pub(super) fn answerable(
         domains.sort_unstable();
         domains.dedup();
         let answers: u32 = count.query_row(params![author, message_id], |row| row.get(0))?;
-        return Ok(Some(Answerable { message_id: *message_id, domains, used_up: answers >= ANSWERS_MAX }));
+        let used_up = answers >= ANSWERS_MAX;
+        return Ok(Some((author.clone(), Answerable { message_id: *message_id, domains, used_up })));
     }
     Ok(None)
 }
@@ -135,8 +222,8 @@ pub(super) fn answerable(
 pub(super) enum Answer {
     /// It is one, and was let in before.
     Again,
-    /// It is one; letting it in is to be counted.
-    New,
+    /// It is one; letting it in is to be counted, with whose letter it answers.
+    New(Vec<u8>),
     /// It is none, or one too many.
     No,
 }
@@ -144,33 +231,31 @@ pub(super) enum Answer {
 /// Whether a letter, named by its claim, is let in as an answer.
 pub(super) fn answer(
     conn: &Connection,
-    recipient: &Address,
+    reader: &Owned,
     answering: &Answering,
     claim: &[u8; 16],
     now: u64,
 ) -> Result<Answer, Fail> {
-    let Some(sent) = answerable(conn, recipient, &[answering.message_id], now)? else {
+    let Some((author, sent)) = answerable(conn, reader, &[answering.message_id], now)? else {
         return Ok(Answer::No);
     };
     let mut counted =
         conn.prepare_cached("SELECT 1 FROM answered WHERE author = ?1 AND message_id = ?2 AND claim = ?3")?;
-    let author = recipient.without_detail().to_bytes();
     if counted.exists(params![author, answering.message_id, claim])? {
         return Ok(Answer::Again);
     }
-    let from_there = answering.from.as_ref().is_some_and(|from| sent.domains.contains(from));
-    Ok(if from_there || !sent.used_up { Answer::New } else { Answer::No })
+    let from_there = answering.from.as_ref().is_some_and(|from| sent.went_to(from));
+    Ok(if from_there || !sent.used_up { Answer::New(author) } else { Answer::No })
 }
 
 /// Counts a letter that is let in as an answer.
 pub(super) fn count(
     batch: &Batch<'_>,
-    recipient: &Address,
+    author: &[u8],
     answering: &Answering,
     claim: &[u8; 16],
     now: u64,
 ) -> Result<(), Fail> {
-    let author = recipient.without_detail().to_bytes();
     let mut write = batch.conn.prepare_cached(
         "INSERT INTO answered (author, message_id, claim, time) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
     )?;
@@ -188,11 +273,11 @@ pub(super) fn count(
 /// Remembers where mail to a recipient says to unsubscribe.
 pub(super) fn note_unsubscribe(
     conn: &Connection,
-    recipient: &Address,
+    owner: &Address,
     addresses: &[Address],
     now: u64,
 ) -> Result<(), Fail> {
-    let reader = recipient.without_detail().to_bytes();
+    let reader = owner.to_bytes();
     let mut write = conn.prepare_cached(
         "INSERT INTO unsubscribe (recipient, address, time) VALUES (?1, ?2, ?3)
          ON CONFLICT (recipient, address) DO UPDATE SET time = excluded.time",

@@ -16,6 +16,7 @@ use crate::{
     ledger::{
         Decision, Mark,
         book::{How, Known, Sender},
+        owners::Owned,
         settings::{
             Cadence, MARKED_AT_ONCE_MAX, MarkedSender, OwnPrice, OwnSettings, PaidPostage, PostageState,
             STRANGERS_MAX, StrangerLetter,
@@ -159,6 +160,21 @@ fn read_letter(conn: &Connection, row: &Row<'_>, number: Option<i64>) -> Result<
     })
 }
 
+/// The letter that was let in under this number.
+pub(super) fn paid_letter(conn: &Connection, number: u64) -> Result<Option<StrangerLetter>, Fail> {
+    let Some(found) = mark::by_number(conn, number)? else { return Ok(None) };
+    Ok(Some(StrangerLetter {
+        time: read_time(found.time),
+        recipient: found.letter.recipient,
+        author: found.letter.author,
+        authenticated: found.letter.authenticated,
+        result: "paid".into(),
+        reason: String::new(),
+        delivered: true,
+        postage: postage(conn, number)?,
+    }))
+}
+
 /// What was paid under this number, if the redemption is still there.
 fn postage(conn: &Connection, number: u64) -> Result<Option<PaidPostage>, Fail> {
     let Some(found) = mark::by_number(conn, number)? else { return Ok(None) };
@@ -199,7 +215,9 @@ pub(super) fn mark_sender(
     now: u64,
 ) -> Result<(MarkedSender, bool), Fail> {
     let mut marked = MarkedSender::default();
-    let seqs = unmarked(batch, recipient, author, mark, now)?;
+    let owners = batch.site.owners();
+    let reader = owners.of(recipient);
+    let seqs = unmarked(batch, &reader, author, mark, now)?;
     let more = seqs.len() >= MARKED_AT_ONCE_MAX as usize;
     for seq in seqs {
         match mark {
@@ -217,18 +235,17 @@ pub(super) fn mark_sender(
     }
     let sender = Sender::Address(author.clone());
     match mark {
-        Mark::Wanted => book::learn(batch.conn, recipient, &sender, How::Wanted, now)?,
-        Mark::Unwanted => book::forget(batch.conn, recipient, &sender)?,
+        Mark::Wanted => book::learn(batch.conn, &owners, recipient, &sender, How::Wanted, now)?,
+        Mark::Unwanted => book::forget(batch.conn, &reader, &sender)?,
     };
-    let names = [sender, Sender::Domain(author.domain().clone())];
-    marked.known = book::known(batch.conn, recipient, &names)? == Known::Allowed;
+    marked.known = book::known(batch.conn, &reader, &Sender::names_of_author(author))? == Known::Allowed;
     Ok((marked, more))
 }
 
 /// Redemptions inside the window that this sender paid to this recipient and that the mark would change.
 fn unmarked(
     batch: &Batch<'_>,
-    recipient: &Address,
+    reader: &Owned,
     author: &Address,
     mark: Mark,
     now: u64,
@@ -246,7 +263,6 @@ fn unmarked(
          WHERE time / 86400 > ?1 AND authenticated AND author IS NOT NULL ORDER BY time / 86400 LIMIT 1",
     )?;
     let since = now.saturating_sub(batch.site.refund_window_s);
-    let owner = recipient.without_detail();
     let mut day = stored_time(since / DAY_S) - 1;
     let mut seqs = Vec::new();
     while let Some(next) = later.query_row([day], |row| row.get(0)).optional()? {
@@ -255,7 +271,7 @@ fn unmarked(
             find.query(params![day, author.to_bytes(), stored_time(since), mark == Mark::Unwanted])?;
         while let Some(row) = rows.next()? {
             let (seq, to): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-            if address(&to)?.without_detail() != owner || mark::is_final(conn, seq)? {
+            if !reader.own.contains(&address(&to)?.without_detail()) || mark::is_final(conn, seq)? {
                 continue;
             }
             seqs.push(seq);

@@ -75,7 +75,11 @@ pub(super) fn clock(conn: &Connection, now: u64) -> Result<u64, Fail> {
         Some(stood) => read_time(stood),
         None => {
             let mut newest = conn.prepare_cached("SELECT time FROM heads ORDER BY batch DESC LIMIT 1")?;
-            newest.query_row([], |row| row.get(0)).optional()?.map_or(now, |time| read_time(time).min(now))
+            match newest.query_row([], |row| row.get(0)).optional()? {
+                Some(time) => read_time(time).min(now),
+                // Books without history: nothing is due, and the clock has nothing to begin with.
+                None => return Ok(now),
+            }
         }
     };
     let stands = now.clamp(stood.saturating_sub(CLOCK_STEP_S), stood.saturating_add(CLOCK_STEP_S));

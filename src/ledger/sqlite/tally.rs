@@ -31,8 +31,9 @@ pub(super) fn tally(conn: &Connection, since: u64) -> Result<Tally, Fail> {
     let days = days.collect::<Result<_, _>>()?;
     // With max(), SQLite takes the bare column from the row of the maximum: the newest.
     let mut find = conn.prepare_cached(
-        "SELECT author, result, reason, count(*) AS letters, max(seq) FROM decisions WHERE time >= ?1
-         GROUP BY author, result ORDER BY letters DESC, author, result LIMIT ?2",
+        "SELECT iif(list IS NULL, author, NULL) AS writer, list, result, reason, count(*) AS letters, max(seq)
+         FROM decisions WHERE time >= ?1
+         GROUP BY writer, list, result ORDER BY letters DESC, writer, list, result LIMIT ?2",
     )?;
     let mut rows = find.query(params![since, i64::try_from(TALLY_SENDERS_MAX).unwrap_or(i64::MAX)])?;
     let mut senders = Vec::new();
@@ -40,9 +41,10 @@ pub(super) fn tally(conn: &Connection, since: u64) -> Result<Tally, Fail> {
         let author: Option<Vec<u8>> = row.get(0)?;
         senders.push(SenderCount {
             author: author.map(|octets| address(&octets)).transpose()?,
-            result: row.get(1)?,
-            reason: row.get(2)?,
-            letters: count(row, 3)?,
+            list: row.get(1)?,
+            result: row.get(2)?,
+            reason: row.get(3)?,
+            letters: count(row, 4)?,
         });
     }
     Ok(Tally {
@@ -115,8 +117,10 @@ mod tests {
             number: None,
             list: None,
             unsubscribe: vec![],
+            reply_to: vec![],
+            list_posts: vec![],
         };
-        mark::note(conn, &decision).unwrap();
+        mark::note(conn, &crate::ledger::owners::Owners::apart(), &decision).unwrap();
     }
 
     #[test]
@@ -128,6 +132,14 @@ mod tests {
         decide(&conn, 2 * day + 5, Some("eve@e.example"), "invalid", "spent");
         decide(&conn, 3 * day, Some("eve@e.example"), "invalid", "expired");
         decide(&conn, 3 * day, None, "unpaid", "");
+        for author in ["ann@x.example", "ben@y.example"] {
+            decide(&conn, 3 * day, Some(author), "known", "");
+            conn.execute(
+                "UPDATE decisions SET list = 'users.lists.example' WHERE seq = last_insert_rowid()",
+                [],
+            )
+            .unwrap();
+        }
         let tally = tally(&conn, 2 * day).unwrap();
         let days: Vec<_> =
             tally.days.iter().map(|d| (d.day, d.result.as_str(), d.delivered, d.letters)).collect();
@@ -137,12 +149,18 @@ mod tests {
                 (2, "invalid", false, 1),
                 (2, "known", true, 1),
                 (3, "invalid", false, 1),
+                (3, "known", true, 2),
                 (3, "unpaid", false, 1)
             ]
         );
-        let first = &tally.senders[0];
+        let first = tally.senders.iter().find(|sender| sender.result == "invalid").unwrap();
         assert_eq!((first.letters, first.result.as_str(), first.reason.as_str()), (2, "invalid", "expired"));
-        assert_eq!(tally.senders.len(), 3);
+        let list = tally.senders.iter().find(|sender| sender.list.is_some()).unwrap();
+        assert_eq!(
+            (list.list.as_deref(), &list.author, list.letters),
+            (Some("users.lists.example"), &None, 2)
+        );
+        assert_eq!(tally.senders.len(), 4);
         assert_eq!((tally.paid, tally.refunded), (Money::default(), Money::default()));
     }
 

@@ -198,7 +198,7 @@ pub(super) fn balances(conn: &Connection) -> Result<Vec<(String, i64)>, Fail> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn account_name(key: &AccountKey) -> String {
+pub(super) fn account_name(key: &AccountKey) -> String {
     format!("{ACCOUNT_PREFIX}{key}")
 }
 
@@ -214,6 +214,6 @@ fn source_account(source: &str) -> String {
     if source == "grants" { source.to_owned() } else { format!("funding:{source}") }
 }
 
-fn amount(micros: i64) -> Result<Micros, Fail> {
+pub(super) fn amount(micros: i64) -> Result<Micros, Fail> {
     Micros::from_signed(micros).ok_or_else(|| Fail::damaged("an amount that cannot be negative is"))
 }

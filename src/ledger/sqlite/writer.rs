@@ -24,7 +24,7 @@ use super::{
     queue::{Job, Queue, Taken},
     tally,
 };
-use crate::ledger::{Decision, LedgerError};
+use crate::ledger::{Decision, LedgerError, owners::Owners};
 
 /// Pause between two looks whether another process has let go of the lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(1);
@@ -192,8 +192,9 @@ fn fill(
     let mut batch = Batch::new(&transaction, site, names);
     let mut results = Results::with_capacity(taken.jobs.len());
     // Decisions first: a mark in the same batch may name one of them.
+    let owners = site.owners();
     for decision in &taken.decisions {
-        note(&transaction, decision, apart)?;
+        note(&transaction, &owners, decision, apart)?;
     }
     if let Some(newest) = taken.decisions.iter().map(|decision| decision.time).max() {
         tally::forget(&transaction, taken.decisions.len(), newest)?;
@@ -234,8 +235,8 @@ fn run_apart(batch: &mut Batch<'_>, job: &mut dyn Job) -> Result<Result<(), Ledg
     Ok(result)
 }
 
-fn note(conn: &Connection, decision: &Decision, apart: bool) -> Result<(), Fail> {
-    match mark::note(conn, decision) {
+fn note(conn: &Connection, owners: &Owners, decision: &Decision, apart: bool) -> Result<(), Fail> {
+    match mark::note(conn, owners, decision) {
         // One row, so nothing needs to be undone.
         Err(Fail::Poison(_)) if apart => Ok(()),
         other => other,

@@ -90,6 +90,8 @@ async fn live_letter(ledger: &dyn Ledger, now: u64, expiry: u64, n: u64, id: [u8
         number: Some(number),
         list: None,
         unsubscribe: vec![],
+        list_posts: vec![],
+        reply_to: vec![],
     });
 }
 

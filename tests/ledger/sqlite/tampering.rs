@@ -168,6 +168,44 @@ async fn must_be_found(books: &SqliteBooks, change: &str, words: &[&str]) {
     }
 }
 
+/// What is done to books with a voucher used, one open and a payment, and words of the fault that must be found.
+const FUNDING: &[(&str, &str)] = &[
+    ("DELETE FROM voucher_end", "voucher 1 was credited, but is not kept as used"),
+    ("UPDATE voucher_end SET account = NULL", "voucher 1 was credited, but is not"),
+    ("UPDATE voucher SET value = value + 1", "voucher 1 was credited, but is not"),
+    ("DELETE FROM voucher_end; DELETE FROM voucher WHERE number = 1", "voucher 1 was credited, but is not"),
+    ("DELETE FROM payment", "stripe cs_1 was credited, but is not"),
+    ("UPDATE payment SET reference = 'cs_2'", "stripe cs_1 was credited, but is not"),
+    (
+        "INSERT INTO journal SELECT NULL, batch, time, kind, debit, credit, amount, memo, redeemed FROM journal",
+        "voucher 1 was credited 2 times",
+    ),
+];
+
+#[tokio::test]
+async fn money_that_could_come_in_again_is_found() {
+    use farthing::ledger::funding::{Funding as _, NewVouchers, Payment};
+    for (change, words) in FUNDING {
+        let books = SqliteBooks::new();
+        let ledger = books.opened();
+        let codes = vec![[1; 32], [2; 32]];
+        let new = NewVouchers { now: NOW, value: micros(500), expiry: None, memo: String::new(), codes };
+        ledger.voucher_issue(new).await.unwrap();
+        ledger.voucher_use([1; 32], buyer(), NOW).await.unwrap();
+        let (event, reference) = ("evt_1".into(), "cs_1".into());
+        let (account, amount) = (buyer(), micros(700));
+        ledger
+            .payment(Payment { now: NOW, provider: "stripe", event, reference, account, amount })
+            .await
+            .unwrap();
+        must_balance(&ledger).await;
+        ledger.close().await;
+        outsider(&books.path()).execute_batch(change).unwrap();
+        let faults = books.opened().check().await.unwrap().faults;
+        assert!(faults.iter().any(|fault| fault.contains(words)), "{change}: no `{words}` in {faults:#?}");
+    }
+}
+
 #[tokio::test]
 async fn an_id_redeemed_twice_behind_the_index_is_found() {
     let books = SqliteBooks::new();

@@ -247,6 +247,8 @@ async fn dropping_a_ledger_returns_at_once_and_keeps_what_was_queued() {
         number: None,
         list: None,
         unsubscribe: vec![],
+        reply_to: vec![],
+        list_posts: vec![],
     });
     let begun = Instant::now();
     drop(ledger);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use farthing::ledger::{
     Decision, Letter, Mark, MarkError, MarkTarget, Marked,
     book::{How, Known, NewEntry, Sender},
+    marks::Answered,
     message_id_hash,
 };
 
@@ -42,6 +43,8 @@ fn decided(recipient: &str, message_id: &str, number: Option<u64>) -> Decision {
         number,
         list: None,
         unsubscribe: vec![],
+        reply_to: vec![],
+        list_posts: vec![],
     }
 }
 
@@ -253,4 +256,159 @@ pub async fn one_refund_however_many_ask_at_once(site: &Site) {
         refunds += u32::from(marked.refunded.is_some());
     }
     assert_eq!(refunds, 1);
+}
+
+fn to(recipient: &str, id: &str, number: Option<u64>) -> Decision {
+    Decision {
+        reply_to: vec![address("office@a.example"), address("al@a.example")],
+        ..decided(recipient, id, number)
+    }
+}
+
+fn answered(author: &str, id: &str, to: &str) -> Answered {
+    Answered {
+        now: NOW,
+        message_id: message_id_hash(id.as_bytes()),
+        author: address(author),
+        own: vec![address(author).without_detail()],
+        recipients: vec![address("dave@d.example"), address(to)],
+    }
+}
+
+/// A letter to a recipient, paid with stamp `n` and decided.
+async fn paid_letter(site: &Site, n: u8, recipient: &str, id: &str) {
+    let number = paid(&redeem_one(&*site.ledger, letter(n, &[want(recipient, &[stamp(n)])])).await);
+    site.ledger.decided(to(recipient, id, Some(number)));
+}
+
+async fn answer(site: &Site, answered: Answered) -> Vec<(String, bool)> {
+    let marked = site.ledger.mark_answered(answered).await.unwrap();
+    marked.iter().map(|m| (m.recipient.to_string(), m.refunded.is_some())).collect()
+}
+
+fn one(recipient: &str, refunded: bool) -> Vec<(String, bool)> {
+    vec![(recipient.to_owned(), refunded)]
+}
+
+pub async fn an_answer_marks_the_letter_it_answers(site: &Site) {
+    site.with_stamps(3).await;
+    paid_letter(site, 1, "bob+x@b.example", "1").await;
+    paid_letter(site, 2, "bob@b.example", "2").await;
+    assert_eq!(answer(site, answered("bob@b.example", "1", "mallory@m.example")).await, []);
+    assert_eq!(answer(site, answered("bob@b.example", "3", "alice@a.example")).await, []);
+    assert_eq!(site.balance("escrow:b.example").await, 5_000);
+    assert_eq!(
+        answer(site, answered("bob@b.example", "1", "alice@a.example")).await,
+        one("bob+x@b.example", true)
+    );
+    assert_eq!(
+        answer(site, answered("bob@b.example", "1", "alice@a.example")).await,
+        one("bob+x@b.example", false)
+    );
+    assert_eq!(
+        answer(site, answered("bob@b.example", "2", "al@a.example")).await,
+        one("bob@b.example", true)
+    );
+    assert_eq!(site.balance("escrow:b.example").await, 0);
+    let book = site.ledger.book_list(None).await.unwrap();
+    assert_eq!(book.len(), 1);
+    assert_eq!(book[0].how, How::Reply);
+    // After the window nothing goes back, and a forged letter teaches nothing.
+    paid_letter(site, 3, "bob@b.example", "late").await;
+    let late =
+        Answered { now: NOW + REFUND_WINDOW + 1, ..answered("bob@b.example", "late", "alice@a.example") };
+    assert_eq!(answer(site, late).await, one("bob@b.example", false));
+    let forged = Decision {
+        author: Some(address("erin@a.example")),
+        authenticated: false,
+        ..decided("bob@b.example", "forged", None)
+    };
+    site.ledger.decided(forged);
+    assert_eq!(answer(site, answered("bob@b.example", "forged", "erin@a.example")).await.len(), 1);
+    assert_eq!(site.ledger.book_list(None).await.unwrap().len(), 1);
+}
+
+pub async fn an_answer_to_somebody_else_s_letter_marks_the_first(site: &Site) {
+    site.with_stamps(2).await;
+    paid_letter(site, 1, "info@b.example", "1").await;
+    paid_letter(site, 2, "sales@b.example", "1").await;
+    for refunded in [true, false] {
+        let marked = answer(site, answered("bob@b.example", "1", "office@a.example")).await;
+        assert_eq!(marked, one("info@b.example", refunded));
+    }
+    let readers: Vec<_> =
+        site.ledger.book_list(None).await.unwrap().into_iter().map(|e| e.recipient).collect();
+    assert_eq!(readers, [Some(address("bob@b.example")), Some(address("info@b.example"))]);
+}
+
+pub async fn of_two_letters_with_one_message_id_the_users_own_is_answered(site: &Site) {
+    site.with_stamps(4).await;
+    for (n, recipient) in [(1, "carol@b.example"), (2, "bob@b.example")] {
+        paid_letter(site, n, recipient, "1").await;
+    }
+    let number = paid(&redeem_one(&*site.ledger, at(NOW + 1, to_bob(3, &[stamp(3)]))).await);
+    site.ledger.decided(Decision { time: NOW + 1, ..to("bob@b.example", "1", Some(number)) });
+    for refunded in [true, false] {
+        let marked = answer(site, answered("bob@b.example", "1", "alice@a.example")).await;
+        assert_eq!(marked, one("bob@b.example", refunded));
+    }
+    assert_eq!(site.balance("escrow:b.example").await, 5_000, "one went back");
+    let marked = answer(site, answered("carol@b.example", "1", "alice@a.example")).await;
+    assert_eq!(marked, one("carol@b.example", true));
+}
+
+pub async fn one_letter_to_several_addresses_of_the_user_is_marked_for_each(site: &Site) {
+    site.with_stamps(3).await;
+    paid_letter(site, 1, "bob@b.example", "1").await;
+    paid_letter(site, 2, "robert+x@b.example", "1").await;
+    paid_letter(site, 3, "carol@b.example", "1").await;
+    let mut by_bob = answered("bob@b.example", "1", "alice@a.example");
+    by_bob.own.push(address("robert@b.example"));
+    let marked = answer(site, by_bob).await;
+    assert_eq!(marked, [one("bob@b.example", true), one("robert+x@b.example", true)].concat());
+    assert_eq!(site.balance("escrow:b.example").await, 2_500, "Carol's is hers to answer");
+}
+
+pub async fn answering_where_to_unsubscribe_marks_nothing(site: &Site) {
+    site.with_stamps(1).await;
+    let number = paid(&redeem_one(&*site.ledger, to_bob(1, &[stamp(1)])).await);
+    let unsubscribe = vec![address("al@a.example")];
+    site.ledger.decided(Decision { unsubscribe, ..to("bob@b.example", "1", Some(number)) });
+    assert_eq!(answer(site, answered("bob@b.example", "1", "al@a.example")).await, []);
+    assert_eq!(
+        answer(site, answered("bob@b.example", "1", "alice@a.example")).await,
+        one("bob@b.example", true)
+    );
+}
+
+pub async fn letters_are_named_by_stamp_and_message_id(site: &Site) {
+    site.with_stamps(2).await;
+    paid_letter(site, 1, "bob+x@b.example", "1").await;
+    paid_letter(site, 2, "carol@b.example", "1").await;
+    site.ledger.decided(to("bob+x@b.example", "1", None));
+    site.ledger.decided(Decision { delivered: false, ..to("eve@b.example", "1", None) });
+    let ledger = &site.ledger;
+    assert_eq!(ledger.recipient_of_stamp(None, &id(2)).await.unwrap(), address("carol@b.example"));
+    assert_eq!(
+        ledger.recipient_of_stamp(Some(&own_office()), &id(1)).await.unwrap(),
+        address("bob+x@b.example")
+    );
+    for (office, n) in [(None, 3), (Some(domain("other.example")), 1)] {
+        let found = ledger.recipient_of_stamp(office.as_ref(), &id(n)).await;
+        assert!(matches!(found, Err(MarkError::NoSuchLetter)), "{found:?}");
+    }
+    let recipients = ledger.recipients_of_message_id(&message_id_hash(b"1")).await.unwrap();
+    assert_eq!(recipients, [address("bob+x@b.example"), address("carol@b.example")]);
+    assert_eq!(ledger.recipients_of_message_id(&message_id_hash(b"2")).await.unwrap(), []);
+}
+
+pub async fn submission_is_noted(site: &Site) {
+    let ledger = &site.ledger;
+    assert_eq!(ledger.last_submission().await.unwrap(), (None, false));
+    ledger.note_submission(NOW).await.unwrap();
+    ledger.note_submission(NOW + 5).await.unwrap();
+    ledger.decided(decided("bob@b.example", "1", None));
+    // A mark sees what was decided, and so do readers once it is done.
+    ledger.mark(by_message_id("1"), Mark::Unwanted, NOW).await.unwrap();
+    assert_eq!(site.engine.open().last_submission().await.unwrap(), (Some(NOW + 5), true));
 }

@@ -1,7 +1,7 @@
 //! What local users sent, and what comes back to it.
 
 use farthing::ledger::{
-    Letter, Outcome, Want,
+    Decision, Letter, Outcome, Want,
     book::{How, Known, NewEntry, Sender},
     message_id_hash,
     sent::{ANSWERS_MAX, ANSWERS_WINDOW_S, Answering, SENT_RECIPIENTS_MAX, Sent},
@@ -116,6 +116,56 @@ pub async fn letters_to_a_list_cannot_be_answered(site: &Site) {
     assert_eq!(answerable(site, "1", NOW).await, None);
 }
 
+/// A letter that bob got by a list.
+fn by_list(list: &str, list_posts: &[&str], id: &str, now: u64) -> Decision {
+    Decision {
+        time: now,
+        recipient: address("bob+lists@b.example"),
+        author: Some(address("erin@e.example")),
+        authenticated: false,
+        message_id: Some(hash(id)),
+        result: "known",
+        reason: "",
+        delivered: true,
+        number: None,
+        list: Some(list.into()),
+        unsubscribe: vec![],
+        reply_to: vec![],
+        list_posts: list_posts.iter().map(|post| address(post)).collect(),
+    }
+}
+
+pub async fn a_lists_own_letters_say_what_was_a_post(site: &Site) {
+    let ledger = &site.ledger;
+    let posts = ["users@lists.example", "users+x@lists.example", "team@lists.example"];
+    for (n, to) in posts.into_iter().chain(["superusers@lists.example", "users@d.example"]).enumerate() {
+        ledger.learn(sent(&n.to_string(), &["dave@d.example", to])).await.unwrap();
+        assert!(
+            answerable(site, &n.to_string(), NOW).await.is_some(),
+            "nobody knows yet that {to} is a list"
+        );
+    }
+    ledger.decided(by_list("users.lists.example", &["team@lists.example"], "x", NOW));
+    ledger.health().await.unwrap();
+    for (id, is_post) in [("0", true), ("1", true), ("2", true), ("3", false), ("4", false)] {
+        assert_eq!(answerable(site, id, NOW).await.is_none(), is_post, "{id}");
+    }
+    ledger.learn(sent("later", &["team@lists.example"])).await.unwrap();
+    assert_eq!(answerable(site, "later", NOW).await, None, "remembered");
+    let refused = Decision { delivered: false, ..by_list("team.d.example", &[], "y", NOW) };
+    ledger.decided(refused);
+    ledger.health().await.unwrap();
+    ledger.learn(sent("no list", &["team@d.example"])).await.unwrap();
+    assert!(answerable(site, "no list", NOW).await.is_some(), "what was not let in tells nothing");
+}
+
+pub async fn what_comes_back_by_a_list_was_a_post(site: &Site) {
+    site.ledger.learn(sent("1", &["everybody@elsewhere.example"])).await.unwrap();
+    site.ledger.decided(by_list("all.lists.example", &[], "1", NOW));
+    site.ledger.health().await.unwrap();
+    assert_eq!(answerable(site, "1", NOW).await, None);
+}
+
 pub async fn a_few_answers_are_free_and_then_those_from_there(site: &Site) {
     let ledger = &*site.ledger;
     ledger.learn(sent("1", &["alice@a.example"])).await.unwrap();
@@ -130,6 +180,8 @@ pub async fn a_few_answers_are_free_and_then_those_from_there(site: &Site) {
     assert_eq!(redeem_one(ledger, answer(90, "1", None)).await, unpaid(&[]));
     assert_eq!(redeem_one(ledger, answer(90, "1", Some("m.example"))).await, unpaid(&[]));
     assert_eq!(redeem_one(ledger, answer(90, "1", Some("a.example"))).await, Outcome::Answer);
+    let desk = redeem_one(ledger, answer(91, "1", Some("desk.a.example"))).await;
+    assert_eq!(desk, Outcome::Answer, "from the same organisation");
     assert_eq!(redeem_one(ledger, answer(1, "1", None)).await, Outcome::Answer, "a retry of the first");
 }
 

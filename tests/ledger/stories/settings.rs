@@ -28,6 +28,8 @@ fn refused(time: u64, recipient: &str, result: &'static str) -> Decision {
         number: None,
         list: None,
         unsubscribe: vec![],
+        reply_to: vec![],
+        list_posts: vec![],
     }
 }
 

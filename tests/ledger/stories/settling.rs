@@ -306,6 +306,8 @@ pub async fn settled_postage_is_told_as_final(site: &Site) {
         number: Some(number),
         list: None,
         unsubscribe: vec![],
+        list_posts: vec![],
+        reply_to: vec![],
     });
     settle(ledger, OVER).await;
     let letters = ledger.strangers(&address("bob@b.example"), NOW, 9).await.unwrap();

@@ -4,15 +4,20 @@
 //! what is listed only one directory at a time; a message longer than [`MESSAGE_OCTETS_MAX`] and a file that cannot be read are
 //! reported as unread, and the reading goes on.
 
+pub mod folder;
+
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    io::{self, BufRead, BufReader, Read as _},
+    io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom},
+    marker::PhantomData,
     ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
 use crate::warm::vcard::is_vcard;
+
+pub use folder::{Purpose, purpose};
 
 /// Octets of one message that is read; mail servers take less by default (Postfix: 10 MB), archives may hold more.
 pub const MESSAGE_OCTETS_MAX: usize = 64 * 1024 * 1024;
@@ -61,8 +66,70 @@ pub struct Place<'a> {
     pub file: &'a Path,
     /// The number of the message in an mbox, from 1; 0 for a file of its own.
     pub number: u64,
-    /// The folder's name as people see it: `Inbox` for the top of a Maildir, `Lists/Users` for `.Lists.Users`.
+    /// The folder's name: `Inbox` for the top of a Maildir, `Lists/Users` for `.Lists.Users`.
     pub folder: &'a str,
+    /// Octets of the file up to the end of the message.
+    pub end: u64,
+}
+
+/// How much of a file was read before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Nothing: it is read.
+    Nothing,
+    /// All of it, or it is not wanted: it is not opened.
+    All,
+    /// Of an mbox so many octets with so many messages; it is read from there on, if a message begins there.
+    To {
+        /// Octets.
+        octets: u64,
+        /// Messages.
+        messages: u64,
+    },
+}
+
+/// Who is told of what is found.
+pub trait Visitor<B> {
+    /// How much of a file of this folder and length is to be passed over.
+    fn done(&mut self, file: &Path, folder: &str, octets: u64) -> Done {
+        let _ = (file, folder, octets);
+        Done::Nothing
+    }
+
+    /// The next that was found; may break off.
+    fn item(&mut self, item: Item<'_>) -> ControlFlow<B>;
+}
+
+/// Is told of everything.
+struct Each<F>(F);
+
+impl<B, F: FnMut(Item<'_>) -> ControlFlow<B>> Visitor<B> for Each<F> {
+    fn item(&mut self, item: Item<'_>) -> ControlFlow<B> {
+        (self.0)(item)
+    }
+}
+
+/// Adds up how long the files are, and opens none of a Maildir.
+#[derive(Default)]
+struct Measure(u64);
+
+impl Visitor<std::convert::Infallible> for Measure {
+    fn done(&mut self, _file: &Path, _folder: &str, octets: u64) -> Done {
+        self.0 = self.0.saturating_add(octets);
+        Done::All
+    }
+
+    fn item(&mut self, _item: Item<'_>) -> ControlFlow<std::convert::Infallible> {
+        ControlFlow::Continue(())
+    }
+}
+
+/// Octets of all the files that [`read`] would read.
+#[must_use]
+pub fn measure(paths: &[PathBuf]) -> u64 {
+    let mut measure = Measure::default();
+    let ControlFlow::Continue(()) = visit(paths, &mut measure);
+    measure.0
 }
 
 impl std::fmt::Display for Place<'_> {
@@ -72,95 +139,15 @@ impl std::fmt::Display for Place<'_> {
     }
 }
 
-/// What a folder is for, by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// What came in and nobody put anywhere.
-    Inbox,
-    /// What the user wrote.
-    Sent,
-    /// What the user has not sent (yet).
-    Drafts,
-    /// What nobody wants.
-    Junk,
-    /// What somebody put away to keep.
-    Kept,
-}
-
-/// What a folder is for. The names are those mail programs and servers give in English, German, French, Spanish and Dutch.
-#[must_use]
-pub fn purpose(folder: &str) -> Purpose {
-    const INBOX: &[&str] =
-        &["inbox", "mbox", "new mail", "posteingang", "all mail", "all mail including spam and trash"];
-    const SENT: &[&str] = &[
-        "sent",
-        "sent items",
-        "sent mail",
-        "sent messages",
-        "sent-mail",
-        "sentmail",
-        "outbox",
-        "gesendet",
-        "gesendete objekte",
-        "gesendete elemente",
-        "envoyes",
-        "envoyés",
-        "éléments envoyés",
-        "enviados",
-        "elementos enviados",
-        "verzonden",
-        "verzonden items",
-    ];
-    const DRAFTS: &[&str] =
-        &["drafts", "draft", "templates", "entwürfe", "brouillons", "borradores", "concepten"];
-    const JUNK: &[&str] = &[
-        "junk",
-        "junk e-mail",
-        "junk email",
-        "junk mail",
-        "spam",
-        "bulk",
-        "bulk mail",
-        "trash",
-        "deleted",
-        "deleted items",
-        "deleted messages",
-        "bin",
-        "quarantine",
-        "virus",
-        "papierkorb",
-        "gelöschte objekte",
-        "gelöschte elemente",
-        "corbeille",
-        "indésirables",
-        "pourriel",
-        "papelera",
-        "correo no deseado",
-        "prullenbak",
-        "ongewenst",
-        "ongewenste e-mail",
-    ];
-    let lower = folder.to_lowercase();
-    let mut parts: Vec<&str> = lower.split('/').map(str::trim).filter(|part| !part.is_empty()).collect();
-    // Servers put everything below INBOX, Gmail below [Gmail].
-    if parts.len() > 1 && parts.first().is_some_and(|first| INBOX.contains(first) || *first == "[gmail]") {
-        parts.remove(0);
-    }
-    let any = |names: &[&str]| parts.iter().any(|part| names.contains(part));
-    match () {
-        () if any(JUNK) => Purpose::Junk,
-        () if any(DRAFTS) => Purpose::Drafts,
-        () if any(SENT) => Purpose::Sent,
-        // A folder with every message in it keeps nothing.
-        () if parts.is_empty() || any(INBOX) => Purpose::Inbox,
-        () => Purpose::Kept,
-    }
-}
-
 /// Reads everything below these paths: Maildirs with their folders, mboxes, single messages, and directories of any of
 /// them. `each` is told of every message and may break off.
-pub fn read<B>(paths: &[PathBuf], mut each: impl FnMut(Item<'_>) -> ControlFlow<B>) -> ControlFlow<B> {
-    let mut reader = Reader { each: &mut each, buffer: Vec::new() };
+pub fn read<B>(paths: &[PathBuf], each: impl FnMut(Item<'_>) -> ControlFlow<B>) -> ControlFlow<B> {
+    visit(paths, &mut Each(each))
+}
+
+/// [`read`] for one who says what need not be read.
+pub fn visit<B>(paths: &[PathBuf], visitor: &mut impl Visitor<B>) -> ControlFlow<B> {
+    let mut reader = Reader { visitor, buffer: Vec::new(), broken_off: PhantomData };
     for path in paths {
         reader.path(path, &Top { path, home: None }, 0)?;
     }
@@ -176,18 +163,19 @@ struct Top<'a> {
     home: Option<&'a Path>,
 }
 
-struct Reader<'r, F> {
-    each: &'r mut F,
+struct Reader<'r, V, B> {
+    visitor: &'r mut V,
     /// Of the message in hand; kept, so that it need not grow anew.
     buffer: Vec<u8>,
+    broken_off: PhantomData<B>,
 }
 
-impl<B, F: FnMut(Item<'_>) -> ControlFlow<B>> Reader<'_, F> {
+impl<B, V: Visitor<B>> Reader<'_, V, B> {
     fn path(&mut self, path: &Path, top: &Top<'_>, depth: usize) -> ControlFlow<B> {
         match fs::metadata(path) {
             Err(error) => self.unread(path, "", error),
             Ok(about) if about.is_dir() => self.directory(path, top, depth),
-            Ok(about) if about.is_file() => self.file(path, top),
+            Ok(about) if about.is_file() => self.file(path, top, about.len()),
             Ok(_) => self.unread(path, "", "neither a file nor a directory"),
         }
     }
@@ -238,22 +226,38 @@ impl<B, F: FnMut(Item<'_>) -> ControlFlow<B>> Reader<'_, F> {
     }
 
     /// A file outside a Maildir: a single message or an mbox.
-    fn file(&mut self, path: &Path, top: &Top<'_>) -> ControlFlow<B> {
+    fn file(&mut self, path: &Path, top: &Top<'_>, octets: u64) -> ControlFlow<B> {
         let mut file = match File::open(path) {
             Ok(file) => BufReader::with_capacity(BUFFER_OCTETS, file),
             Err(error) => return self.unread(path, "", error),
         };
-        match file.fill_buf() {
-            Err(error) => self.unread(path, "", error),
-            Ok(start) if start.starts_with(b"From ") => self.mbox(path, &folder_of_mbox(path, top), file),
-            Ok(_) => self.message(path, &folder_of_letter(path, top), file),
+        let is_mbox = match file.fill_buf() {
+            Err(error) => return self.unread(path, "", error),
+            Ok(start) => start.starts_with(b"From "),
+        };
+        let folder = if is_mbox { folder_of_mbox(path, top) } else { folder_of_letter(path, top) };
+        match self.visitor.done(path, &folder, octets) {
+            Done::All => ControlFlow::Continue(()),
+            _ if !is_mbox => self.message(path, &folder, file),
+            Done::Nothing => self.mbox(path, &folder, file, 0, 0),
+            Done::To { octets, messages } => match begins_at(&mut file, octets) {
+                Ok(true) => self.mbox(path, &folder, file, octets, messages),
+                Ok(false) => self.mbox(path, &folder, file, 0, 0),
+                Err(error) => self.unread(path, &folder, error),
+            },
         }
     }
 
     fn message_file(&mut self, path: &Path, folder: &str) -> ControlFlow<B> {
-        match File::open(path) {
-            Ok(file) if file.metadata().is_ok_and(|about| about.is_file()) => {
-                self.message(path, folder, file)
+        match fs::metadata(path) {
+            Ok(about) if about.is_file() => {
+                if self.visitor.done(path, folder, about.len()) == Done::All {
+                    return ControlFlow::Continue(());
+                }
+                match File::open(path) {
+                    Ok(file) => self.message(path, folder, file),
+                    Err(error) => self.unread(path, folder, error),
+                }
             }
             Ok(_) => self.unread(path, folder, "not a file"),
             Err(error) => self.unread(path, folder, error),
@@ -263,8 +267,9 @@ impl<B, F: FnMut(Item<'_>) -> ControlFlow<B>> Reader<'_, F> {
     fn message(&mut self, path: &Path, folder: &str, file: impl io::Read) -> ControlFlow<B> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        let place = Place { file: path, number: 0, folder };
-        let item = match file.take(MESSAGE_OCTETS_MAX as u64 + 1).read_to_end(&mut buffer) {
+        let read = file.take(MESSAGE_OCTETS_MAX as u64 + 1).read_to_end(&mut buffer);
+        let place = Place { file: path, number: 0, folder, end: buffer.len() as u64 };
+        let item = match read {
             Err(error) => Item::Unread { place, why: error.to_string() },
             Ok(_) if buffer.len() > MESSAGE_OCTETS_MAX => Item::Unread { place, why: too_long() },
             Ok(_) if is_vcard(&buffer) => Item::Cards { place, octets: &buffer },
@@ -273,16 +278,24 @@ impl<B, F: FnMut(Item<'_>) -> ControlFlow<B>> Reader<'_, F> {
                 Err(why) => Item::Unread { place, why: why.to_owned() },
             },
         };
-        let flow = (self.each)(item);
+        let flow = self.visitor.item(item);
         self.buffer = buffer;
         flow
     }
 
     /// A line `From ` at the top or after an empty line begins a message; `>From ` in it was `From ` (mboxo, mboxrd).
-    fn mbox(&mut self, path: &Path, folder: &str, mut file: impl BufRead) -> ControlFlow<B> {
+    /// `file` stands at `at`, behind `number` messages.
+    fn mbox(
+        &mut self,
+        path: &Path,
+        folder: &str,
+        mut file: impl BufRead,
+        mut at: u64,
+        mut number: u64,
+    ) -> ControlFlow<B> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        let (mut number, mut too_much, mut after_empty) = (0, false, true);
+        let (mut in_hand, mut too_much, mut after_empty) = (false, false, true);
         let mut line = Vec::new();
         let flow = loop {
             line.clear();
@@ -293,9 +306,10 @@ impl<B, F: FnMut(Item<'_>) -> ControlFlow<B>> Reader<'_, F> {
                 Ok(0) => Some(String::new()),
                 Ok(_) => None,
             };
-            let begins = after_empty && (number == 0 || is_from_line(&line));
-            if (begins || ended.is_some()) && number > 0 {
-                let flow = self.mbox_message(Place { file: path, number, folder }, &buffer, too_much);
+            let begins = after_empty && (!in_hand || is_from_line(&line));
+            if (begins || ended.is_some()) && in_hand {
+                let place = Place { file: path, number, folder, end: at };
+                let flow = self.mbox_message(place, &buffer, too_much);
                 if flow.is_break() {
                     break flow;
                 }
@@ -303,10 +317,10 @@ impl<B, F: FnMut(Item<'_>) -> ControlFlow<B>> Reader<'_, F> {
             if let Some(error) = ended {
                 break if error.is_empty() { flow_on() } else { self.unread(path, folder, error) };
             }
+            at += line.len() as u64;
             if begins {
                 number += 1;
-                too_much = false;
-                after_empty = false;
+                (in_hand, too_much, after_empty) = (true, false, false);
                 buffer.clear();
                 continue;
             }
@@ -324,7 +338,7 @@ impl<B, F: FnMut(Item<'_>) -> ControlFlow<B>> Reader<'_, F> {
     fn mbox_message(&mut self, place: Place<'_>, octets: &[u8], too_much: bool) -> ControlFlow<B> {
         // The empty line before the next `From ` is the mbox's, not the message's.
         let octets = octets.strip_suffix(b"\n").map_or(octets, |o| o.strip_suffix(b"\r").unwrap_or(o));
-        (self.each)(match looks_like_mail(octets) {
+        self.visitor.item(match looks_like_mail(octets) {
             _ if too_much => Item::Unread { place, why: too_long() },
             Err(why) => Item::Unread { place, why: why.to_owned() },
             Ok(()) => Item::Message { place, octets },
@@ -332,12 +346,26 @@ impl<B, F: FnMut(Item<'_>) -> ControlFlow<B>> Reader<'_, F> {
     }
 
     fn unread(&mut self, file: &Path, folder: &str, why: impl ToString) -> ControlFlow<B> {
-        (self.each)(Item::Unread { place: Place { file, number: 0, folder }, why: why.to_string() })
+        let place = Place { file, number: 0, folder, end: 0 };
+        self.visitor.item(Item::Unread { place, why: why.to_string() })
     }
 }
 
 const fn flow_on<B>() -> ControlFlow<B> {
     ControlFlow::Continue(())
+}
+
+/// Goes to this octet of an mbox, if its end is there or a message begins there; else to its beginning.
+fn begins_at(file: &mut BufReader<File>, octets: u64) -> io::Result<bool> {
+    file.seek(SeekFrom::Start(octets))?;
+    let start = file.fill_buf()?;
+    let begins = start.is_empty() || start.starts_with(b"From ");
+    let length = file.get_ref().metadata()?.len();
+    if begins && length >= octets {
+        return Ok(true);
+    }
+    file.rewind()?;
+    Ok(false)
 }
 
 fn too_long() -> String {
@@ -468,31 +496,6 @@ mod tests {
     }
 
     #[test]
-    fn what_folders_are_for() {
-        for (folder, is) in [
-            ("Inbox", Purpose::Inbox),
-            ("INBOX", Purpose::Inbox),
-            ("", Purpose::Inbox),
-            ("mbox", Purpose::Inbox),
-            ("[Gmail]/All Mail", Purpose::Inbox),
-            ("Sent", Purpose::Sent),
-            ("INBOX/Sent Items", Purpose::Sent),
-            ("Sent/2019", Purpose::Sent),
-            ("Gesendet", Purpose::Sent),
-            ("Drafts", Purpose::Drafts),
-            ("Junk", Purpose::Junk),
-            ("[Gmail]/Spam", Purpose::Junk),
-            ("Trash/Friends", Purpose::Junk),
-            ("Archive", Purpose::Kept),
-            ("INBOX/Family", Purpose::Kept),
-            ("Lists/Users", Purpose::Kept),
-            ("Junkyard", Purpose::Kept),
-        ] {
-            assert_eq!(purpose(folder), is, "{folder}");
-        }
-    }
-
-    #[test]
     fn an_mbox_comes_apart_at_its_from_lines_and_quoted_ones_come_back() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("friends.mbox");
@@ -510,6 +513,44 @@ mod tests {
                 "friends:4:C: 3\n",
             ]
         );
+    }
+
+    /// Passes over what was read before, as [`Done`] says.
+    struct Later(Done, Vec<String>);
+
+    impl Visitor<()> for Later {
+        fn done(&mut self, _file: &Path, _folder: &str, _octets: u64) -> Done {
+            self.0
+        }
+
+        fn item(&mut self, item: Item<'_>) -> ControlFlow<()> {
+            if let Item::Message { place, octets } = item {
+                self.1.push(format!("{} to {}: {}", place.number, place.end, octets.len()));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+
+    #[test]
+    fn an_mbox_is_read_on_from_where_a_message_begins() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("friends");
+        put(&path, b"From a 10:00\nA: 1\n\n\nFrom b 10:01\nB: 22\n\n\n");
+        let octets = fs::metadata(&path).unwrap().len();
+        let all = ["1 to 20: 6", "2 to 41: 7"];
+        for (done, want) in [
+            (Done::Nothing, &all[..]),
+            (Done::All, &[]),
+            (Done::To { octets: 20, messages: 1 }, &all[1..]),
+            (Done::To { octets, messages: 2 }, &[]),
+            (Done::To { octets: 19, messages: 1 }, &all),
+            (Done::To { octets: octets + 1, messages: 3 }, &all),
+        ] {
+            let mut later = Later(done, Vec::new());
+            assert!(visit(std::slice::from_ref(&path), &mut later).is_continue());
+            assert_eq!(later.1, want, "{done:?}");
+        }
+        assert_eq!(measure(&[directory.path().to_owned()]), octets);
     }
 
     #[test]
