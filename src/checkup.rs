@@ -17,12 +17,13 @@ use serde::Serialize;
 use crate::{
     cli::shown_time,
     clock::{DAY_S, unix_now},
-    config::{Config, LedgerUrl, Listen, ListenHttp, Smarthost},
+    config::{self, Config, LedgerUrl, Listen, ListenHttp, Smarthost},
     daemon::{self, Missing},
     gate::Site,
     ledger::{
         Ledger as _,
         foreign::{Foreign as _, Standing},
+        franking::Franking as _,
         marks::Marks as _,
         outbox::{Outbox as _, OutboxState},
         settling::Settling as _,
@@ -37,6 +38,8 @@ use crate::{
 const CONNECT_TIME: Duration = Duration::from_secs(2);
 /// Postage that is due for longer than this is not settled: the daemon does it every hour.
 const LAG_MAX_S: u64 = 2 * DAY_S;
+/// An order that is not answered for longer than this, in seconds, is in somebody's way.
+const ORDER_LAG_MAX_S: u64 = 6 * 3_600;
 /// An office that takes no refunds for longer than this is not only down for the night.
 const REPORT_LAG_MAX_S: u64 = 2 * DAY_S;
 /// 2026-01-01: a clock before it is wrong, for this program is younger.
@@ -116,6 +119,9 @@ pub async fn running(config: Config) -> Vec<Check> {
     checks.push(Check::of("postage due", postage_due(&config).await));
     if config.takes_foreign_stamps() {
         checks.push(Check::of("other offices", other_offices(&config).await));
+    }
+    if let Some(franking) = &config.franking {
+        checks.push(Check::of("franking", purse(&config, franking).await));
     }
     checks.push(Check::of("mail of ours at the gate", own_mail_is_exempt(&config)));
     checks.extend(notes(&config).into_iter().map(|note| Check::of("configuration", Err(note))));
@@ -299,6 +305,31 @@ async fn other_offices(config: &Config) -> Result<String, String> {
         return Ok(format!("{owed} owe for their stamps, none more than it may; refunds are reported"));
     }
     Err(faults.join("; "))
+}
+
+/// Stamps in hand for what users send, and what they have cost today.
+async fn purse(config: &Config, franking: &config::Franking) -> Result<String, String> {
+    let LedgerUrl::Sqlite(path) = &config.ledger.url;
+    let ledger = sqlite::open_read_only(path, daemon::ledger_options(config)).map_err(|e| e.to_string())?;
+    let (in_hand, spent) = ledger.purse(unix_now()).await.map_err(|e| e.to_string())?;
+    let count: u64 = in_hand.iter().map(|domain| domain.count).sum();
+    let today = spent.iter().find(|(login, _)| login.is_empty()).map(|(_, spent)| *spent).unwrap_or_default();
+    let waiting = ledger.purse_orders().await.map_err(|e| e.to_string())?;
+    let oldest = waiting.iter().map(|order| order.time).min();
+    let what = format!(
+        "{count} stamps in hand for {} domains; {today} of {} put on letters today",
+        in_hand.len(),
+        franking.per_day
+    );
+    if let Some(order) = waiting.iter().find(|order| Some(order.time) == oldest)
+        && unix_now().saturating_sub(order.time) > ORDER_LAG_MAX_S
+    {
+        return Err(format!(
+            "{what}; {} has not answered an order for hours; run: journalctl -u farthingd",
+            order.office
+        ));
+    }
+    Ok(what)
 }
 
 fn has_directory(path: &Path) -> Result<String, String> {

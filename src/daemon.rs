@@ -15,6 +15,7 @@ use crate::{
     config::{Config, LedgerUrl, Listen, ListenHttp},
     discovery::Discovery,
     dns::{Dns, DnsSetupError},
+    franking::{Franker, buyer},
     gate::{Gate, GateService, Site},
     keys::{self, KeyError},
     ledger::{
@@ -24,6 +25,7 @@ use crate::{
     office::{self, Office},
     outgoing::Courier,
     reporter, settler,
+    wallet::WalletError,
 };
 
 /// Connections of the MTA at a time: Postfix's default process limit is 100, a busy site's some thousands.
@@ -43,6 +45,9 @@ pub enum StartError {
     /// The resolver.
     #[error(transparent)]
     Dns(#[from] DnsSetupError),
+    /// The wallet that franking pays from.
+    #[error("[franking] wallet: {0}")]
+    Wallet(#[from] WalletError),
     /// The milter's listeners.
     #[error(transparent)]
     Milter(#[from] BindError),
@@ -75,6 +80,7 @@ pub struct Daemon {
     courier_task: JoinHandle<()>,
     settler_task: JoinHandle<()>,
     reporter_task: JoinHandle<()>,
+    buyer_task: Option<JoinHandle<()>>,
 }
 
 impl Daemon {
@@ -102,7 +108,11 @@ impl Daemon {
         let office_address = office_listener.as_ref().and_then(office::Listener::address);
 
         let (stop, stopped) = watch::channel(false);
-        let gate = Gate::new(site.clone(), ledger.clone());
+        let franker = match &site.config.franking {
+            Some(franking) => Some(Arc::new(Franker::new(&franking.wallet)?)),
+            None => None,
+        };
+        let gate = Gate::new(site.clone(), ledger.clone(), franker.clone());
         let office = match &office_listener {
             None => None,
             Some(_) => Some(Office::new(
@@ -123,6 +133,10 @@ impl Daemon {
             move |now, clock| settler::terms(&of_gate.site().config, now, clock),
             stopped.clone(),
         ));
+        let buyer_task = franker.map(|franker| {
+            let of_gate = gate.clone();
+            tokio::spawn(buyer::run(franker, ledger.clone(), move || of_gate.site(), stopped.clone()))
+        });
         let of_gate = gate.clone();
         let reporter_task =
             tokio::spawn(reporter::run(ledger.clone(), move || of_gate.site(), stopped.clone()));
@@ -139,6 +153,7 @@ impl Daemon {
             courier_task,
             settler_task,
             reporter_task,
+            buyer_task,
         })
     }
 
@@ -194,6 +209,9 @@ impl Daemon {
             let _ = self.courier_task.await;
             let _ = self.settler_task.await;
             let _ = self.reporter_task.await;
+            if let Some(task) = self.buyer_task {
+                let _ = task.await;
+            }
         };
         let _ = tokio::time::timeout(DRAIN, others).await;
         self.ledger.close().await;
@@ -297,6 +315,8 @@ fn waits_for_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     note(old.ledger.refund_window_s != new.ledger.refund_window_s, "[ledger] refund_window");
     let office = |c: &Config| c.office.as_ref().map(|o| (o.domain.clone(), o.listen.clone()));
     note(office(old) != office(new), "[office] domain or listen");
+    let wallet = |c: &Config| c.franking.as_ref().map(|f| f.wallet.clone());
+    note(wallet(old) != wallet(new), "[franking], or its wallet");
     note(old.log.level != new.log.level || old.log.json != new.log.json, "[log]");
     note(old.metrics != new.metrics, "[metrics] listen");
     waiting

@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod demo;
 pub mod discovery;
 pub mod dns;
+pub mod franking;
 pub mod gate;
 pub mod identity;
 pub mod keys;

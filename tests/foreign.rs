@@ -4,7 +4,6 @@
 mod support;
 
 use std::{
-    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex},
@@ -33,23 +32,10 @@ fn gate(offices: &[&str], cap: &str) -> Site {
     Site::gate(&format!("accept_offices = {offices:?}\noffice_cap = \"{cap}\""))
 }
 
-/// Publishes what a site says of itself with `farthing key dns`.
-fn publish(site: &World, zone: &ZoneServer) {
-    for record in site.json(&["key", "dns"]).as_array().unwrap() {
-        zone.txt(record["name"].as_str().unwrap(), record["txt"].as_str().unwrap());
-    }
-}
-
 /// The office of post.example, with its daemon and a customer who has some money there. It shares the name server.
 fn seller(zone: &ZoneServer) -> World {
-    let mut post = World::without_daemon(&Site::default());
-    let text = fs::read_to_string(post.config_path()).unwrap();
-    let text = text
-        .replace("b.example", POST)
-        .replace(&post.zone.address().to_string(), &zone.address().to_string());
-    fs::write(post.config_path(), text).unwrap();
-    post.start_daemon();
-    publish(&post, zone);
+    let post = World::beside(zone, POST, &Site::default());
+    post.publish(zone);
     assert!(post.farthing(&["wallet", "new"]).status.success());
     assert!(post.farthing(&["account", "credit", &account(&post), "1.00"]).status.success());
     post
@@ -113,7 +99,7 @@ fn standing(site: &World, office: &str) -> Value {
 #[test]
 fn a_stamp_of_another_office_pays_and_its_refund_reaches_the_buyer() {
     let site = World::start(&gate(&["b.example", POST], "1.00"));
-    publish(&site, &site.zone);
+    site.publish(&site.zone);
     let post = seller(&site.zone);
     buy(&post, "b.example", 2);
     let before = money(&post);
@@ -139,7 +125,8 @@ fn a_stamp_of_another_office_pays_and_its_refund_reaches_the_buyer() {
     for one in [&site, &post] {
         one.books_balance();
     }
-    let status = site.json(&["status"]);
+    let status = site.farthing(&["--json", "status"]);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
     let offices = status["checks"].as_array().unwrap().iter().find(|c| c["name"] == "other offices").unwrap();
     assert_eq!(offices["ok"], true, "{offices}");
 }
@@ -147,7 +134,7 @@ fn a_stamp_of_another_office_pays_and_its_refund_reaches_the_buyer() {
 #[test]
 fn a_dead_office_is_told_when_it_is_back() {
     let site = World::start(&gate(&[POST], "1.00"));
-    publish(&site, &site.zone);
+    site.publish(&site.zone);
     let mut post = seller(&site.zone);
     buy(&post, "b.example", 1);
     let before = money(&post);

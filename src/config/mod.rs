@@ -44,6 +44,8 @@ pub struct Config {
     pub dns: Vec<SocketAddr>,
     /// `[commands]`
     pub commands: Commands,
+    /// `[franking]`, if there is one.
+    pub franking: Option<Franking>,
     /// `[log]`
     pub log: Log,
     /// `[metrics] listen`
@@ -260,6 +262,25 @@ impl fmt::Display for Smarthost {
             Self::Sendmail(path) => write!(f, "sendmail:{}", path.display()),
         }
     }
+}
+
+/// `[franking]`: stamps on the mail that users send.
+#[derive(Clone, Debug)]
+pub struct Franking {
+    /// The wallet whose account pays.
+    pub wallet: PathBuf,
+    /// Stamps kept in hand for each domain that is written to.
+    pub ahead: u32,
+    /// The most one stamp may cost.
+    pub max_price: Micros,
+    /// What all stamps of one letter may cost.
+    pub per_letter: Micros,
+    /// What a login may spend in a UTC day.
+    pub per_user: Micros,
+    /// What all may spend in a UTC day.
+    pub per_day: Micros,
+    /// A letter waits (451) while its first stamps are bought; else it goes without.
+    pub waits: bool,
 }
 
 /// `[log]`

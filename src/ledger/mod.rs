@@ -23,6 +23,7 @@ mod chain;
 mod check;
 pub mod foreign;
 pub mod foresee;
+pub mod franking;
 pub mod freepost;
 pub mod funding;
 pub mod marks;
@@ -414,7 +415,17 @@ pub enum LedgerError {
 /// addresses is given, `+detail` or not.
 #[async_trait]
 pub trait Ledger:
-    foresee::Foresee + Foreign + Funding + Marks + Outbox + Settings + Settling + Send + Sync + 'static
+    foresee::Foresee
+    + Foreign
+    + franking::Franking
+    + Funding
+    + Marks
+    + Outbox
+    + Settings
+    + Settling
+    + Send
+    + Sync
+    + 'static
 {
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;

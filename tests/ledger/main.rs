@@ -181,6 +181,12 @@ mod sqlite_conforms {
             two_processes_settle_side_by_side,
             what_is_due_and_not_done_is_said,
             settled_postage_is_told_as_final;
+        franking:
+            a_letter_takes_all_its_stamps_or_none,
+            the_cheapest_that_will_do_and_lasts_is_taken,
+            letters_users_and_the_site_have_budgets,
+            stamps_raced_for_are_handed_out_once,
+            what_is_to_be_bought_follows_what_is_written;
         foreign:
             an_office_owes_up_to_its_cap,
             the_cap_counts_all_stamps_of_a_letter,

@@ -3,6 +3,7 @@
 pub mod book;
 pub mod foreign;
 pub mod foresee;
+pub mod franking;
 pub mod funding;
 pub mod keeping;
 pub mod marks;

@@ -39,6 +39,7 @@ mod cut;
 mod fail;
 mod foreign;
 mod foresee;
+mod franking;
 mod freepost;
 mod funding;
 mod mark;
