@@ -83,6 +83,10 @@ fn the_book_of_who_is_known() {
     assert!(refusal(&world.send(&letter("unknown"))).starts_with("550"));
     let again = world.farthing(&["known", "remove", ALICE, "--for", BOB]);
     says(&again, 1, "alice@a.example does not stand in the book of bob@b.example");
+    let whose = world.farthing(&["known", "remove", "c.example", "--for", BOB]);
+    says(&whose, 1, "but in the site's: leave --for away");
+    let whose = world.farthing(&["known", "remove", "eve@e.example"]);
+    says(&whose, 1, "but in that of bob@b.example: --for bob@b.example names it");
 
     let table = text(&world.farthing(&["known", "list"]).stdout);
     assert!(
@@ -90,6 +94,32 @@ fn the_book_of_who_is_known() {
         "{table}"
     );
     assert!(!table.contains('\u{1b}'), "no colour but on a terminal");
+}
+
+#[test]
+fn senders_may_be_copied_and_slips_are_told() {
+    let world = World::start(&Site::default());
+    let add = |sender: &str| world.farthing(&["known", "add", sender, "--for", BOB]);
+    let done = |output: Output| {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    assert_eq!(done(add("Alice <Alice@a.example>")), "alice@a.example is known to bob@b.example\n");
+    let list = done(add("list:<users.lists.example>"));
+    assert_eq!(list, "list:users.lists.example is known to bob@b.example\n");
+    says(&add("*@a.example"), 64, "for everybody at that domain write a.example");
+    says(&add("@a.example"), 64, "for everybody at that domain write a.example");
+    says(&add("*.a.example"), 64, "for a domain and all below it write .a.example");
+    let blocked = world.farthing(&["known", "block", "pest.example"]);
+    assert_eq!(done(blocked), "pest.example is blocked for the whole site\n");
+    let elsewhere = world.farthing(&["known", "add", ALICE, "--for", "bob@elsewhere.example"]);
+    says(&elsewhere, 65, "bob@elsewhere.example is not in a domain of this site ([gate] domains)");
+    says(&world.farthing(&["freepost", "new", "shop", "--for", BOB, "--days", "0"]), 64, "from 1 to 65535");
+    world.json(&["freepost", "new", "shop", "--for", BOB]);
+    let revoke = |label: &str| done(world.farthing(&["freepost", "revoke", label, "--for", BOB]));
+    assert_eq!(revoke("shop"), "shop revoked\n");
+    assert_eq!(revoke("shop"), "shop was revoked already\n");
+    assert!(revoke("shpo").contains("no such address was made here"), "a slip of the finger is seen");
 }
 
 #[test]

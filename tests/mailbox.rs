@@ -154,7 +154,7 @@ fn an_mbox_an_address_book_and_what_the_user_is_told() {
     assert_eq!(world.farthing(&["known", "import", "/nonexistent"]).status.code(), Some(65));
     assert_eq!(
         world.farthing(&["known", "import", &mbox, "--for", "x@elsewhere.example"]).status.code(),
-        Some(64)
+        Some(65)
     );
 }
 

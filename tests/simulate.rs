@@ -256,7 +256,10 @@ fn the_report_tells_what_really_happened() {
         (&2.into(), &"list".into(), &"known".into())
     );
     assert_eq!((&told["paid"]["value"], &told["refunded"]["value"]), (&2500.into(), &2500.into()));
-    assert_eq!(line(&told, "eve@e.example")[0]["messages"], 2);
+    let eve = line(&told, "eve@e.example")[0];
+    assert_eq!(eve["messages"], 2);
+    assert_eq!(eve["allow"], "farthing known add eve@e.example --for bob@b.example");
+    assert_eq!(list["allow"], serde_json::Value::Null, "it is let in");
     assert!(fs::read_to_string(&page).unwrap().contains("eve@e.example"));
     let said = text(&world.farthing(&["report"]).stdout);
     assert!(
@@ -268,6 +271,30 @@ fn the_report_tells_what_really_happened() {
         assert_eq!(refused.status.code(), Some(64));
         assert!(text(&refused.stderr).contains("a number of days from 1 to 60"), "{}", text(&refused.stderr));
     }
+}
+
+#[test]
+fn what_old_mail_cannot_tell_names_whom_to_trust_and_bounces_are_not_to_be_let_in() {
+    let world = World::start(&Site::default());
+    world.json(&["known", "add", ALICE, "--for", BOB]);
+    let old = "Authentication-Results: old.b.example; spf=pass smtp.mailfrom=a.example";
+    put(&world, "mail/1", &came(ALICE, old));
+    let report = "Return-Path: <>\nContent-Type: multipart/report; report-type=delivery-status; boundary=x";
+    put(&world, "mail/2", &came("MAILER-DAEMON@d.example", report));
+    let mail = world.path("mail");
+    let mail = mail.to_str().unwrap();
+    let told = world.json(&["simulate", mail, "--for", BOB]);
+    let bounce = line(&told, "mailer-daemon@d.example")[0];
+    assert_eq!((&bounce["result"], &bounce["kind"]), (&"unpaid".into(), &"robot".into()));
+    assert_eq!(bounce["allow"], Value::Null);
+    assert_eq!(bounce["reason"], "a bounce or report about nothing that the recipient sent");
+    let said = text(&world.farthing(&["simulate", mail, "--for", BOB]).stdout);
+    assert!(said.contains("are not of mx.b.example, but of: old.b.example (1)."), "{said}");
+    let elsewhere = world.farthing(&["simulate", mail, "--for", "bob@elsewhere.example"]);
+    assert_eq!(elsewhere.status.code(), Some(65));
+    world.configure(&Site { more: "[identity]\ntrusted = [\"old.b.example\"]\n".into(), ..Site::default() });
+    let said = text(&world.farthing(&["simulate", mail, "--for", BOB]).stdout);
+    assert!(said.contains("spf of a.example") && !said.contains("nobody can tell,"), "{said}");
 }
 
 /// When the example letters are judged: the stamp and the work on them are in their time then.

@@ -15,12 +15,16 @@ use crate::{
     warm::recipient_of,
 };
 
-pub const EXAMPLES: &str = "The letter is judged by the book, the stamps and DNS as they are now; nothing is changed, and no stamp is spent.
-Each row of the verdict says what was found, up to the one that decides.
+pub const EXAMPLES: &str = "The letter is judged by the book, the stamps and DNS as they are now; nothing
+is changed, and no stamp is spent. Each row of the verdict says what was found,
+up to the one that decides. Several --rcpt are judged as one copy for all of
+them; with mixed = split, the gate may ask for copies apart instead.
 
 Examples:
-  farthing explain --ip 192.0.2.1 --helo mx.a.example --from alice@a.example --rcpt bob@b.example < letter.eml
-  farthing explain --ip 192.0.2.1 < delivered.eml     (sender and recipient from Return-Path and X-Original-To)";
+  farthing explain --ip 192.0.2.1 --helo mx.a.example \\
+      --from alice@a.example --rcpt bob@b.example < letter.eml
+  farthing explain --ip 192.0.2.1 < delivered.eml
+      sender and recipient from Return-Path and X-Original-To";
 
 /// The letter's envelope.
 #[derive(Args)]

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Context, Exit, Failure, block_on, open, say, shown_time, table};
+use super::{Context, Exit, Failure, block_on, open, ours, say, shown_time, table};
 use crate::{
     address::Address,
     clock::{DAY_S, unix_now},
@@ -47,7 +47,8 @@ pub struct Name {
 }
 
 fn days(text: &str) -> Result<u16, String> {
-    text.parse().map_err(|_| format!("write a number of days, at most {}", u16::MAX))
+    let days = text.parse().ok().filter(|days| *days > 0);
+    days.ok_or_else(|| format!("write a number of days from 1 to {}", u16::MAX))
 }
 
 /// Carries it out.
@@ -65,10 +66,7 @@ pub fn run(command: &FreepostCommand, context: &Context) -> Result<(), Failure> 
     })?;
     match command {
         FreepostCommand::New { name, days } => {
-            if !config.gate.guards(name.recipient.domain()) {
-                let text = format!("{} is not in a domain of this site", name.recipient);
-                return Err(Failure::new(Exit::Data, text));
-            }
+            ours(&name.recipient, &config)?;
             let today = unix_now() / DAY_S;
             let expiry_day = days.map_or(Some(0), |days| u16::try_from(today + u64::from(days)).ok());
             let expiry_day =
@@ -97,14 +95,18 @@ pub fn run(command: &FreepostCommand, context: &Context) -> Result<(), Failure> 
             // The label must be one that could be given away, else a slip of the finger would revoke nothing.
             made(key, name, 0)?;
             let (owner, label) = (name.recipient.without_detail(), name.label.to_ascii_lowercase());
+            // A label that is not listed may still have been given away, before a backup was put back.
+            let listed = block_on(ledger.freepost_list(Some(&owner)))??.iter().any(|l| l.label == label);
             let revoked = block_on(ledger.freepost_revoke(&owner, &label, unix_now()))??;
             if context.json {
                 return context.print(&json!({"revoked": label, "new": revoked}), String::new);
             }
-            say(&if revoked {
-                format!("{label} revoked\n")
-            } else {
-                format!("{label} was revoked already\n")
+            say(&match (revoked, listed) {
+                (true, true) => format!("{label} revoked\n"),
+                (true, false) => format!(
+                    "{label} revoked, but no such address was made here: see `farthing freepost list --for {owner}`\n"
+                ),
+                (false, _) => format!("{label} was revoked already\n"),
             })
         }
     }

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    Context, Exit, Failure, block_on,
+    Context, Exit, Failure, block_on, ours,
     overview::{Unread, no_messages},
     progress::Progress,
 };
@@ -33,18 +33,22 @@ const BATCH_ENTRIES: u32 = 500;
 const LISTS_SHOWN: usize = 20;
 
 pub const EXAMPLES: &str = "Known become, to the user whose mail it is:
-  - whom he wrote to (To and Cc of letters in a folder of sent mail, or elsewhere when they are certainly his;
-    not of letters to more than ten),
+  - whom he wrote to (To and Cc of letters in a folder of sent mail, or
+    elsewhere when they are certainly his; not of letters to more than ten),
   - whose letters he answered,
-  - whose letters he keeps in a folder other than Inbox, junk, trash and drafts,
+  - whose letters he keeps in a folder other than Inbox, junk, trash, drafts,
   - everybody in an address book.
-Lists, newsletters and programs do not; lists are named, to be let in one by one.
-It may be interrupted at any time: the same command goes on where it was. It may be run again at any time, too: what is
-known stays as it is, and so do blocks. What it has found out until it is done stands in a file beside the ledger.
+Lists, newsletters and programs do not; lists are named, to be let in one by
+one.
+It may be interrupted at any time: the same command goes on where it was. It
+may be run again at any time, too: what is known stays as it is, and so do
+blocks. What it has found out until it is done stands in a file beside the
+ledger.
 
 Examples:
   farthing known import ~bob/Maildir --for bob@b.example
-  farthing known import /var/vmail/b.example     (everybody's; whose mail it is stands in Delivered-To)
+  farthing known import /var/vmail/b.example
+      everybody's mail; whose it is stands in Delivered-To
   farthing known import contacts.vcf --for bob@b.example";
 
 /// What to read.
@@ -75,10 +79,7 @@ pub fn run(
     context: &Context,
 ) -> Result<(), Failure> {
     let recipient = args.recipient.as_ref();
-    if let Some(recipient) = recipient.filter(|r| !config.gate.guards(r.domain())) {
-        let text = format!("{recipient} is not in one of the domains in gate.domains");
-        return Err(Failure::new(Exit::Usage, text));
-    }
+    recipient.map(|recipient| ours(recipient, config)).transpose()?;
     let path = args.state.clone().unwrap_or_else(|| state_path(args, config));
     let mut facts = Facts::open(&path)?;
     if args.restart {

@@ -3,13 +3,14 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Context, Exit, Failure, block_on, import, open, shown_time, table};
+use super::{Context, Exit, Failure, block_on, import, open, ours, shown_time, table};
 use crate::{
     address::Address,
     clock::unix_now,
+    config::Config,
     ledger::{
         Ledger as _,
-        book::{BookEntry, How, MEMO_OCTETS_MAX, NewEntry, Sender},
+        book::{BookEntry, How, MEMO_OCTETS_MAX, NewEntry, Sender, SenderError},
     },
 };
 
@@ -29,8 +30,8 @@ pub enum Known {
     Remove(Entry),
     /// Take nothing from a sender any more, with postage or without.
     #[command(
-        after_help = "A block wins over whom the recipient wrote to and over what the site lets in. To except someone, add the more \
-                            exact name by hand:\n  farthing known block .a.example\n  farthing known add friend@a.example"
+        after_help = "A block wins over whom the recipient wrote to and over what the site lets in. To except\nsomeone, \
+                            add the more exact name by hand:\n  farthing known block .a.example\n  farthing known add friend@a.example"
     )]
     Block(NewlySaid),
     /// Make those known whom a user wrote to, answered or keeps letters of, from old mail and address books.
@@ -51,9 +52,25 @@ pub struct Whose {
 pub struct Entry {
     /// ADDRESS, DOMAIN, .DOMAIN (with its subdomains) or list:LIST-ID; or a forwarder: arc:DOMAIN (whose ARC seals
     /// count) or host:NAME.
+    #[arg(value_parser = sender)]
     sender: Sender,
     #[command(flatten)]
     whose: Whose,
+}
+
+/// A sender as people write it, or copy it from a From field; with a word for those who write it as other programs do.
+fn sender(text: &str) -> Result<Sender, String> {
+    let bare = match text.rsplit_once('<') {
+        Some((_, address)) if !text.starts_with("list:") => address.strip_suffix('>').unwrap_or(text),
+        _ => text,
+    };
+    if let Some(domain) = bare.strip_prefix('*').unwrap_or(bare).strip_prefix('@').filter(|d| !d.is_empty()) {
+        return Err(format!("for everybody at that domain write {domain}"));
+    }
+    if let Some(domain) = bare.strip_prefix("*.") {
+        return Err(format!("for a domain and all below it write .{domain}"));
+    }
+    bare.parse().map_err(|e: SenderError| e.to_string())
 }
 
 /// An entry to write.
@@ -87,26 +104,39 @@ pub fn run(command: &Known, context: &Context) -> Result<(), Failure> {
             let recipient = whose.recipient.as_ref().map(Address::without_detail);
             list(block_on(ledger.book_list(recipient.as_ref()))??, context)
         }
-        Known::Add(entry) => write(&ledger, entry, false, context),
-        Known::Block(entry) => write(&ledger, entry, true, context),
+        Known::Add(entry) => write(&config, &ledger, entry, false, context),
+        Known::Block(entry) => write(&config, &ledger, entry, true, context),
         Known::Remove(entry) => {
             let recipient = entry.whose.recipient.as_ref().map(Address::without_detail);
             if !block_on(ledger.book_remove(recipient.as_ref(), &entry.sender))?? {
-                let whose = recipient.map_or("the site's book".into(), |r| format!("the book of {r}"));
-                return Err(Failure::new(Exit::No, format!("{} does not stand in {whose}", entry.sender)));
+                let others = block_on(ledger.book_list(None))??;
+                return Err(not_there(entry, recipient.as_ref(), &others));
             }
             context.print(&json!({"removed": entry.sender}), || format!("{} removed\n", entry.sender))
         }
     }
 }
 
+fn not_there(entry: &Entry, recipient: Option<&Address>, book: &[BookEntry]) -> Failure {
+    let whose = recipient.map_or("the site's book".into(), |r| format!("the book of {r}"));
+    let mut text = format!("{} does not stand in {whose}", entry.sender);
+    match book.iter().find(|other| other.sender == entry.sender).map(|other| &other.recipient) {
+        Some(Some(other)) => text += &format!(", but in that of {other}: --for {other} names it"),
+        Some(None) => text += ", but in the site's: leave --for away",
+        None => {}
+    }
+    Failure::new(Exit::No, text)
+}
+
 fn write(
+    config: &Config,
     ledger: &impl crate::ledger::Ledger,
     said: &NewlySaid,
     block: bool,
     context: &Context,
 ) -> Result<(), Failure> {
     let entry = &said.entry;
+    entry.whose.recipient.as_ref().map(|recipient| ours(recipient, config)).transpose()?;
     if !block {
         entry.sender.check_welcome().map_err(|e| Failure::new(Exit::Data, e))?;
     }
@@ -123,7 +153,7 @@ fn write(
     if let Some(memo) = &said.memo {
         block_on(ledger.book_memo(recipient.as_ref(), &entry.sender, memo))??;
     }
-    let word = if block { "blocked" } else { "known" };
+    let word = if block { "blocked for" } else { "known to" };
     context.print(&json!({"sender": entry.sender, "block": block, "new": added}), || {
         let already = if added { "" } else { " already" };
         match (&entry.sender, block) {
@@ -133,7 +163,7 @@ fn write(
                     entry.sender
                 )
             }
-            _ => format!("{} is{already} {word} to {whom}\n", entry.sender),
+            _ => format!("{} is{already} {word} {whom}\n", entry.sender),
         }
     })
 }

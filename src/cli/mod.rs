@@ -13,7 +13,7 @@ use std::{
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::{address::Address, config::Config};
 
 mod account;
 mod buy;
@@ -358,6 +358,17 @@ pub mod ids {
     pub fn typed(text: &str) -> Result<String, std::convert::Infallible> {
         Ok(text.strip_prefix(MARK).unwrap_or(text).to_owned())
     }
+}
+
+/// An address whose mail this site guards.
+///
+/// # Errors
+/// 65 for any other: whatever is set for it would never be asked.
+pub fn ours<'a>(recipient: &'a crate::address::Address, config: &Config) -> Result<&'a Address, Failure> {
+    if config.gate.guards(recipient.domain()) {
+        return Ok(recipient);
+    }
+    Err(Failure::new(Exit::Data, format!("{recipient} is not in a domain of this site ([gate] domains)")))
 }
 
 /// A table for people: a header and rows, columns padded, no frame.

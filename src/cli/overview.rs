@@ -97,7 +97,8 @@ pub fn text(overview: &Overview) -> String {
         .filter(|(_, letters)| *letters > 0)
         .map(|(word, letters)| {
             let share = u128::from(letters) * 100 / u128::from(all);
-            vec![format!("{letters:>7}"), format!("{share:>3}%"), word.into(), meaning(word).into()]
+            let share = if share == 0 { " <1%".into() } else { format!("{share:>3}%") };
+            vec![format!("{letters:>7}"), share, word.into(), meaning(word).into()]
         })
         .collect();
     let mut text = table(&["LETTERS", "", "RESULT", ""], rows);

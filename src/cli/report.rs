@@ -13,16 +13,18 @@ use crate::{
     clock::{DAY_S, unix_now},
     ledger::{
         Ledger as _,
+        book::Sender,
         tally::{DECISIONS_KEPT_S, Tally},
     },
     message::kind::is_robot,
-    warm::overview::{Overview, RESULTS, SenderLine},
+    warm::overview::{Overview, RESULTS, SenderLine, allowing},
 };
 
 /// What letters without one author are called.
 const NO_AUTHOR: &str = "(no author)";
 
-pub const EXAMPLES: &str = "Each letter counts once for each recipient. Decisions are kept for 60 days. Mail of own users is not counted.
+pub const EXAMPLES: &str = "Each letter counts once for each recipient. Decisions are kept for 60 days. Mail
+of own users is not counted.
 
 Examples:
   farthing report
@@ -95,6 +97,12 @@ fn overview(tally: &Tally) -> Overview {
             (None, Some(author)) if is_robot(author) => "robot",
             _ => "person",
         };
+        let stays_out = matches!(result, "unpaid" | "invalid");
+        let name = match (&sender.list, &sender.author) {
+            (Some(list), _) => format!("list:{list}").parse().ok(),
+            (None, author) => author.clone().map(Sender::Address),
+        };
+        let allow = name.filter(|_| stays_out).and_then(|name| allowing(&name, sender.recipient.as_ref()));
         let author = || sender.author.as_ref().map_or(NO_AUTHOR.into(), ToString::to_string);
         overview.sender(SenderLine {
             sender: sender.list.as_ref().map_or_else(author, |list| format!("list:{list}")),
@@ -102,7 +110,7 @@ fn overview(tally: &Tally) -> Overview {
             result,
             kind,
             reason: sender.reason.clone(),
-            allow: None,
+            allow,
         });
     }
     overview

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Context, Exit, Failure, block_on, open, say, shown_time, table};
+use super::{Context, Exit, Failure, block_on, open, ours, say, shown_time, table};
 use crate::{
     address::Address,
     clock::unix_now,
@@ -101,13 +101,6 @@ pub fn run(command: &SettingsCommand, context: &Context) -> Result<(), Failure> 
             done(owner, &block_on(ledger.settings(owner))??, &config, context)
         }
     }
-}
-
-fn ours<'a>(recipient: &'a Address, config: &Config) -> Result<&'a Address, Failure> {
-    if config.gate.guards(recipient.domain()) {
-        return Ok(recipient);
-    }
-    Err(Failure::new(Exit::Data, format!("{recipient} is not in a domain of this site")))
 }
 
 fn done(owner: &Address, own: &OwnSettings, config: &Config, context: &Context) -> Result<(), Failure> {

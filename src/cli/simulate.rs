@@ -1,6 +1,7 @@
 //! `farthing simulate`: what today's settings would have done to old mail.
 
 use std::{
+    collections::BTreeMap,
     ops::ControlFlow,
     path::{Path, PathBuf},
 };
@@ -9,26 +10,36 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    Context, Failure, open,
+    Context, Failure, open, ours,
     overview::{Unread, no_messages, text, value, write_page},
     progress::Progress,
 };
 use crate::{
-    address::Address,
+    address::{Address, shown},
     cli::Exit,
+    config::Config,
+    identity::results,
     ledger::{LedgerError, sqlite::SqliteLedger},
     mailbox::{Done, Item, Purpose, Visitor, purpose, read, visit},
-    message::split_message,
-    warm::{overview::Overview, sent::SentBefore, simulate::Simulation},
+    message::{Message, split_message},
+    warm::{overview::Overview, sent::SentBefore, simulate::Simulation, trusts},
 };
 
-pub const EXAMPLES: &str = "Whether a letter was really from its author is taken from the Authentication-Results that this site's
-servers (gate.hostname, identity.trusted) wrote into it; where they are missing and would decide, the result is
-`unknown`. Sent mail is looked at for what others answered, and not counted; neither are drafts. Run `farthing known import` first to start with a full book.
+pub const EXAMPLES: &str = "Whether a letter was really from its author is taken from the
+Authentication-Results that this site's servers (gate.hostname,
+identity.trusted) wrote into it; where they are missing and would decide, the
+result is `unknown`. Sent mail is looked at for what others answered, and not
+counted; neither are drafts. Run `farthing known import` first to start with a
+full book.
 
 Examples:
   farthing simulate ~bob/Maildir --for bob@b.example
   farthing simulate /var/vmail/b.example --html simulation.html";
+
+/// Servers counted that wrote Authentication-Results, and are not trusted; anybody can write such names.
+const SERVERS_MAX: usize = 1_000;
+/// Of those, how many the text names.
+const SERVERS_SHOWN: usize = 5;
 
 /// What to look at.
 #[derive(Args)]
@@ -50,6 +61,7 @@ pub struct SimulateArgs {
 /// [`Failure`] of the configuration or the ledger; 65 when nothing could be read at all.
 pub fn run(args: &SimulateArgs, context: &Context) -> Result<(), Failure> {
     let config = context.load_config()?;
+    args.recipient.as_ref().map(|recipient| ours(recipient, &config)).transpose()?;
     let ledger = open::ledger(&config)?;
     let keys = open::keys(&config)?;
     let mut simulation = Simulation {
@@ -70,17 +82,22 @@ pub fn run(args: &SimulateArgs, context: &Context) -> Result<(), Failure> {
     }
     let (mut overview, mut unread, mut progress) =
         (Overview::default(), Unread::default(), Progress::over(&args.paths));
-    let (mut not_received, mut nobodys) = (0_u64, 0_u64);
+    let (mut not_received, mut nobodys, mut others) = (0_u64, 0_u64, Servers::default());
     let flow = read(&args.paths, |item| {
         match item {
-            Item::Message { place, .. }
+            Item::Message { place, octets }
                 if matches!(purpose(place.folder), Purpose::Sent | Purpose::Drafts) =>
             {
                 not_received += 1;
+                progress.step(octets.len() as u64, place.folder);
             }
             Item::Message { place, octets } => {
-                match runtime.block_on(simulation.judge(&split_message(octets))) {
+                let message = split_message(octets);
+                match runtime.block_on(simulation.judge(&message)) {
                     Ok(judged) => {
+                        if judged.line.result == "unknown" {
+                            others.note(&message, &config);
+                        }
                         nobodys += u64::from(judged.recipient.is_none());
                         overview.add(judged.line, judged.time);
                     }
@@ -88,7 +105,7 @@ pub fn run(args: &SimulateArgs, context: &Context) -> Result<(), Failure> {
                 }
                 progress.step(octets.len() as u64, place.folder);
             }
-            Item::Cards { place, .. } => unread.add(&place, "an address book".into()),
+            Item::Cards { place, .. } => unread.add(&place, "an address book, no mail".into()),
             Item::Unread { place, why } => unread.add(&place, why),
         }
         ControlFlow::Continue(())
@@ -113,6 +130,7 @@ pub fn run(args: &SimulateArgs, context: &Context) -> Result<(), Failure> {
     });
     context.print(&value(&overview, more), || {
         let mut words = format!("{summary}\n\n{}", text(&overview));
+        words += &others.text(&config);
         if nobodys > 0 {
             words += &format!(
                 "\n{nobodys} letters name no recipient of ours: only the site's book was asked; --for RCPT says whose they are\n"
@@ -123,6 +141,42 @@ pub fn run(args: &SimulateArgs, context: &Context) -> Result<(), Failure> {
         }
         words + &unread.text()
     })
+}
+
+/// Who else wrote Authentication-Results into the letters of which nobody can tell: perhaps the site's own server, under
+/// another name than the settings know.
+#[derive(Default)]
+struct Servers(BTreeMap<String, u64>);
+
+impl Servers {
+    /// The topmost field of a letter whose fields are none of a trusted server's.
+    fn note(&mut self, message: &Message<'_>, config: &Config) {
+        let fields = || message.values(results::FIELD);
+        if !results::of_trusted(fields(), |server| trusts(config, server)).is_empty() {
+            return;
+        }
+        let Some(first) = results::of_trusted(fields().take(1), |_| true).pop() else { return };
+        if self.0.len() < SERVERS_MAX || self.0.contains_key(&first.server) {
+            *self.0.entry(first.server).or_default() += 1;
+        }
+    }
+
+    fn text(&self, config: &Config) -> String {
+        let mut servers: Vec<_> = self.0.iter().collect();
+        servers.sort_by_key(|(_, letters)| std::cmp::Reverse(**letters));
+        let each = servers.iter().take(SERVERS_SHOWN);
+        let named: Vec<String> =
+            each.map(|(server, letters)| format!("{} ({letters})", shown(server.as_bytes()))).collect();
+        if named.is_empty() {
+            return String::new();
+        }
+        format!(
+            "\nOf some nobody can tell, because their Authentication-Results are not of {}, but of: {}.\nIf one of these \
+             is your own server, name it in `trusted` under [identity].\n",
+            config.gate.hostname,
+            named.join(", ")
+        )
+    }
 }
 
 /// Looks into folders of sent mail, and into nothing else.

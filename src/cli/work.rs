@@ -10,10 +10,9 @@ use std::{
 };
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{Context, Exit, Failure, market::Names};
+use super::{Context, Exit, Failure, market::Names, progress::bar};
 use crate::{
     address::Address,
     clock::unix_now,
@@ -105,10 +104,8 @@ fn bits_asked(recipient: &Address, context: &Context) -> Result<u32, Failure> {
 /// Draws how far it is, on a terminal. Nobody knows when a stamp is found: the bar shows how many of a hundred would
 /// have been found by now.
 fn show(bits: u32, progress: &Progress, over: &AtomicBool) {
-    let bar = ProgressBar::new(BAR_STEPS);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {msg}") {
-        bar.set_style(style);
-    }
+    let bar = bar("[{bar:14}] {wide_msg}");
+    bar.set_length(BAR_STEPS);
     let begun = Instant::now();
     #[expect(clippy::cast_precision_loss, reason = "only drawn")]
     while !over.load(Ordering::Acquire) {
@@ -118,7 +115,7 @@ fn show(bits: u32, progress: &Progress, over: &AtomicBool) {
         let found = 1.0 - (-tried / expected).exp();
         bar.set_position(steps(found));
         bar.set_message(format!(
-            "{:.0} million tries a second, {} s; most stamps of {bits} bits take about {:.0} s",
+            "{:.0} million tries a second, {} s; {bits} bits mostly take {:.0} s",
             rate / 1e6,
             begun.elapsed().as_secs(),
             expected / rate.max(1.0),

@@ -28,6 +28,8 @@ pub struct SenderCount {
     pub author: Option<Address>,
     /// The List-Id, of letters that were proven to be a list's, whoever wrote them.
     pub list: Option<String>,
+    /// To whom, if all of them went to one recipient.
+    pub recipient: Option<Address>,
     /// The result word.
     pub result: String,
     /// The word of SPEC.md §3 for `invalid`, of the newest; else empty.

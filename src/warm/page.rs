@@ -51,7 +51,8 @@ struct Share {
 :root { color-scheme: light dark }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; padding: .2rem .6rem .2rem 0; vertical-align: top; border-bottom: 1px solid #8884; overflow-wrap: anywhere }
+th, td { text-align: left; padding: .2rem .6rem .2rem 0; vertical-align: top; border-bottom: 1px solid #8884 }
+td.w { overflow-wrap: anywhere }
 td.n { text-align: right; font-variant-numeric: tabular-nums }
 svg { width: 100%; height: auto }
 .key { display: inline-block; width: .8rem; height: .8rem; margin-right: .4rem }
@@ -73,7 +74,7 @@ code { font-size: .85rem }
 {% endif %}<h2>Senders</h2>
 <table>
 <tr><th>Letters</th><th>Result</th><th>Sender</th><th>Why, and what would let them in</th></tr>
-{% for line in senders %}<tr><td class="n">{{ line.messages }}</td><td>{{ line.result }}</td><td>{{ line.sender }}{% if line.kind != "person" %} ({{ line.kind }}){% endif %}</td><td>{{ line.reason }}{% if let Some(allow) = line.allow %}<br><code>{{ allow }}</code>{% endif %}</td></tr>
+{% for line in senders %}<tr><td class="n">{{ line.messages }}</td><td>{{ line.result }}</td><td class="w">{{ line.sender }}{% if line.kind != "person" %} ({{ line.kind }}){% endif %}</td><td class="w">{{ line.reason }}{% if let Some(allow) = line.allow %}<br><code>{{ allow }}</code>{% endif %}</td></tr>
 {% endfor %}</table>
 {% if more > 0 %}<p>and {{ more }} more</p>
 {% endif %}</body>

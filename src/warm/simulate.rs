@@ -6,7 +6,7 @@
 //! An answer is one to what the recipient sent, by the folders of sent mail and by the ledger. Nothing is changed.
 
 use super::{
-    overview::{SenderLine, word},
+    overview::{SenderLine, allowing, word},
     recipient_of,
     sent::SentBefore,
     time_of, trusts,
@@ -100,14 +100,21 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
         let fields =
             results::of_trusted(message.values(results::FIELD), |server| trusts(self.config, server));
         let seen = Seen { message, author: author.as_ref(), recipient: recipient.as_ref(), fields: &fields };
-        let (class, reason) = self.verdict(&seen).await?;
+        let (class, mut reason) = self.verdict(&seen).await?;
+        if class == Class::Unpaid && kind.is_report() {
+            reason = "a bounce or report about nothing that the recipient sent".into();
+        } else if class == Class::Unpaid && author.is_none() {
+            reason = "has not exactly one author".into();
+        }
         let (sender, kind_word, known_as) = match (&kind, author) {
             (Kind::List(list), _) => (list.to_string(), "list", Some(list.clone())),
             (kind, Some(author)) => (author.to_string(), kind.word(), Some(Sender::Address(author))),
             (kind, None) => (NO_AUTHOR.into(), kind.word(), None),
         };
         let stays_out = matches!(class, Class::Unpaid | Class::Invalid(_));
-        let allow = known_as.filter(|_| stays_out).map(|sender| command(&sender, recipient.as_ref()));
+        let allow = known_as
+            .filter(|_| stays_out && !kind.is_report())
+            .map(|sender| allowing(&sender, recipient.as_ref()));
         let line = SenderLine {
             sender,
             messages: 1,
@@ -273,15 +280,6 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
         let result = tags.filter_map(|tag| tag.strip_prefix(b"result=")).next()?;
         ["paid", "work", "freepost"].into_iter().find(|word| word.as_bytes() == result)
     }
-}
-
-/// The line that would let such letters in; `None` for a name that could not be typed safely.
-fn command(sender: &Sender, recipient: Option<&Address>) -> Option<String> {
-    let text = sender.to_string();
-    let whose = recipient.map(|r| format!(" --for {}", r.without_detail())).unwrap_or_default();
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_+@:=/".contains(&b);
-    (!text.starts_with('-') && text.bytes().chain(whose.bytes()).all(|b| plain(b) || b == b' '))
-        .then(|| format!("farthing known add {text}{whose}"))
 }
 
 /// A letter and what is read of it.

@@ -326,10 +326,17 @@ impl Life {
             self.seen.insert("forgotten");
             return;
         }
-        let expected = self.model.mark(&key, mark, self.now);
+        // A word is often said twice: an answer, and the link in the digest.
+        for _ in 0..=self.dice.below(2) {
+            self.mark_one(&key, number, mark).await;
+        }
+    }
+
+    async fn mark_one(&mut self, key: &StampKey, number: Option<u64>, mark: Mark) {
+        let expected = self.model.mark(key, mark, self.now);
         let target = match number {
             Some(number) if self.dice.one_in(2) => MarkTarget::Number(number),
-            _ => MarkTarget::Stamp(Some(key.office), key.id),
+            _ => MarkTarget::Stamp(Some(key.office.clone()), key.id),
         };
         let found = match self.ledger.mark(target, mark, self.now).await {
             Ok(marked) => Some(marked),

@@ -31,7 +31,8 @@ pub(super) fn tally(conn: &Connection, since: u64) -> Result<Tally, Fail> {
     let days = days.collect::<Result<_, _>>()?;
     // With max(), SQLite takes the bare column from the row of the maximum: the newest.
     let mut find = conn.prepare_cached(
-        "SELECT iif(list IS NULL, author, NULL) AS writer, list, result, reason, count(*) AS letters, max(seq)
+        "SELECT iif(list IS NULL, author, NULL) AS writer, list, result, reason, count(*) AS letters, max(seq),
+                iif(count(DISTINCT recipient) = 1, recipient, NULL)
          FROM decisions WHERE time >= ?1
          GROUP BY writer, list, result ORDER BY letters DESC, writer, list, result LIMIT ?2",
     )?;
@@ -39,9 +40,11 @@ pub(super) fn tally(conn: &Connection, since: u64) -> Result<Tally, Fail> {
     let mut senders = Vec::new();
     while let Some(row) = rows.next()? {
         let author: Option<Vec<u8>> = row.get(0)?;
+        let recipient: Option<Vec<u8>> = row.get(6)?;
         senders.push(SenderCount {
             author: author.map(|octets| address(&octets)).transpose()?,
             list: row.get(1)?,
+            recipient: recipient.map(|octets| address(&octets)).transpose()?,
             result: row.get(2)?,
             reason: row.get(3)?,
             letters: count(row, 4)?,
