@@ -23,7 +23,7 @@ use crate::{
     ledger::{
         Ledger as _,
         foreign::{Foreign as _, Standing},
-        franking::Franking as _,
+        franking::{Franking as _, Purse},
         marks::Marks as _,
         outbox::{Outbox as _, OutboxState},
         settling::Settling as _,
@@ -312,7 +312,7 @@ async fn other_offices(config: &Config) -> Result<String, String> {
 async fn purse(config: &Config, franking: &config::Franking) -> Result<String, String> {
     let LedgerUrl::Sqlite(path) = &config.ledger.url;
     let ledger = sqlite::open_read_only(path, daemon::ledger_options(config)).map_err(|e| e.to_string())?;
-    let (in_hand, spent) = ledger.purse(unix_now()).await.map_err(|e| e.to_string())?;
+    let Purse { in_hand, spent } = ledger.purse(unix_now()).await.map_err(|e| e.to_string())?;
     let count: u64 = in_hand.iter().map(|domain| domain.count).sum();
     let today = spent.iter().find(|(login, _)| login.is_empty()).map(|(_, spent)| *spent).unwrap_or_default();
     let waiting = ledger.purse_orders().await.map_err(|e| e.to_string())?;

@@ -1,5 +1,6 @@
 //! Other post offices: their stamps at the gate, up to what they may owe; refunds that travel back to them and reach the
 //! buyer; and what comes of offices and domains that are dead, lie, or report twice.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a fault here fails the test, as it should
 
 mod support;
 

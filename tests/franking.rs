@@ -1,10 +1,9 @@
 //! Franking: stamps on what local users send to domains that ask for them, bought ahead and within budgets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a fault here fails the test, as it should
 
 #[path = "../milter/tests/support/postfix.rs"]
-#[allow(dead_code)] // written for all tests behind Postfix
 mod postfix;
 #[path = "../milter/tests/support/smtp.rs"]
-#[allow(dead_code)]
 mod smtp;
 mod support;
 

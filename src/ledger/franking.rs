@@ -126,6 +126,15 @@ pub struct InHand {
     pub value: Micros,
 }
 
+/// How the purse stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Purse {
+    /// Stamps in hand, by domain.
+    pub in_hand: Vec<InHand>,
+    /// What was put on letters today (UTC), by login; the empty one is all together.
+    pub spent: Vec<(String, Micros)>,
+}
+
 /// The purse.
 #[async_trait]
 pub trait Franking {
@@ -152,6 +161,6 @@ pub trait Franking {
     /// An order has brought these stamps, or is void when it has brought none: it goes in the same commit.
     async fn purse_filled(&self, order: i64, stamps: Vec<PurseStamp>) -> Result<(), LedgerError>;
 
-    /// What is in hand, by domain; and what was put on letters today, by login (the empty one: all together).
-    async fn purse(&self, now: u64) -> Result<(Vec<InHand>, Vec<(String, Micros)>), LedgerError>;
+    /// How the purse stands.
+    async fn purse(&self, now: u64) -> Result<Purse, LedgerError>;
 }

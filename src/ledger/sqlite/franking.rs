@@ -13,7 +13,7 @@ use crate::{
         LedgerError, StampId,
         franking::{
             BOUGHT_AT_ONCE_MAX, Budget, Franking, InHand, LIFE_LEFT_MIN_S, LOGIN_OCTETS_MAX, Need, Over,
-            PurseOrder, PurseStamp, Taken, WANTED_FOR_S, Wish,
+            Purse, PurseOrder, PurseStamp, Taken, WANTED_FOR_S, Wish,
         },
     },
     money::Micros,
@@ -209,25 +209,24 @@ fn filled(conn: &Connection, order: i64, stamps: &[PurseStamp]) -> Result<(), Fa
     Ok(())
 }
 
-fn purse(conn: &Connection, now: u64) -> Result<(Vec<InHand>, Vec<(String, Micros)>), Fail> {
+fn purse(conn: &Connection, now: u64) -> Result<Purse, Fail> {
     let mut find = conn.prepare_cached(
         "SELECT audience, count(*), sum(value) FROM purse WHERE expiry >= ?1 GROUP BY audience ORDER BY audience",
     )?;
     let until = stored_time(now.saturating_add(LIFE_LEFT_MIN_S));
     let mut rows = find.query([until])?;
-    let mut all = Vec::new();
+    let mut purse = Purse::default();
     while let Some(row) = rows.next()? {
         let (audience, count): (String, i64) = (row.get(0)?, row.get(1)?);
         let value = amount(row.get(2)?)?;
-        all.push(InHand { audience: domain(&audience)?, count: count.unsigned_abs(), value });
+        purse.in_hand.push(InHand { audience: domain(&audience)?, count: count.unsigned_abs(), value });
     }
     let mut find = conn.prepare_cached("SELECT login, spent FROM franked WHERE day = ?1 ORDER BY login")?;
     let mut rows = find.query([day_of(now)])?;
-    let mut spent = Vec::new();
     while let Some(row) = rows.next()? {
-        spent.push((row.get(0)?, amount(row.get(1)?)?));
+        purse.spent.push((row.get(0)?, amount(row.get(1)?)?));
     }
-    Ok((all, spent))
+    Ok(purse)
 }
 
 fn read_stamp(row: &Row<'_>) -> Result<PurseStamp, Fail> {
@@ -289,7 +288,7 @@ impl Franking for SqliteLedger {
         self.write(move |batch| filled(batch.conn, order, &stamps)).await
     }
 
-    async fn purse(&self, now: u64) -> Result<(Vec<InHand>, Vec<(String, Micros)>), LedgerError> {
+    async fn purse(&self, now: u64) -> Result<Purse, LedgerError> {
         self.readers.read(move |conn| purse(conn, now)).await
     }
 }

@@ -6,7 +6,8 @@ use farthing::{
     ledger::{
         Ledger,
         franking::{
-            Budget, InHand, LIFE_LEFT_MIN_S, Need, Over, PurseOrder, PurseStamp, Taken, WANTED_FOR_S, Wish,
+            Budget, InHand, LIFE_LEFT_MIN_S, Need, Over, Purse, PurseOrder, PurseStamp, Taken, WANTED_FOR_S,
+            Wish,
         },
     },
     money::Micros,
@@ -79,7 +80,7 @@ pub async fn a_letter_takes_all_its_stamps_or_none(site: &Site) {
     assert_eq!(ids(&both), [1, 2, 3]);
     let more = frank(ledger, "carol", &[wish("b.example", 1)], PLENTY).await;
     assert_eq!(more, Taken::Lacking(vec![domain("b.example")]), "each is handed out once");
-    let (in_hand, spent) = ledger.purse(NOW).await.unwrap();
+    let Purse { in_hand, spent } = ledger.purse(NOW).await.unwrap();
     assert_eq!(in_hand, []);
     assert_eq!(spent, [(String::new(), micros(3 * PRICE)), ("carol".into(), micros(3 * PRICE))]);
 }
@@ -92,7 +93,7 @@ pub async fn the_cheapest_that_will_do_and_lasts_is_taken(site: &Site) {
     assert_eq!(ids(&frank(ledger, "carol", &[wish("b.example", 1)], PLENTY).await), [3]);
     assert_eq!(ids(&frank(ledger, "carol", &[wish("b.example", 1)], PLENTY).await), [2]);
     assert!(matches!(frank(ledger, "carol", &[wish("b.example", 1)], PLENTY).await, Taken::Lacking(_)));
-    let (in_hand, _) = ledger.purse(NOW).await.unwrap();
+    let Purse { in_hand, .. } = ledger.purse(NOW).await.unwrap();
     let left = InHand { audience: domain("b.example"), count: 1, value: micros(PRICE - 1) };
     assert_eq!(in_hand, [left]);
 }
@@ -117,7 +118,7 @@ pub async fn letters_users_and_the_site_have_budgets(site: &Site) {
     let tomorrow = ledger.frank("dave", one.to_vec(), limits, NOW + DAY).await.unwrap();
     assert_eq!(ids(&tomorrow).len(), 1);
     ledger.purse_needs(1, NOW + DAY).await.unwrap();
-    let (_, today) = ledger.purse(NOW).await.unwrap();
+    let Purse { spent: today, .. } = ledger.purse(NOW).await.unwrap();
     assert_eq!(today, []);
 }
 
