@@ -279,6 +279,29 @@ fn without_money_letters_go_without_a_stamp_until_there_is_some() {
 }
 
 #[test]
+fn another_office_of_the_domain_sells_where_the_first_is_dead() {
+    let b = asking();
+    let closed = support::free_address();
+    b.zone
+        .txt("_postage.dead.example", format!("v=postage1; c=USD; n=1; i=dead.example; u=http://{closed}/"));
+    b.zone.remove("_postage.b.example").txt(
+        "_postage.b.example",
+        format!("v=postage1; c=USD; n=2500; i=dead.example,b.example; u=http://{}/", b.office),
+    );
+    let c = franking(&b, "");
+    fund(&b, &c, "1.00");
+    for n in 0..7 {
+        let letter = to_bob(CAROL, &format!("{n}@c.example"));
+        assert_eq!(stamps(&submit(&c, &letter)).len(), 1, "{n}");
+        let in_hand = rusqlite::Connection::open(c.path("ledger.db")).unwrap();
+        let count =
+            || -> i64 { in_hand.query_row("SELECT count(*) FROM purse", [], |row| row.get(0)).unwrap() };
+        wait_until("as many in hand as before", || count() == 5);
+    }
+    assert_eq!(stamps(&c.send(&to_bob(CAROL, "8@c.example"))).len(), 1);
+}
+
+#[test]
 fn an_office_that_does_not_answer_holds_no_letter_up() {
     let b = asking();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

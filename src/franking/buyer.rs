@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use super::Franker;
+use super::{Dealing, Franker};
 use crate::{
     address::Domain,
     clock::unix_now,
@@ -90,33 +90,38 @@ impl Buyer<'_> {
             let now = unix_now();
             if order.time.saturating_add(ORDER_KEPT_S) < now {
                 self.ledger.purse_filled(order.seq, vec![]).await?;
-            } else if !self.franker.is_put_off(&order.audience, now) {
-                let audience = order.audience.clone();
+            } else if !self.franker.is_put_off(&Dealing::At(order.office.clone()), now) {
+                let dealing = Dealing::At(order.office.clone());
                 let done = self.finish(order).await;
-                self.note(&audience, done)?;
+                self.note(&dealing, done)?;
             }
         }
         for need in self.ledger.purse_needs(self.config.ahead, unix_now()).await? {
-            if !self.franker.is_put_off(&need.audience, unix_now()) {
+            let dealing = Dealing::For(need.audience.clone());
+            if !self.franker.is_put_off(&dealing, unix_now()) {
                 let done = self.buy(&need).await;
-                self.note(&need.audience, done)?;
+                self.note(&dealing, done)?;
             }
         }
         Ok(())
     }
 
-    /// Remembers trouble with a domain, and says it once.
-    fn note(&self, audience: &Domain, done: Result<usize, BuyError>) -> Result<(), LedgerError> {
-        match done {
-            Ok(count) => {
-                self.franker.succeeded(audience);
-                tracing::info!(%audience, count, "stamps bought ahead");
+    /// Remembers trouble, and says it once.
+    fn note(&self, dealing: &Dealing, done: Result<usize, BuyError>) -> Result<(), LedgerError> {
+        match (done, dealing) {
+            (Ok(count), Dealing::For(domain) | Dealing::At(domain)) => {
+                self.franker.succeeded(dealing);
+                tracing::info!(%domain, count, "stamps bought ahead");
             }
-            Err(BuyError::Ledger(error)) => return Err(error),
-            Err(why) => {
-                if self.franker.failed(audience, unix_now()) {
-                    tracing::warn!(%audience, %why, "no stamps could be bought; letters there go without");
-                }
+            (Err(BuyError::Ledger(error)), _) => return Err(error),
+            (Err(why), _) if !self.franker.failed(dealing, unix_now()) => {
+                tracing::debug!(%why, "nothing bought")
+            }
+            (Err(why), Dealing::For(audience)) => {
+                tracing::warn!(%audience, %why, "no stamps could be bought; letters there go without");
+            }
+            (Err(why), Dealing::At(office)) => {
+                tracing::warn!(%office, %why, "an order of stamps is not answered; it is sent again");
             }
         }
         Ok(())
@@ -129,8 +134,13 @@ impl Buyer<'_> {
         if policy.currency != self.site.config.ledger.currency || policy.price > self.config.max_price {
             return Err(BuyError::Trouble(format!("it asks {} {}", policy.price, policy.currency)));
         }
-        let mut last = BuyError::Trouble("it accepts no office".into());
+        // Where an order has not been answered the next one would not be either.
+        let waiting = self.ledger.purse_orders().await?;
+        let mut last = BuyError::Trouble("its offices have not answered earlier orders".into());
         for office in policy.offices.into_iter().take(OFFICES_TRIED) {
+            if waiting.iter().any(|order| order.office == office) {
+                continue;
+            }
             let mut ids = vec![[0; 16]; usize::try_from(need.count).unwrap_or(1)];
             getrandom::fill(ids.as_flattened_mut()).map_err(|e| trouble(&e))?;
             let mut order = PurseOrder {

@@ -34,10 +34,19 @@ const RETRY_MOST_S: u64 = 3_600;
 pub struct Franker {
     signer: Signer,
     wake: Notify,
-    failing: Mutex<HashMap<Domain, Failing>>,
+    failing: Mutex<HashMap<Dealing, Failing>>,
 }
 
-/// Trouble with buying for a domain.
+/// What there can be trouble with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Dealing {
+    /// Buying stamps for a domain.
+    For(Domain),
+    /// Having an order answered at an office.
+    At(Domain),
+}
+
+/// Trouble.
 #[derive(Clone, Copy)]
 struct Failing {
     tries: u32,
@@ -65,7 +74,7 @@ impl Franker {
     /// Whether stamps for this domain could not be bought at the last try: no use in waiting for them.
     #[must_use]
     pub fn is_failing(&self, audience: &Domain) -> bool {
-        self.lock().contains_key(audience)
+        self.lock().contains_key(&Dealing::For(audience.clone()))
     }
 
     /// A stamp of the purse, written out.
@@ -93,28 +102,29 @@ impl Franker {
         holder.cancel(stamp, recipient, author, now).ok()
     }
 
-    fn is_put_off(&self, audience: &Domain, now: u64) -> bool {
-        self.lock().get(audience).is_some_and(|failing| now < failing.due)
+    fn is_put_off(&self, dealing: &Dealing, now: u64) -> bool {
+        self.lock().get(dealing).is_some_and(|failing| now < failing.due)
     }
 
     /// Whether it is news.
-    fn failed(&self, audience: &Domain, now: u64) -> bool {
+    fn failed(&self, dealing: &Dealing, now: u64) -> bool {
         let mut all = self.lock();
-        if all.len() >= FAILING_MAX && !all.contains_key(audience) {
-            let oldest = all.iter().min_by_key(|(_, failing)| failing.due).map(|(domain, _)| domain.clone());
-            oldest.map(|domain| all.remove(&domain));
+        if all.len() >= FAILING_MAX && !all.contains_key(dealing) {
+            let oldest =
+                all.iter().min_by_key(|(_, failing)| failing.due).map(|(dealing, _)| dealing.clone());
+            oldest.map(|dealing| all.remove(&dealing));
         }
-        let failing = all.entry(audience.clone()).or_insert(Failing { tries: 0, due: 0 });
+        let failing = all.entry(dealing.clone()).or_insert(Failing { tries: 0, due: 0 });
         failing.due = now.saturating_add(pause_after(failing.tries));
         failing.tries = failing.tries.saturating_add(1);
         failing.tries == 1
     }
 
-    fn succeeded(&self, audience: &Domain) {
-        self.lock().remove(audience);
+    fn succeeded(&self, dealing: &Dealing) {
+        self.lock().remove(dealing);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Domain, Failing>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Dealing, Failing>> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -143,13 +153,16 @@ mod tests {
         let again = Franker::new(&path).unwrap();
         assert_eq!(franker.signer.account().public().to_bytes(), again.signer.account().public().to_bytes());
         let b: Domain = "b.example".parse().unwrap();
+        let buying = Dealing::For(b.clone());
         assert!(!franker.is_failing(&b));
-        assert!(franker.failed(&b, 1_000));
-        assert!(!franker.failed(&b, 1_030), "not again");
+        assert!(franker.failed(&buying, 1_000));
+        assert!(!franker.failed(&buying, 1_030), "not again");
         assert!(franker.is_failing(&b));
-        assert!(franker.is_put_off(&b, 1_089) && !franker.is_put_off(&b, 1_090));
-        franker.succeeded(&b);
-        assert!(!franker.is_failing(&b) && !franker.is_put_off(&b, 0));
+        assert!(franker.is_put_off(&buying, 1_089) && !franker.is_put_off(&buying, 1_090));
+        franker.succeeded(&buying);
+        assert!(!franker.is_failing(&b) && !franker.is_put_off(&buying, 0));
+        franker.failed(&Dealing::At(b.clone()), 1_000);
+        assert!(!franker.is_failing(&b), "trouble with an office is none with the domain of that name");
         assert_eq!((pause_after(0), pause_after(3), pause_after(u32::MAX)), (30, 240, RETRY_MOST_S));
     }
 
@@ -159,7 +172,7 @@ mod tests {
         let franker = Franker::new(&directory.path().join("w")).unwrap();
         let name = |n: usize| format!("d{n}.example").parse::<Domain>().unwrap();
         for n in 0..=FAILING_MAX {
-            franker.failed(&name(n), n as u64);
+            franker.failed(&Dealing::For(name(n)), n as u64);
         }
         assert!(!franker.is_failing(&name(0)) && franker.is_failing(&name(1)));
         assert_eq!(franker.lock().len(), FAILING_MAX);

@@ -148,7 +148,7 @@ pub trait Franking {
     ) -> Result<Taken, LedgerError>;
 
     /// What is to be bought so that `ahead` stamps are in hand for each domain written to lately, and as many as the last
-    /// letter to it lacked. Lets go what expired, and what is known of old days.
+    /// letter to it lacked. Orders that were not answered do not count: send those again first. Lets go what expired, and what is known of old days.
     async fn purse_needs(&self, ahead: u32, now: u64) -> Result<Vec<Need>, LedgerError>;
 
     /// Keeps an order, before it is sent, and counts what it costs; returns its name. `None`, and nothing is kept, when the

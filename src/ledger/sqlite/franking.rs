@@ -25,6 +25,16 @@ const EVERYBODY: &str = "";
 const STAMP: &str = "SELECT office, id, selector, audience, value, expiry, signature FROM purse";
 
 fn frank(conn: &Connection, login: &str, wishes: &[Wish], budget: &Budget, now: u64) -> Result<Taken, Fail> {
+    let day = day_of(now);
+    // What they cost at the least: nothing is bought for a letter that may not have it.
+    let mut least = Micros::ZERO;
+    for wish in wishes {
+        let cost = wish.least.checked_mul(wish.count.into()).and_then(|cost| least.checked_add(cost));
+        least = cost.ok_or_else(Fail::overflow)?;
+    }
+    if let Some(over) = over(conn, day, login, least, budget)? {
+        return Ok(over);
+    }
     let mut stamps = Vec::new();
     let mut lacking = Vec::new();
     for wish in wishes {
@@ -43,24 +53,15 @@ fn frank(conn: &Connection, login: &str, wishes: &[Wish], budget: &Budget, now: 
     for stamp in &stamps {
         cost = cost.checked_add(stamp.value).ok_or_else(Fail::overflow)?;
     }
-    let day = day_of(now);
-    if cost > budget.per_letter {
-        return Ok(Taken::Over { which: Over::Letter, first: note_over(conn, day, login)? });
-    }
-    let mut sums = Vec::with_capacity(2);
-    for (who, most, which) in [(login, budget.per_user, Over::User), (EVERYBODY, budget.per_day, Over::Site)]
-    {
-        let spent = spent(conn, day, who)?.checked_add(cost).filter(|spent| *spent <= most);
-        let Some(spent) = spent else {
-            return Ok(Taken::Over { which, first: note_over(conn, day, who)? });
-        };
-        sums.push((who, spent));
+    if let Some(over) = over(conn, day, login, cost, budget)? {
+        return Ok(over);
     }
     let mut count = conn.prepare_cached(
         "INSERT INTO franked (day, login, spent) VALUES (?1, ?2, ?3)
          ON CONFLICT (day, login) DO UPDATE SET spent = ?3",
     )?;
-    for (who, spent) in sums {
+    for who in [login, EVERYBODY] {
+        let spent = spent(conn, day, who)?.checked_add(cost).ok_or_else(Fail::overflow)?;
         count.execute(params![day, who, spent.signed()])?;
     }
     let mut take = conn.prepare_cached("DELETE FROM purse WHERE office = ?1 AND id = ?2")?;
@@ -68,6 +69,26 @@ fn frank(conn: &Connection, login: &str, wishes: &[Wish], budget: &Budget, now: 
         take.execute(params![stamp.office.as_str(), stamp.id])?;
     }
     Ok(Taken::Stamps(stamps))
+}
+
+/// The budget that so much more would go over, if any.
+fn over(
+    conn: &Connection,
+    day: i64,
+    login: &str,
+    cost: Micros,
+    budget: &Budget,
+) -> Result<Option<Taken>, Fail> {
+    if cost > budget.per_letter {
+        return Ok(Some(Taken::Over { which: Over::Letter, first: note_over(conn, day, login)? }));
+    }
+    for (who, most, which) in [(login, budget.per_user, Over::User), (EVERYBODY, budget.per_day, Over::Site)]
+    {
+        if spent(conn, day, who)?.checked_add(cost).is_none_or(|spent| spent > most) {
+            return Ok(Some(Taken::Over { which, first: note_over(conn, day, who)? }));
+        }
+    }
+    Ok(None)
 }
 
 /// The stamps that would be taken: the cheapest that will do, of those the first to expire.
@@ -119,8 +140,6 @@ fn needs(conn: &Connection, ahead: u32, now: u64) -> Result<Vec<Need>, Fail> {
     let mut find = conn.prepare_cached(
         "SELECT w.audience, max(?1, w.missing)
                 - (SELECT count(*) FROM purse p WHERE p.audience = w.audience AND p.value >= w.price AND p.expiry >= ?2)
-                - (SELECT coalesce(sum(length(o.ids) / 16), 0) FROM purse_orders o
-                   WHERE o.audience = w.audience AND o.value >= w.price)
          FROM purse_wanted w ORDER BY w.last DESC",
     )?;
     let until = stored_time(now.saturating_add(LIFE_LEFT_MIN_S));
