@@ -74,6 +74,13 @@ fn what_teaches_nothing() {
         ("a post by a list server", to_alice().header("List-Id", "<users.b.example>")),
         ("a receipt", to_alice().header("Content-Type", "multipart/report; report-type=x")),
         ("what a calendar says", to_alice().header("Content-Type", "text/calendar; method=REPLY")),
+        (
+            "what a calendar says beside a text",
+            to_alice().header("Content-Type", "multipart/alternative; boundary=x").body(
+                "--x\r\nContent-Type: text/plain\r\n\r\nBob declines\r\n--x\r\n\
+                 Content-Type: text/calendar;\r\n method=REPLY\r\n\r\nBEGIN:VCALENDAR\r\n--x--\r\n",
+            ),
+        ),
         ("a tracker's notice", to_alice().header("X-JIRA-FingerPrint", "1")),
         ("a bounce", null),
         ("another user's login", carols),
@@ -279,6 +286,39 @@ fn one_wanted_message_of_a_list_is_enough() {
     let refused = refusal(&world.send_from(LIST_IP, &list_post()));
     assert!(refused.contains("required from new senders"), "{refused}");
     world.books_balance();
+}
+
+/// A letter of one who has an address beside Alice's, at the same provider, and names a list of her name.
+fn posing(sender: &str) -> Letter {
+    let mut letter = Letter::new("mallory@a.example", &[BOB], "Buy this")
+        .header("Message-ID", "<posing@a.example>")
+        .header("List-Id", "<alice.a.example>");
+    letter.sender = format!("<{sender}>");
+    letter
+}
+
+#[test]
+fn who_has_an_address_beside_a_friends_is_no_list_of_his() {
+    let mut world = World::start(&Site::default());
+    world.send(&from_bob(&[ALICE], "<1@b.example>"));
+    assert_eq!(result(&world.send(&from_alice("Lunch?"))), "known");
+    is_asked(&world, &posing("mallory@a.example"));
+    is_asked(&world, &posing("mallory+alice-bounces@a.example"));
+    let forged = refusal(&world.send_from(MALLORY_IP, &posing("alice-bounces@a.example")));
+    assert!(forged.contains("required from new senders"), "only SPF shows whose envelope it is: {forged}");
+    // What he pays for and Bob does not want makes Alice no stranger, and her address no list's.
+    let stamps = world.buy(1);
+    let paid = posing("mallory@a.example").header("Postage-Stamp", stamps[0].to(BOB, "mallory@a.example"));
+    assert_eq!(result(&world.send(&paid)), "paid");
+    world.end_daemon("TERM");
+    world.json(&["unwanted", &stamps[0].id()]);
+    let book = world.json(&["known", "list", "--for", BOB]);
+    assert_eq!(book.as_array().unwrap().len(), 1, "{book}");
+    world.start_daemon();
+    assert_eq!(result(&world.send(&from_alice("Dinner?"))), "known");
+    world.send(&from_bob(&[ALICE], "<2@b.example>"));
+    let elsewhere = Letter::new("alice@home.example", &[BOB], "Re: 2").header("In-Reply-To", "<2@b.example>");
+    assert_eq!(result(&world.send(&elsewhere)), "known");
 }
 
 const RELAY_IP: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 200));

@@ -216,3 +216,21 @@ fn letters_made_to_break_programs_are_read_in_no_time() {
     }
     assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn no_letter_puts_words_into_a_shell_and_no_other_database_is_an_imports() {
+    let world = world();
+    put(&world, "Maildir/.Lists/new/.keep", "");
+    let letter = "From: x@x.example\nTo: `reboot`@b.example\nList-Id: <users.lists.example>\n\nx\n";
+    let maildir = put(&world, "Maildir/.Lists/cur/1", letter);
+    let said = world.farthing(&["known", "import", &maildir]);
+    let said = text(&said.stdout);
+    assert!(said.contains("list:users.lists.example, for `reboot`@b.example"), "{said}");
+    assert!(!said.contains("known add"), "{said}");
+    let books = world.path("ledger.db");
+    let refused =
+        world.farthing(&["known", "import", &maildir, "--state", books.to_str().unwrap(), "--restart"]);
+    assert!(!refused.status.success());
+    assert!(text(&refused.stderr).contains("no file that an import made"), "{}", text(&refused.stderr));
+    world.books_balance();
+}

@@ -72,6 +72,7 @@ mod the_example_configuration {
                 "grant",
                 "grant_bits",
                 "grant_daily",
+                "page_work_bits",
                 "stripe_secret_file",
             ],
         ),

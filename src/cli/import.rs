@@ -24,6 +24,7 @@ use crate::{
         facts::{Count, Facts, FactsError},
         import::Import,
         vcard::emails,
+        welcome,
     },
 };
 
@@ -137,7 +138,9 @@ pub fn run(
             text += "\nLists are not let in by themselves. These send mail here:\n";
         }
         for (owner, list, letters) in found_lists.iter().take(LISTS_SHOWN) {
-            text += &format!("  {letters:>6}  farthing known add {list} --for {owner}\n");
+            // Whose it is a letter has said: what a shell could take for more is not offered to be typed.
+            let line = welcome(list, Some(owner)).unwrap_or_else(|| format!("{list}, for {owner}"));
+            text += &format!("  {letters:>6}  {line}\n");
         }
         if found_lists.len() > LISTS_SHOWN {
             text += &format!("  and {} more; --json names all\n", found_lists.len() - LISTS_SHOWN);

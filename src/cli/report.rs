@@ -17,7 +17,10 @@ use crate::{
         tally::{DECISIONS_KEPT_S, Tally},
     },
     message::kind::is_robot,
-    warm::overview::{Overview, RESULTS, SenderLine, allowing},
+    warm::{
+        overview::{Overview, RESULTS, SenderLine},
+        welcome,
+    },
 };
 
 /// What letters without one author are called.
@@ -102,7 +105,7 @@ fn overview(tally: &Tally) -> Overview {
             (Some(list), _) => format!("list:{list}").parse().ok(),
             (None, author) => author.clone().map(Sender::Address),
         };
-        let allow = name.filter(|_| stays_out).and_then(|name| allowing(&name, sender.recipient.as_ref()));
+        let allow = name.filter(|_| stays_out).and_then(|name| welcome(&name, sender.recipient.as_ref()));
         let author = || sender.author.as_ref().map_or(NO_AUTHOR.into(), ToString::to_string);
         overview.sender(SenderLine {
             sender: sender.list.as_ref().map_or_else(author, |list| format!("list:{list}")),

@@ -166,6 +166,8 @@ pub struct Office {
     pub grant_bits: u32,
     /// What grants may give away in a UTC day; at least one grant, where there are any.
     pub grant_daily: Micros,
+    /// log2 of the hashes that a pass worked for on the page of a refusal takes; 0: none is given for work.
+    pub page_work_bits: u32,
     /// The file with the signing secrets of Stripe's webhook; `None`: no payments by Stripe.
     pub stripe_secret_file: Option<PathBuf>,
 }

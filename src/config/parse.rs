@@ -16,10 +16,13 @@ use crate::{
     address::{Domain, shown},
     identity::forwarder::Forwarders,
     money::{Currency, Micros, STAMP_VALUE_MAX},
+    office::{PAGE_WORK_BITS_MAX, PAGE_WORK_BITS_MIN},
 };
 
 /// Hashcash bits nobody should ask for: a day's work of a fast machine.
 const WORK_BITS_MAX: u32 = 40;
+/// Work on the page of a refusal: about half a minute of a laptop, some minutes of an old phone.
+const PAGE_WORK_BITS_DEFAULT: u32 = 11;
 /// Stamps may be valid for less than 400 days (SPEC.md §3), rounding to the end of a day included.
 const STAMP_LIFETIME_MAX_S: u64 = 399 * 86_400;
 /// A refund window longer than this keeps money in the air for no one's good.
@@ -209,6 +212,14 @@ fn office(mut s: Section<'_, '_>, base: &Path) -> Option<Office> {
     let grant: Option<Micros> = s.parsed("grant", "0", str::parse);
     let grant_bits = s.integer("grant_bits", 1, WORK_BITS_MAX).unwrap_or(26);
     let grant_daily = s.parsed("grant_daily", "1.00", str::parse);
+    let page_work_bits = match s.integer("page_work_bits", 0, PAGE_WORK_BITS_MAX) {
+        Some(bits @ 1..PAGE_WORK_BITS_MIN) => {
+            let least = PAGE_WORK_BITS_MIN;
+            s.fault("page_work_bits", format_args!("{bits} is too little; 0 for none, or at least {least}"));
+            bits
+        }
+        other => other.unwrap_or(PAGE_WORK_BITS_DEFAULT),
+    };
     if let (Some(grant), Some(daily)) = (grant, grant_daily)
         && grant > daily
     {
@@ -225,6 +236,7 @@ fn office(mut s: Section<'_, '_>, base: &Path) -> Option<Office> {
         grant: grant?,
         grant_bits,
         grant_daily: grant_daily?,
+        page_work_bits,
         stripe_secret_file,
     })
 }

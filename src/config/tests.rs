@@ -45,6 +45,7 @@ stamp_lifetime = "90d"
 grant = "2.5c"
 grant_bits = 26
 grant_daily = "1.00"
+page_work_bits = 12
 stripe_secret_file = "stripe.secret"
 [ledger]
 url = "sqlite:/var/lib/farthing/ledger.db"
@@ -78,6 +79,7 @@ listen = "127.0.0.1:9894"
     let office = config.office.unwrap();
     assert_eq!(office.url, "https://b.example/", "a URL ends in a slash");
     assert_eq!(office.grant.get(), 25_000);
+    assert_eq!(office.page_work_bits, 12);
     assert!(!config.ledger.keep_in_treasury);
     assert!(config.gate.srs && !config.identity.own_domains_known);
     assert_eq!(config.identity.forwarders.0.len(), 3);
@@ -137,6 +139,10 @@ fn every_fault_is_named_with_its_line_and_what_to_do() {
         ("[office]\nlisten = \"127.0.0.1:1\"", "the office needs its domain"),
         ("[office]\ndomain = \"b.example\"\nstamp_lifetime = \"400d\"", "it must be from 1d to 399d"),
         ("[office]\ndomain = \"b.example\"\nurl = \"b.example\"", "is not a URL"),
+        (
+            "[office]\ndomain = \"b.example\"\npage_work_bits = 1",
+            "1 is too little; 0 for none, or at least 2",
+        ),
         ("[ledger]\ncurrency = \"usd\"", "three upper-case letters"),
         ("[ledger]\nurl = \"mysql://x\"", "is no ledger"),
         ("[ledger]\nrefund_window = \"1 month\"", "is not a time"),

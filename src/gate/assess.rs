@@ -4,6 +4,7 @@
 //! stamp would pay for (what a later `wanted` may teach). Trouble is kept as trouble: it is no "no".
 
 mod forwarded;
+mod passes;
 mod sender;
 
 use std::time::Instant;
@@ -26,8 +27,9 @@ use crate::{
         Ledger,
         book::{Known, Sender},
         message_id_hash,
+        passes::Pass,
     },
-    message::{self, kind::kind, thread::first_message_id},
+    message::{self, envelope, kind::kind, thread::first_message_id},
     policy::{self, Answers, Authenticated, Decision, Facts, Postage, price::Price},
     stamp::{Asked, CancelledStamp, PublicKey, Word, check::signed, freepost::Freepost},
 };
@@ -46,8 +48,13 @@ pub struct Party {
     pub price: Option<Price>,
     /// What he sent, by its Message-ID, and the letter answers or returns.
     pub answering: Option<[u8; 16]>,
+    /// What the author the letter names has got on the page for letters to him.
+    passes: Vec<Pass>,
     /// Sealers of the letter's ARC chain, from the last, whose word he takes.
     sealers: usize,
+    /// The list is known to him only since he wrote to its address: whoever has an address beside it could name it in a
+    /// List-Id, so only the envelope sender of the list itself, which SPF lets pass, shows that it is from there.
+    list_by_address: bool,
 }
 
 /// All that is known of a letter.
@@ -68,6 +75,8 @@ pub struct Assessment {
     inquiry: Option<Box<Inquiry>>,
     pub(super) by_author: Behind,
     pub(super) by_list: Behind,
+    /// SPF alone has shown that the list stands behind it.
+    list_by_spf: bool,
     /// What was found out about the author and the list, in words.
     pub(super) words: Words,
 }
@@ -115,7 +124,7 @@ impl Assessment {
         let several = letter.recipients.len() > 1;
         let senders: Vec<Sender> = author.iter().flat_map(Sender::names_of_author).collect();
         let list = message::list::list_id(&letter.values("List-Id").collect::<Vec<_>>());
-        let list_names: Vec<Sender> = list.iter().flat_map(|id| Sender::names_of_list(id.as_str())).collect();
+        let list_names = ListNames::of(list.as_ref(), &letter.mail_from);
         // What comes by a list is the list's, whatever it answers: its subscribers read every Message-ID.
         let by_list = ["List-Id", "List-Post"].into_iter().any(|name| letter.values(name).next().is_some());
         let in_reply_to = letter.values("In-Reply-To").take(usize::from(!by_list));
@@ -131,6 +140,7 @@ impl Assessment {
             inquiry: None,
             by_author: Behind::NotAsked,
             by_list: Behind::NotAsked,
+            list_by_spf: false,
             words: Words::default(),
         };
         for recipient in &letter.recipients {
@@ -138,11 +148,13 @@ impl Assessment {
             let mut postage = ForRecipient::default();
             let mut freepost = None;
             let mut price = None;
+            let mut list_by_address = false;
             if !recipient.role {
                 facts.book = assessment.book(ledger, &recipient.address, &senders).await;
                 freepost = assessment.freepost(site, ledger, &recipient.address).await;
                 facts.freepost = freepost.is_some();
-                facts.list = assessment.book(ledger, &recipient.address, &list_names).await;
+                (facts.list, list_by_address) =
+                    assessment.list(ledger, &recipient.address, &list_names).await;
                 if offered.has_stamps() {
                     price = assessment.price(site, ledger, &recipient.address).await;
                 }
@@ -163,10 +175,13 @@ impl Assessment {
                 postage,
                 price,
                 answering: None,
+                passes: vec![],
                 sealers: 0,
+                list_by_address,
             });
         }
         assessment.look_up_answered(ledger, &answered).await;
+        assessment.look_up_passes(site, ledger).await;
         assessment.check_signatures(site).await;
         assessment
     }
@@ -183,6 +198,20 @@ impl Assessment {
                 self.ledger_trouble = true;
                 Known::Unknown
             }
+        }
+    }
+
+    /// What the book says of the list the letter names, and whether it says so only of the list's address.
+    async fn list(&mut self, ledger: &dyn Ledger, recipient: &Address, names: &ListNames) -> (Known, bool) {
+        let known = self.book(ledger, recipient, &names.all).await;
+        if known != Known::Allowed {
+            return (known, false);
+        }
+        let by_id = names.all.get(..1).unwrap_or_default();
+        match self.book(ledger, recipient, by_id).await {
+            Known::Allowed => (Known::Allowed, false),
+            _ if names.sent_by_list => (Known::Allowed, true),
+            _ => (Known::Unknown, false),
         }
     }
 
@@ -292,12 +321,31 @@ impl Assessment {
 
     /// Whether the digest will be needed: only a letter that is redeemed for, or counted, can be a retry.
     fn needs_digest(&self) -> bool {
-        self.awaits_return || self.parties.iter().any(Party::asks_ledger)
+        self.awaits_return || self.parties.iter().any(|party| party.asks_ledger() || party.facts.pass)
     }
 
     /// Whether the body has to be looked through for what the letter returns.
     fn awaits_return(&self) -> bool {
         self.awaits_return && self.parties.iter().any(|p| !p.facts.exempt && p.answering.is_none())
+    }
+}
+
+/// By which names the list may be known.
+struct ListNames {
+    /// The List-Id first, then the addresses that go with it.
+    all: Vec<Sender>,
+    /// The envelope sender is one that the list's server gives its letters.
+    sent_by_list: bool,
+}
+
+impl ListNames {
+    fn of(list: Option<&Domain>, mail_from: &[u8]) -> Self {
+        let Some(id) = list else { return Self { all: vec![], sent_by_list: false } };
+        let sender = Address::parse(mail_from).ok();
+        let address = Sender::address_of_list(id.as_str());
+        let sent_by_list =
+            sender.zip(address).is_some_and(|(sender, list)| envelope::is_of_list(&sender, &list));
+        Self { all: Sender::names_of_list(id.as_str()), sent_by_list }
     }
 }
 

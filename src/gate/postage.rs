@@ -2,7 +2,12 @@
 
 use crate::{
     address::{Address, Domain},
-    ledger::{Ledgered, StampCandidate, Want, sent::Answering},
+    ledger::{
+        Ledgered, StampCandidate, Want,
+        passes::{Means, Pass},
+        sent::Answering,
+    },
+    money::Micros,
     stamp::{
         Asked, CancelledStamp, STAMP_FIELDS_MAX, Word,
         check::{bound, in_order, is_for},
@@ -62,7 +67,7 @@ impl Offered {
                 Err(word) => found.note(word),
                 Ok(()) => {
                     let word = in_order(stamp, asked).err();
-                    found.stamps.push(Bound { stamp: stamp.clone(), word, priced_out: false });
+                    found.stamps.push(Bound { stamp: stamp.clone(), word, priced_out: false, pass: false });
                 }
             }
         }
@@ -80,6 +85,8 @@ pub struct Bound {
     pub stamp: CancelledStamp,
     /// Why it does not pay, as far as was looked.
     pub word: Option<Word>,
+    /// It did not come with the letter: the office keeps it, as a pass.
+    pub pass: bool,
     /// It is `underpaid` by a price that strangers are not told, and good otherwise as far as was looked.
     pub priced_out: bool,
 }
@@ -96,9 +103,9 @@ impl Bound {
 /// The postage for one recipient.
 #[derive(Default)]
 pub struct ForRecipient {
-    /// Stamps bound to him, in the order of their fields.
+    /// Stamps bound to him, in the order of their fields; those of passes come last.
     pub stamps: Vec<Bound>,
-    /// Hashcash for him.
+    /// Hashcash for him, and then passes worked for.
     pub work: Vec<crate::ledger::WorkCandidate>,
     /// Of the fields that are no candidates, the word furthest down the table.
     pub worst: Option<Word>,
@@ -123,6 +130,26 @@ impl ForRecipient {
         self.stamps.iter().any(|bound| bound.word.is_none()) || self.work.iter().any(|work| work.good)
     }
 
+    /// Adds what the author, who is authenticated, got on the page. What strangers are told of the price was looked at
+    /// when a pass was made; what is `asked` may be more.
+    pub fn add_passes(&mut self, passes: &[Pass], asked: &Asked<'_>) {
+        let any = Asked { price: Micros::ZERO, ..*asked };
+        for pass in passes {
+            match &pass.means {
+                Means::Work => self.work.push(pass.work(asked.now)),
+                Means::Stamp(field) => {
+                    let stamp = CancelledStamp::parse(field).ok().filter(|stamp| bound(stamp, &any).is_ok());
+                    let Some(stamp) = stamp else { continue };
+                    let over = (asked.now > pass.expires).then_some(Word::Expired);
+                    let word = in_order(&stamp, &any).err().or(over);
+                    let priced_out = word.is_none() && stamp.stamp.terms.value < asked.price;
+                    let word = if priced_out { Some(Word::Underpaid) } else { word };
+                    self.stamps.push(Bound { stamp, word, priced_out, pass: true });
+                }
+            }
+        }
+    }
+
     /// Whether a stamp is good but for a price that strangers are not told.
     #[must_use]
     pub fn is_priced_out(&self) -> bool {
@@ -145,10 +172,11 @@ impl ForRecipient {
         }
     }
 
-    /// The word to report, with what the ledger said of each stamp: the one furthest down the table.
+    /// The word to report, with what the ledger said of each stamp: the one furthest down the table. A letter whose
+    /// passes are used up is one without postage: they did not come with it. But that a pass is too cheap is said.
     #[must_use]
     pub fn word(&self, ledgered: &[Ledgered]) -> Option<Word> {
-        let of_stamps = self.stamps.iter().enumerate().filter_map(|(i, bound)| match ledgered.get(i) {
+        let of_stamps = self.stamps.iter().enumerate().map(|(i, bound)| match ledgered.get(i) {
             // What had a word before the ledger was asked keeps it, but for a price that only good stamps learn.
             _ if bound.word.is_some() && !bound.priced_out => bound.word,
             Some(Ledgered::Spent) => Some(Word::Spent),
@@ -156,6 +184,9 @@ impl ForRecipient {
             // For as long as it owes so much, it is no accepted office.
             Some(Ledgered::Capped) => Some(Word::UnknownIssuer),
             _ => bound.word,
+        });
+        let of_stamps = of_stamps.zip(&self.stamps).filter_map(|(word, bound)| {
+            word.filter(|word| !bound.pass || bound.priced_out && *word == Word::Underpaid)
         });
         of_stamps.max().max(self.worst)
     }

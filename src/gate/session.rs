@@ -29,7 +29,7 @@ use crate::{
     address::{Address, Domain, escaped},
     config::Mode,
     ledger::marks::Answered,
-    message::envelope,
+    message::{envelope, kind::Kind},
     policy::{
         Class, reply,
         status::{is_own_status, must_go},
@@ -258,8 +258,8 @@ impl Handler for Session {
                 let mail = OrderMail { site, submission, orders, queue_id };
                 return mail.obey(&mut hand.letter, ledger, now).await;
             }
-            let by_program = hand.letter.take_kind_of_parts().is_some();
-            if let Some(answered) = hand.answered.take().filter(|_| !by_program) {
+            let parts = hand.letter.take_kind_of_parts();
+            if let Some(answered) = hand.answered.take().filter(|_| parts.is_none()) {
                 answered::mark(answered, ledger).await;
             }
             if let Some(franker) = &self.gate.franker {
@@ -275,7 +275,9 @@ impl Handler for Session {
                     return Verdict::Refuse(reply);
                 }
             }
-            if let Some(sent) = submission.teaches(&hand.site, &hand.letter, now) {
+            // Calendars put their answer, and programs their receipt, beside a text: neither is a letter to anybody.
+            let by_itself = matches!(parts, Some(Kind::CalendarReply | Kind::Receipt));
+            if let Some(sent) = submission.teaches(&hand.site, &hand.letter, now).filter(|_| !by_itself) {
                 learn(sent, ledger).await;
             }
         }
@@ -320,8 +322,9 @@ impl Session {
                 let mail = OrderMail { site: &hand.site, submission, orders, queue_id: ctx.queue_id() };
                 return mail.judge(&mut hand.letter, &self.gate.room);
             }
-            hand.answered = answered::answers(submission, &hand.site, &hand.letter, crate::clock::unix_now());
-            if hand.answered.is_some() {
+            let now = crate::clock::unix_now();
+            hand.answered = answered::answers(submission, &hand.site, &hand.letter, now);
+            if hand.answered.is_some() || submission.teaches(&hand.site, &hand.letter, now).is_some() {
                 hand.letter.expect_parts();
             }
         }

@@ -1,8 +1,8 @@
 //! SPF (RFC 7208): may this address send for that domain?
 //!
 //! mail-auth reads the records and expands the macros; the evaluation is here, because whom a domain lets in must come
-//! out exactly: a nested `?include:` or an unproven PTR name must not become a pass. The limit on void look-ups is
-//! left out on purpose: it would turn careless but honest senders away, and the ten terms bound the work all the same.
+//! out exactly: a nested `?include:` or an unproven PTR name must not become a pass. The limit on void look-ups is a wider
+//! one than the RFC's two, which would turn careless but honest senders away.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -23,6 +23,9 @@ use crate::{
 pub const TERMS_MAX: usize = 10;
 /// Mail exchangers of one `mx`, and names of one address for `ptr` (RFC 7208 §4.6.4).
 pub const NAMES_MAX: usize = 10;
+/// Names with no address that are asked about in one evaluation. Ten `mx` with ten names each, all in a victim's zone,
+/// would otherwise make a hundred questions to the victim's servers of one letter (RFC 7208 §4.6.4, §11.1).
+pub const VOIDS_MAX: usize = 20;
 /// Octets of a name that a macro may expand to; longer ones lose labels on the left (RFC 7208 §7.3).
 const NAME_OCTETS_MAX: usize = 253;
 
@@ -94,7 +97,8 @@ pub async fn check(dns: &Dns, envelope: &Envelope) -> SpfFinding {
     let (Some((domain, sender)), Some(ip)) = (&envelope.identity, envelope.client) else {
         return finding(SpfResult::None, String::new());
     };
-    let mut evaluation = Evaluation { dns, ip, sender, helo: &envelope.helo, terms: 0, names: None };
+    let mut evaluation =
+        Evaluation { dns, ip, sender, helo: &envelope.helo, terms: 0, voids: 0, names: None };
     match evaluation.host(domain.as_str()).await {
         Ok(result) => finding(result, String::new()),
         Err(Stop::Permanent(why)) => finding(SpfResult::PermError, why),
@@ -121,6 +125,8 @@ struct Evaluation<'a> {
     helo: &'a str,
     /// Terms counted so far against [`TERMS_MAX`].
     terms: usize,
+    /// Names without an address so far, against [`VOIDS_MAX`].
+    voids: usize,
     /// The client's own names that resolve back to it, once asked.
     names: Option<Vec<String>>,
 }
@@ -179,7 +185,7 @@ impl Evaluation<'_> {
             Mechanism::A { macro_string, ip4_mask, ip6_mask } => {
                 self.count()?;
                 let name = self.expand(macro_string, domain).await?;
-                Ok(self.resolves_to_client(&name, *ip4_mask, *ip6_mask).await?)
+                self.resolves_to_client(&name, *ip4_mask, *ip6_mask).await
             }
             Mechanism::Mx { macro_string, ip4_mask, ip6_mask } => {
                 self.count()?;
@@ -227,11 +233,22 @@ impl Evaluation<'_> {
         Ok(())
     }
 
-    async fn resolves_to_client(&self, name: &str, mask4: u32, mask6: u128) -> Result<bool, DnsTrouble> {
-        Ok(match self.ip {
-            IpAddr::V4(ip) => self.dns.ipv4(name).await?.iter().any(|net| within4(ip, *net, mask4)),
-            IpAddr::V6(ip) => self.dns.ipv6(name).await?.iter().any(|net| within6(ip, *net, mask6)),
-        })
+    async fn resolves_to_client(&mut self, name: &str, mask4: u32, mask6: u128) -> Result<bool, Stop> {
+        if self.voids >= VOIDS_MAX {
+            return Err(Stop::Permanent(format!("more than {VOIDS_MAX} names without an address")));
+        }
+        let (matches, void) = match self.ip {
+            IpAddr::V4(ip) => {
+                let found = self.dns.ipv4(name).await?;
+                (found.iter().any(|net| within4(ip, *net, mask4)), found.is_empty())
+            }
+            IpAddr::V6(ip) => {
+                let found = self.dns.ipv6(name).await?;
+                (found.iter().any(|net| within6(ip, *net, mask6)), found.is_empty())
+            }
+        };
+        self.voids += usize::from(void);
+        Ok(matches)
     }
 
     /// The names that the client's address has in reverse and that resolve back to it (RFC 7208 §5.5).

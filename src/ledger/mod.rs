@@ -29,6 +29,7 @@ pub mod funding;
 pub mod marks;
 pub mod outbox;
 pub mod owners;
+pub mod passes;
 pub mod sent;
 pub mod settings;
 pub mod settling;
@@ -43,6 +44,7 @@ use funding::Funding;
 use marks::Marks;
 use outbox::Outbox;
 use owners::Owners;
+use passes::Passes;
 use sent::{Answerable, Answering, Sent};
 use settings::Settings;
 use settling::Settling;
@@ -108,7 +110,7 @@ pub struct StampCandidate {
     pub field: Option<Box<str>>,
 }
 
-/// A hashcash stamp for this recipient (SPEC.md §4).
+/// A hashcash stamp for this recipient (SPEC.md §4), or a pass worked for ([`passes`]).
 #[derive(Clone, Debug)]
 pub struct WorkCandidate {
     /// First 16 bytes of BLAKE3 of the stamp's text, resource lower-cased.
@@ -117,6 +119,8 @@ pub struct WorkCandidate {
     pub day: u32,
     /// False when a check failed: then only a retry can count.
     pub good: bool,
+    /// Whether it is one of the recipient's few letters by work of a day; a pass is not.
+    pub counts: bool,
 }
 
 /// What one recipient of a letter could be paid with.
@@ -421,6 +425,7 @@ pub trait Ledger:
     + Funding
     + Marks
     + Outbox
+    + Passes
     + Settings
     + Settling
     + Send

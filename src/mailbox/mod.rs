@@ -1,6 +1,7 @@
 //! Old mail as it lies on disk: Maildirs, mboxes, single letters.
 //!
-//! Nothing is changed, locked or followed through symbolic links into loops. One message is in memory at a time, and of
+//! Nothing is changed or locked. Symbolic links are followed to a path that was given and no further: the mail of many is
+//! read by one who may read all of it, and a link in somebody's Maildir could lead into another's. Only files are waited for. One message is in memory at a time, and of
 //! what is listed only one directory at a time; a message longer than [`MESSAGE_OCTETS_MAX`] and a file that cannot be read are
 //! reported as unread, and the reading goes on.
 
@@ -12,8 +13,11 @@ use std::{
     io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom},
     marker::PhantomData,
     ops::ControlFlow,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
+
+use rustix::{fs::OFlags, io::Errno};
 
 use crate::warm::vcard::is_vcard;
 
@@ -211,7 +215,6 @@ impl<B, V: Visitor<B>> Reader<'_, V, B> {
         };
         for entry in entries {
             let name = entry.file_name().unwrap_or_default();
-            // A loop of links would never end; a link to a file is a file.
             let link = fs::symlink_metadata(&entry).is_ok_and(|about| about.is_symlink());
             if entry.is_dir() {
                 let part = is_maildir && ["cur", "new", "tmp"].iter().any(|own| name == *own);
@@ -227,7 +230,7 @@ impl<B, V: Visitor<B>> Reader<'_, V, B> {
 
     /// A file outside a Maildir: a single message or an mbox.
     fn file(&mut self, path: &Path, top: &Top<'_>, octets: u64) -> ControlFlow<B> {
-        let mut file = match File::open(path) {
+        let mut file = match open(path, path == top.path) {
             Ok(file) => BufReader::with_capacity(BUFFER_OCTETS, file),
             Err(error) => return self.unread(path, "", error),
         };
@@ -254,7 +257,7 @@ impl<B, V: Visitor<B>> Reader<'_, V, B> {
                 if self.visitor.done(path, folder, about.len()) == Done::All {
                     return ControlFlow::Continue(());
                 }
-                match File::open(path) {
+                match open(path, false) {
                     Ok(file) => self.message(path, folder, file),
                     Err(error) => self.unread(path, folder, error),
                 }
@@ -351,6 +354,18 @@ impl<B, V: Visitor<B>> Reader<'_, V, B> {
     }
 }
 
+/// Opens a file for reading, and nothing that only became something else after it was looked at: a pipe would be waited
+/// for until somebody writes. A link is followed only where `given`.
+fn open(path: &Path, given: bool) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK | if given { OFlags::empty() } else { OFlags::NOFOLLOW };
+    let opened = fs::OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
+    let file = opened.map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::LOOP) => io::Error::other("a symbolic link; name what it leads to, to have it read"),
+        _ => error,
+    })?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a file")) }
+}
+
 const fn flow_on<B>() -> ControlFlow<B> {
     ControlFlow::Continue(())
 }
@@ -400,7 +415,8 @@ fn looks_like_mail(octets: &[u8]) -> Result<(), &'static str> {
 }
 
 fn is_maildir(path: &Path) -> bool {
-    path.join("cur").is_dir() && path.join("new").is_dir()
+    let is_own = |part: &str| fs::symlink_metadata(path.join(part)).is_ok_and(|about| about.is_dir());
+    is_own("cur") && is_own("new")
 }
 
 fn is_not_mail(name: &OsStr) -> bool {
@@ -615,6 +631,36 @@ mod tests {
             ]
         );
         assert!(all(&top.join("missing"))[0].contains("No such file"));
+    }
+
+    #[test]
+    fn links_lead_nowhere_but_to_what_was_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let (bobs, carols) = (directory.path().join("bob"), directory.path().join("carol"));
+        for home in [&bobs, &carols] {
+            for part in ["cur", "new"] {
+                fs::create_dir_all(home.join(part)).unwrap();
+            }
+        }
+        put(&carols.join("cur/1"), b"X: hers\n\n");
+        put(&carols.join("mbox"), b"From a 10:00\nX: hers\n\n");
+        let link = |to: &str, at: &str| {
+            fs::create_dir_all(bobs.join(at).parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(carols.join(to), bobs.join(at)).unwrap();
+        };
+        link("cur/1", "cur/1");
+        link("cur", ".Stolen/cur");
+        link("new", ".Stolen/new");
+        link("", ".All");
+        let why = "a symbolic link; name what it leads to, to have it read";
+        assert_eq!(all(&bobs), [format!("Inbox:0!{why}")]);
+        link("mbox", "mail/mbox");
+        assert_eq!(all(&bobs.join("mail")), [format!(":0!{why}")]);
+        assert_eq!(all(&bobs.join("mail/mbox")), ["mbox:1:X: hers\n"], "that is named");
+        assert_eq!(all(&bobs.join(".All")).len(), 1, "likewise");
+        let pipe = bobs.join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert_eq!(open(&pipe, true).unwrap_err().to_string(), "not a file", "nobody is waited for");
     }
 
     #[test]

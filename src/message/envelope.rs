@@ -70,6 +70,33 @@ pub fn is_verp(address: &Address) -> bool {
         && local.first() != Some(&b'"')
 }
 
+/// What list servers put behind the name of a list, and a `-`, in the envelope senders of its letters.
+const BEHIND_LIST_NAME: [&[u8]; 7] =
+    [b"bounces", b"bounce", b"return", b"owner", b"request", b"admin", b"errors"];
+/// What they put before it.
+const BEFORE_LIST_NAME: [&[u8]; 3] = [b"owner-", b"bounce-", b"bounces-"];
+
+/// Whether an envelope sender is one of those that the server of the list at this address gives its letters:
+/// `users-bounces+bob=b.example@lists.example` for `users@lists.example`. Where people have addresses beside it, as at a
+/// provider of mailboxes, none of them has one of these for his own.
+#[must_use]
+pub fn is_of_list(sender: &Address, list: &Address) -> bool {
+    let sender = sender.without_tag();
+    if !sender.domain().is_of_organisation(list.domain()) {
+        return false;
+    }
+    let local = sender.local();
+    let ends = |rest: &[u8]| matches!(rest.first(), None | Some(b'+' | b'='));
+    let by_server = |rest: &[u8]| {
+        let Some(rest) = rest.strip_prefix(b"-") else { return false };
+        let after = |word: &&[u8]| rest.strip_prefix(*word);
+        BEHIND_LIST_NAME.iter().filter_map(after).any(|rest| ends(rest) || rest.starts_with(b"-"))
+    };
+    let named =
+        |text: &[u8]| text.strip_prefix(list.local()).is_some_and(|rest| ends(rest) || by_server(rest));
+    named(local) || BEFORE_LIST_NAME.iter().filter_map(|word| local.strip_prefix(*word)).any(named)
+}
+
 /// Whom somebody who writes to this address has written to: the address without a tag. `None` where nobody writes letters
 /// from it: a bounce comes back to it, and that is all it is for.
 #[must_use]
@@ -164,6 +191,32 @@ mod tests {
         ];
         for (address, whom) in table {
             assert_eq!(text(correspondent(&a(address))).as_deref(), *whom, "{address}");
+        }
+    }
+
+    #[test]
+    fn the_senders_of_a_lists_letters() {
+        let table: &[(&str, bool)] = &[
+            ("users@lists.example", true),
+            ("users+bounces-12-bob=b.example@lists.example", true),
+            ("users-bounces@lists.example", true),
+            ("users-bounces+bob=b.example@lists.example", true),
+            ("users-return-12-bob=b.example@lists.example", true),
+            ("users-owner@mail.lists.example", true),
+            ("owner-users@lists.example", true),
+            ("bounce-users=bob=b.example@lists.example", true),
+            ("prvs=2150abcdef=users-bounces@lists.example", true),
+            ("users-bounces@elsewhere.example", false),
+            ("mallory@lists.example", false),
+            ("users2@lists.example", false),
+            ("users-mallory@lists.example", false),
+            ("users-bouncesx@lists.example", false),
+            ("owner-users2@lists.example", false),
+            ("superusers-bounces@lists.example", false),
+            ("mallory+users-bounces@lists.example", false),
+        ];
+        for (sender, is) in table {
+            assert_eq!(is_of_list(&a(sender), &a("users@lists.example")), *is, "{sender}");
         }
     }
 

@@ -26,6 +26,8 @@ use crate::ledger::AccountKey;
 
 /// Buckets of one limiter: some megabytes when all are full, and two busy clients seldom share one.
 const BUCKETS_MAX: u64 = 65_536;
+/// Solutions of one client address that are checked: a household tries a few times; each costs up to a tenth of a second.
+const SOLUTIONS: Rate = Rate { per_s: NonZeroU32::MIN, burst: number(6) };
 /// Stamps that count as one call of an account more: signing a hundred takes about two milliseconds.
 const STAMPS_A_CALL: usize = 100;
 
@@ -87,6 +89,7 @@ const fn number(n: u32) -> NonZeroU32 {
 pub struct Counters {
     addresses: DefaultKeyedRateLimiter<u64>,
     accounts: DefaultKeyedRateLimiter<u64>,
+    solutions: DefaultKeyedRateLimiter<u64>,
     guesses: DefaultKeyedRateLimiter<u64>,
     hasher: RandomState,
     clock: DefaultClock,
@@ -100,6 +103,7 @@ impl Counters {
         Self {
             addresses: limiter(limits.address),
             accounts: limiter(limits.account),
+            solutions: limiter(SOLUTIONS),
             guesses: limiter(limits.guesses),
             hasher: RandomState::new(),
             clock: DefaultClock::default(),
@@ -113,6 +117,14 @@ impl Counters {
     pub fn account(&self, account: AccountKey, stamps: usize) -> Result<(), Problem> {
         let calls = u32::try_from(1 + stamps.div_ceil(STAMPS_A_CALL)).unwrap_or(u32::MAX);
         self.count(&self.accounts, "account", account, number(calls))
+    }
+
+    /// Counts a solution that is to be checked.
+    ///
+    /// # Errors
+    /// 429 with the seconds to wait.
+    pub fn solution(&self, client: Option<IpAddr>) -> Result<(), Problem> {
+        self.count(&self.solutions, "address", client.map(network), NonZeroU32::MIN)
     }
 
     /// Counts a code or a proof that the ledger is to be asked about.

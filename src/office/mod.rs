@@ -22,6 +22,7 @@ pub mod wire;
 use std::{
     sync::{Arc, PoisonError, RwLock},
     thread::available_parallelism,
+    time::Duration,
 };
 
 use axum::{
@@ -34,6 +35,8 @@ use axum::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::timeout::TimeoutLayer;
 
+pub use page::puzzle::{BITS_MAX as PAGE_WORK_BITS_MAX, BITS_MIN as PAGE_WORK_BITS_MIN};
+
 pub use limits::{Limits, Peer, Rate};
 pub use problem::Problem;
 pub use request::BODY_OCTETS_MAX;
@@ -41,7 +44,7 @@ pub use serve::{Listener, serve};
 
 use crate::{
     address::Domain,
-    config::Config,
+    config::{Config, IdentityCheck},
     discovery::Discovery,
     keys::{KeyError, Keys},
     ledger::Ledger,
@@ -55,6 +58,11 @@ pub const STAMP_VALUE_MIN: Micros = match Micros::new(1) {
     Some(least) => least,
     None => Micros::ZERO,
 };
+/// How long brought work waits to be checked before it is told to come again: shorter than a request may last.
+const CHECKING_WAIT: Duration = Duration::from_secs(5);
+/// Cores of which one may check work: what is brought costs nothing to make up, and mail and stamps come first.
+const CORES_A_CHECKER: usize = 4;
+
 /// What a reload replaces: what the office needs of configuration and keys.
 pub struct Site {
     domain: Domain,
@@ -71,13 +79,17 @@ pub struct Site {
     domains: Vec<Domain>,
     accepted: Vec<Domain>,
     work_bits: u32,
+    /// Whether a letter's author can be authenticated here; else a pass would never count.
+    gives_passes: bool,
+    /// log2 of the hashes that a pass takes; 0: none is given for work.
+    page_work_bits: u32,
     stamp_lifetime_s: u64,
     /// Keys of the domains that report refunds.
     discovery: Discovery,
     grant: Option<grants::Terms>,
     /// Who may tell of payments.
     providers: Vec<Box<dyn webhook::Provider>>,
-    /// What checks the tokens of links.
+    /// What checks the tokens of links and the challenges of the page; the newest makes challenges.
     tokens: Vec<TokenKey>,
 }
 
@@ -116,6 +128,8 @@ impl Site {
             domains: config.gate.domains.clone(),
             accepted: config.accepted_offices(),
             work_bits: config.gate.work_bits,
+            gives_passes: config.identity.check != IdentityCheck::None,
+            page_work_bits: office.page_work_bits,
             stamp_lifetime_s: office.stamp_lifetime_s,
             discovery: discovery.clone(),
             grant: grants::Terms::of(office),
@@ -153,6 +167,8 @@ pub struct Office {
     counters: Counters,
     /// One for each core: signing is the only work here that takes one.
     signers: Arc<Semaphore>,
+    /// Work that is checked at once, 32 MiB each.
+    checkers: Arc<Semaphore>,
 }
 
 /// How the calls hold it.
@@ -169,6 +185,7 @@ impl Office {
             limits,
             counters: Counters::new(limits),
             signers: Arc::new(Semaphore::new(cores)),
+            checkers: Arc::new(Semaphore::new(cores.div_ceil(CORES_A_CHECKER))),
         })
     }
 
@@ -189,8 +206,9 @@ impl Office {
             .route("/v1/vouchers", post(vouchers::redeem))
             .route("/v1/grants", post(grants::grant))
             .route("/v1/webhooks/{provider}", post(webhook::receive))
-            .route("/p/voucher", get(vouchers::show))
-            .route("/p/{*address}", get(page::show))
+            .route("/p/voucher", get(page::voucher))
+            .route("/p/-/{version}/{*name}", get(page::assets::show))
+            .route("/p/{*address}", get(page::show).post(page::pass::make))
             .route("/w/{token}", get(links::ask_wanted).post(links::mark_wanted))
             .route("/u/{token}", get(links::ask_unwanted).post(links::mark_unwanted))
             .layer(from_fn_with_state(self.clone(), limits::by_address))
@@ -210,6 +228,11 @@ impl Office {
 
     const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Leave to keep a core busy with checking work; `None` when too many wait for it.
+    async fn checking_permit(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::time::timeout(CHECKING_WAIT, self.checkers.clone().acquire_owned()).await.ok()?.ok()
     }
 
     /// Leave to keep a core busy with signing.

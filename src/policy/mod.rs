@@ -77,6 +77,8 @@ pub struct Facts {
     pub list_authenticated: Authenticated,
     /// Whether it answers what the recipient sent.
     pub answers: Answers,
+    /// There are passes from the author the letter names; what they are worth, once he is authenticated, is in `postage`.
+    pub pass: bool,
     /// What its postage is worth.
     pub postage: Postage,
 }
@@ -168,7 +170,8 @@ pub fn verdict(facts: &Facts) -> Class {
 pub fn author_matters(facts: &Facts) -> bool {
     let could_be_known =
         facts.book == Known::Allowed || facts.own_domain || facts.answers == Answers::IfAuthentic;
-    !facts.exempt && (facts.book == Known::Blocked || could_be_known && !facts.freepost)
+    let could_come_in = could_be_known || facts.pass;
+    !facts.exempt && (facts.book == Known::Blocked || could_come_in && !facts.freepost)
 }
 
 /// Whether it could change this recipient's verdict which list the letter is from.

@@ -10,6 +10,7 @@ const FACTS: Facts = Facts {
     list: Known::Unknown,
     list_authenticated: Authenticated::No,
     answers: Answers::No,
+    pass: false,
     postage: Postage::None,
 };
 
@@ -129,6 +130,23 @@ fn the_verdict_table() {
         (
             "one answer more, DNS is down",
             Facts { answers: Answers::IfAuthentic, authenticated: Trouble, ..FACTS },
+            Class::Trouble,
+        ),
+        ("a pass that is not this sender's", Facts { pass: true, ..FACTS }, Class::Unpaid),
+        ("a pass, used for another letter", Facts { pass: true, authenticated: Yes, ..FACTS }, Class::Unpaid),
+        (
+            "a pass lets in whom nobody knows",
+            Facts { pass: true, authenticated: Yes, postage: Postage::Work, ..FACTS },
+            Class::Work,
+        ),
+        (
+            "a pass lets in nobody who is blocked",
+            Facts { pass: true, book: Blocked, authenticated: Yes, postage: Postage::Paid, ..FACTS },
+            Class::Blocked,
+        ),
+        (
+            "a pass, DNS is down: not a no",
+            Facts { pass: true, authenticated: Trouble, ..FACTS },
             Class::Trouble,
         ),
         ("paid", Facts { postage: Postage::Paid, ..FACTS }, Class::Paid),

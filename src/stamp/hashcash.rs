@@ -149,7 +149,7 @@ impl Hashcash {
             Err(WorkError::Resource) => return None,
             Err(_) => false,
         };
-        Some(WorkCandidate { id: self.id(), day: self.last_day(), good })
+        Some(WorkCandidate { id: self.id(), day: self.last_day(), good, counts: true })
     }
 }
 

@@ -28,7 +28,7 @@ impl TokenKey {
     }
 
     /// The first `N` bytes of BLAKE3-keyed over the parts, one after the other.
-    pub(super) fn mac<const N: usize>(&self, parts: &[&[u8]]) -> [u8; N] {
+    pub(crate) fn mac<const N: usize>(&self, parts: &[&[u8]]) -> [u8; N] {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         for part in parts {
             hasher.update(part);

@@ -28,6 +28,8 @@ pub const PIECE_OCTETS: u64 = 64 * 1024 * 1024;
 const CACHE_KIB: i64 = -32_768;
 /// What the file looks like; one of another look is begun anew.
 const FORMAT: i64 = 1;
+/// Says in SQLite's header that the file is of this kind ("frth", "import"): no other database is ever written to.
+const APPLICATION_ID: i64 = 0x6672_7469;
 /// What could not be read that is kept by name.
 const UNREAD_NAMED_MAX: u64 = 1_000;
 
@@ -54,6 +56,9 @@ pub enum FactsError {
         /// What the system said.
         error: io::Error,
     },
+    /// There is something else in its place.
+    #[error("{0}: this is no file that an import made; it is left alone, name another with --state")]
+    Foreign(PathBuf),
     /// Another program has it open.
     #[error("{0}: another import of the same mail is running")]
     InUse(PathBuf),
@@ -109,10 +114,19 @@ impl Facts {
     /// # Errors
     /// [`FactsError`].
     pub fn open(path: &Path) -> Result<Self, FactsError> {
-        let made = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
-        made.map_err(|error| FactsError::Create { path: path.into(), error })?;
+        let create = |error| FactsError::Create { path: path.into(), error };
+        // New, and so through no link: whoever may write beside the ledger chooses no other file for it.
+        match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if !std::fs::symlink_metadata(path).map_err(create)?.is_file() {
+                    return Err(FactsError::Foreign(path.into()));
+                }
+            }
+            made => drop(made.map_err(create)?),
+        }
         let in_use = |error: rusqlite::Error| match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DatabaseBusy) => FactsError::InUse(path.into()),
+            Some(rusqlite::ErrorCode::NotADatabase) => FactsError::Foreign(path.into()),
             _ => error.into(),
         };
         Self::over(Connection::open(path)?, Some(path.into())).map_err(|error| match error {
@@ -123,6 +137,11 @@ impl Facts {
 
     fn over(conn: Connection, path: Option<PathBuf>) -> Result<Self, FactsError> {
         conn.busy_timeout(std::time::Duration::ZERO)?;
+        let application: i64 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let things: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        if things > 0 && application != APPLICATION_ID {
+            return Err(FactsError::Foreign(path.unwrap_or_default()));
+        }
         conn.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         conn.pragma_update(None, "journal_mode", "WAL")?;
         // After a loss of power the last pieces may be missing; they are read again.
@@ -139,6 +158,7 @@ impl Facts {
                 conn.execute_batch(&format!("DROP TABLE \"{}\"", name.replace('"', "\"\"")))?;
             }
             conn.execute_batch(TABLES)?;
+            conn.pragma_update(None, "application_id", APPLICATION_ID)?;
             conn.pragma_update(None, "user_version", FORMAT)?;
         }
         Ok(Self { conn, path, messages: 0, octets: 0 })
@@ -254,12 +274,16 @@ impl Facts {
         Ok(())
     }
 
-    /// Notes a letter that came; of two with the same Message-ID the first counts.
+    /// Notes a letter that came; of two authors' with the same Message-ID neither counts, for anybody can write one that he
+    /// has seen.
     ///
     /// # Errors
     /// [`FactsError`].
     pub fn came(&self, id: &[u8; 16], owner: &Address, author: &Address) -> Result<(), FactsError> {
-        let mut write = self.conn.prepare_cached("INSERT OR IGNORE INTO came VALUES (?1, ?2, ?3)")?;
+        let mut write = self.conn.prepare_cached(
+            "INSERT INTO came VALUES (?1, ?2, ?3)
+             ON CONFLICT (id, owner) DO UPDATE SET author = x'' WHERE author <> excluded.author",
+        )?;
         write.execute(params![id, owner.to_bytes(), author.to_bytes()])?;
         Ok(())
     }
@@ -303,7 +327,8 @@ impl Facts {
     pub fn conclude(&mut self) -> Result<u64, FactsError> {
         self.conn.execute_batch(
             "INSERT OR IGNORE INTO known (owner, sender)
-                 SELECT came.owner, came.author FROM answered JOIN came USING (id, owner);
+                 SELECT came.owner, came.author FROM answered JOIN came USING (id, owner)
+                 WHERE came.author <> x'';
              DELETE FROM known WHERE sender IN (SELECT address FROM list_address);",
         )?;
         self.write_down()?;
@@ -427,7 +452,27 @@ mod tests {
         assert_eq!(facts.done(Path::new("/m/cur/2"), 50).unwrap(), Done::Nothing);
         facts.discard();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left");
-        std::fs::write(&path, b"no database").unwrap();
-        assert!(Facts::open(&path).is_err());
+    }
+
+    #[test]
+    fn what_no_import_made_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let foreign = |path: &Path| {
+            assert!(matches!(Facts::open(path), Err(FactsError::Foreign(p)) if p == path), "{path:?}");
+        };
+        let text = directory.path().join("text");
+        std::fs::write(&text, "no database, and longer than the header of one".repeat(10)).unwrap();
+        foreign(&text);
+        let books = directory.path().join("farthing.db");
+        let conn = Connection::open(&books).unwrap();
+        conn.execute_batch("CREATE TABLE money (micros INTEGER); PRAGMA user_version = 7").unwrap();
+        foreign(&books);
+        let money: i64 = conn.query_row("SELECT count(*) FROM money", [], |row| row.get(0)).unwrap();
+        assert_eq!(money, 0, "the table is there");
+        let (link, elsewhere) = (directory.path().join("import.state"), directory.path().join("elsewhere"));
+        std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+        foreign(&link);
+        assert!(!elsewhere.exists());
+        foreign(directory.path());
     }
 }

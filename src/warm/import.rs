@@ -70,12 +70,13 @@ impl<'a> Import<'a> {
     /// [`FactsError`].
     pub fn message(&mut self, message: &Message<'_>, folder: &str) -> Result<(), FactsError> {
         self.facts.count(Count::Messages, 1)?;
-        for address in mailto_addresses(message.values("List-Post").take(LIST_POSTS_MAX)) {
-            self.facts.list_address(&address)?;
-        }
         let purpose = purpose(folder);
+        // What nobody wants is not even heard about lists: it could call a friend's address one.
         if matches!(purpose, Purpose::Junk | Purpose::Drafts) {
             return Ok(());
+        }
+        for address in mailto_addresses(message.values("List-Post").take(LIST_POSTS_MAX)) {
+            self.facts.list_address(&address)?;
         }
         match self.writer(message, purpose) {
             Some(owner) => self.sent(message, &owner),
@@ -143,7 +144,7 @@ impl<'a> Import<'a> {
         // An mbox of the user's own name is what the system delivers to.
         let is_spool = folder.as_bytes() == owner.local();
         if purpose == Purpose::Kept && !is_spool {
-            return self.add(&owner, &author);
+            self.add(&owner, &author)?;
         }
         match message.values("Message-ID").next().map(message_id_hash) {
             Some(id) if is_other(&owner, &author) => self.facts.came(&id, &owner, &author),
@@ -220,6 +221,13 @@ mod tests {
                 &[("Sent", ANSWER), ("Inbox", CAME)],
                 &["bob@b.example<-alice@a.example", "bob@b.example<-list@x.example"],
             ),
+            (
+                &[
+                    ("Sent", "From: bob@b.example\nTo: carol@c.example"),
+                    ("Junk", "From: x@x.example\nTo: bob@b.example\nList-Post: <mailto:carol@c.example>"),
+                ],
+                &["bob@b.example<-carol@c.example"],
+            ),
             // A list's address is nobody's.
             (
                 &[
@@ -230,6 +238,11 @@ mod tests {
                     ),
                 ],
                 &[],
+            ),
+            // Who sent a letter with a Message-ID that he has seen on another's was not answered.
+            (
+                &[("Inbox", &CAME.replace("alice@a", "mallory@m")), ("Family", CAME), ("Sent", ANSWER)],
+                &["bob@b.example<-alice@a.example", "bob@b.example<-list@x.example"],
             ),
             // Of an answer to somebody else's letter nothing follows.
             (

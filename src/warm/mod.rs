@@ -13,7 +13,7 @@ pub mod vcard;
 
 use mail_parser::DateTime;
 
-use crate::{address::Address, config::Config, message::Message};
+use crate::{address::Address, config::Config, ledger::book::Sender, message::Message};
 
 /// Fields that name the recipient a letter was delivered to, the surest first. Postfix writes both; the first is what
 /// the envelope said.
@@ -52,4 +52,44 @@ pub fn time_of(message: &Message<'_>) -> Option<u64> {
 pub fn trusts(config: &Config, server: &str) -> bool {
     config.gate.hostname.eq_ignore_ascii_case(server)
         || config.identity.trusted.iter().any(|trusted| trusted.eq_ignore_ascii_case(server))
+}
+
+/// The line that would let such letters in. `None` for a name that could not be typed safely, and for those whose bounces
+/// come in by themselves where they return what was sent, and are somebody else's where they do not.
+#[must_use]
+pub fn welcome(sender: &Sender, recipient: Option<&Address>) -> Option<String> {
+    let bounces = |address: &Address| [&b"mailer-daemon"[..], b"postmaster"].contains(&address.local());
+    if matches!(sender, Sender::Address(address) if bounces(address)) {
+        return None;
+    }
+    let text = sender.to_string();
+    let whose = recipient.map(|r| format!(" --for {}", r.without_detail())).unwrap_or_default();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_+@:=/".contains(&b);
+    (!text.starts_with('-') && text.bytes().chain(whose.bytes()).all(|b| plain(b) || b == b' '))
+        .then(|| format!("farthing known add {text}{whose}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_strangers_wrote_is_no_command_of_a_shell() {
+        let line = |sender: &str, recipient: &str| {
+            welcome(&sender.parse().unwrap(), Some(&recipient.parse().unwrap()))
+        };
+        assert_eq!(
+            line("list:users.lists.example", "bob+x@b.example").as_deref(),
+            Some("farthing known add list:users.lists.example --for bob@b.example")
+        );
+        for (sender, recipient) in [
+            ("list:users.lists.example", "`reboot`@b.example"),
+            ("list:users.lists.example", "x|reboot@b.example"),
+            ("list:users.lists.example", "\"x; reboot\"@b.example"),
+            ("${reboot}@a.example", "bob@b.example"),
+            ("-h@a.example", "bob@b.example"),
+        ] {
+            assert_eq!(line(sender, recipient), None, "{sender} {recipient}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use crate::{address::Address, clock::DAY_S, ledger::book::Sender, policy::Class};
+use crate::{clock::DAY_S, policy::Class};
 
 /// Senders counted by name; of more, the later are counted together. About 200 octets each.
 pub const SENDERS_MAX: usize = 50_000;
@@ -121,21 +121,6 @@ impl Overview {
         });
         lines
     }
-}
-
-/// The line that would let such letters in. `None` for a name that could not be typed safely, and for those whose bounces
-/// come in by themselves where they return what was sent, and are somebody else's where they do not.
-#[must_use]
-pub fn allowing(sender: &Sender, recipient: Option<&Address>) -> Option<String> {
-    let bounces = |address: &Address| [&b"mailer-daemon"[..], b"postmaster"].contains(&address.local());
-    if matches!(sender, Sender::Address(address) if bounces(address)) {
-        return None;
-    }
-    let text = sender.to_string();
-    let whose = recipient.map(|r| format!(" --for {}", r.without_detail())).unwrap_or_default();
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_+@:=/".contains(&b);
-    (!text.starts_with('-') && text.bytes().chain(whose.bytes()).all(|b| plain(b) || b == b' '))
-        .then(|| format!("farthing known add {text}{whose}"))
 }
 
 /// The word of a verdict among [`RESULTS`].

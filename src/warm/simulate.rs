@@ -6,10 +6,10 @@
 //! An answer is one to what the recipient sent, by the folders of sent mail and by the ledger. Nothing is changed.
 
 use super::{
-    overview::{SenderLine, allowing, word},
+    overview::{SenderLine, word},
     recipient_of,
     sent::SentBefore,
-    time_of, trusts,
+    time_of, trusts, welcome,
 };
 use crate::{
     address::{Address, Domain},
@@ -31,6 +31,7 @@ use crate::{
     message::{
         Message,
         addresses::addresses,
+        envelope::is_of_list,
         kind::{Kind, kind, kind_of_message},
         list::list_id,
         thread::{Returned, first_message_id},
@@ -114,7 +115,7 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
         let stays_out = matches!(class, Class::Unpaid | Class::Invalid(_));
         let allow = known_as
             .filter(|_| stays_out && !kind.is_report())
-            .map(|sender| allowing(&sender, recipient.as_ref()));
+            .map(|sender| welcome(&sender, recipient.as_ref()));
         let line = SenderLine {
             sender,
             messages: 1,
@@ -135,7 +136,7 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
         let told = seen.author.map(|author| results::judge(seen.fields, author.domain()));
         let names = seen.author.map(Sender::names_of_author);
         let list = list_id(&message.values("List-Id").collect::<Vec<_>>());
-        let list_names = list.iter().flat_map(|id| Sender::names_of_list(id.as_str())).collect();
+        let (known_list, by_address) = self.list(recipient, list.as_ref(), message).await?;
         let (answers, answered) = self.answers(seen).await?;
         let facts = Facts {
             exempt: false,
@@ -143,9 +144,11 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
             freepost: stored == Some("freepost") || self.is_freepost(recipient, time_of(message)).await?,
             own_domain: seen.author.is_some_and(|author| self.config.welcomes_as_own(author.domain())),
             authenticated: self.authenticated(told.as_ref()),
-            list: self.book(recipient, list_names).await?,
-            list_authenticated: list.map_or(Authenticated::No, |id| self.list_authenticated(&id, seen)),
+            list: known_list,
+            list_authenticated: list
+                .map_or(Authenticated::No, |id| self.list_authenticated(&id, by_address, seen)),
             answers,
+            pass: false,
             postage: match stored {
                 Some("paid") => Postage::Paid,
                 Some("work") => Postage::Work,
@@ -229,6 +232,28 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
         }
     }
 
+    /// What the book says of a list, and whether it says so only of the list's address. As at the gate, that then counts
+    /// only for letters whose envelope sender is the list's own.
+    async fn list(
+        &self,
+        recipient: Option<&Address>,
+        list: Option<&Domain>,
+        message: &Message<'_>,
+    ) -> Result<(Known, bool), LedgerError> {
+        let Some(id) = list.map(Domain::as_str) else { return Ok((Known::Unknown, false)) };
+        let known = self.book(recipient, Sender::names_of_list(id)).await?;
+        if known != Known::Allowed {
+            return Ok((known, false));
+        }
+        if self.book(recipient, vec![Sender::List(id.to_owned())]).await? == Known::Allowed {
+            return Ok((Known::Allowed, false));
+        }
+        let returned = message.values("Return-Path").next();
+        let sender = returned.and_then(|value| Address::parse(value.trim_ascii()).ok());
+        let own = sender.zip(Sender::address_of_list(id)).is_some_and(|(s, list)| is_of_list(&s, &list));
+        Ok(if own { (Known::Allowed, true) } else { (Known::Unknown, false) })
+    }
+
     /// Whether the recipient is an address that was handed out, was good when the letter came and is not revoked now.
     async fn is_freepost(&self, recipient: Option<&Address>, time: Option<u64>) -> Result<bool, LedgerError> {
         let (Some(freepost), Some(time)) = (recipient.and_then(Freepost::parse), time) else {
@@ -249,8 +274,9 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
         }
     }
 
-    /// Whether the letter is from the list, by SPF of its organisation or a signature of it that covers List-Id.
-    fn list_authenticated(&self, list: &Domain, seen: &Seen<'_>) -> Authenticated {
+    /// Whether the letter is from the list, by SPF of its organisation or, unless only that counts, a signature of it that
+    /// covers List-Id.
+    fn list_authenticated(&self, list: &Domain, only_spf: bool, seen: &Seen<'_>) -> Authenticated {
         if self.config.identity.check == IdentityCheck::None {
             return Authenticated::No;
         }
@@ -261,7 +287,9 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
         };
         let speaks = |result: &MethodResult| {
             let domain = result.domain().filter(|domain| same_organisation(domain, list));
-            domain.is_some_and(|domain| result.method == "spf" || result.method == "dkim" && signs(&domain))
+            domain.is_some_and(|domain| {
+                result.method == "spf" || !only_spf && result.method == "dkim" && signs(&domain)
+            })
         };
         match () {
             () if results().any(|r| r.result == "pass" && speaks(r)) => Authenticated::Yes,

@@ -133,6 +133,15 @@ mod sqlite_conforms {
             an_answer_redeems_no_stamp,
             an_answer_refused_for_another_counts_nothing,
             answers_raced_are_counted_one_by_one;
+        passes:
+            a_pass_is_made_once_for_its_two,
+            a_bought_pass_is_a_stamp_that_was_sold_and_is_not_spent,
+            a_bought_pass_ends_with_its_stamp,
+            a_worked_pass_lets_in_one_letter_and_is_none_of_the_few,
+            a_refused_letter_uses_no_pass,
+            a_pass_waits_a_week_and_is_remembered_for_its_retries,
+            what_one_can_heap_up_is_bounded,
+            one_pass_raced_by_many_letters_lets_in_one;
         settings:
             a_price_of_ones_own_is_kept_and_taken_back,
             digests_are_made_once_by_whoever_is_first,

@@ -9,6 +9,7 @@ pub mod keeping;
 pub mod marks;
 pub mod outbox;
 pub mod owners;
+pub mod passes;
 pub mod redeeming;
 pub mod retries;
 pub mod selling;

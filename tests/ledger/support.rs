@@ -163,7 +163,7 @@ pub fn bad(stamp: StampCandidate) -> StampCandidate {
 }
 
 pub fn work(n: u8) -> WorkCandidate {
-    WorkCandidate { id: [n; 16], day: EXPIRY_DAY, good: true }
+    WorkCandidate { id: [n; 16], day: EXPIRY_DAY, good: true, counts: true }
 }
 
 pub fn want(recipient: &str, stamps: &[StampCandidate]) -> Want {

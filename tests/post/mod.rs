@@ -36,6 +36,7 @@ pub struct Post {
     pub office: Arc<Office>,
     pub directory: tempfile::TempDir,
     path_of_url: String,
+    more: String,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<()>>,
 }
@@ -46,8 +47,17 @@ impl Post {
         Self::with(Limits::default(), "")
     }
 
+    /// The same with more lines of configuration: for `[office]`, and further sections.
+    pub fn with_config(more: &str) -> Self {
+        Self::build(Limits::default(), "", more)
+    }
+
     /// The same with these limits, reached below this path.
     pub fn with(limits: Limits, path_of_url: &str) -> Self {
+        Self::build(limits, path_of_url, "page_work_bits = 4\n")
+    }
+
+    fn build(limits: Limits, path_of_url: &str, more: &str) -> Self {
         let runtime = Runtime::new().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let listener = runtime
@@ -56,13 +66,13 @@ impl Post {
         let address = listener.address().unwrap();
         let mut post = Self {
             ledger: {
-                let config = config(&directory, address, path_of_url);
+                let config = config(&directory, address, path_of_url, more);
                 let _inside = runtime.enter();
                 Arc::new(farthing::daemon::open_ledger(&config).unwrap())
             },
             office: {
                 let _inside = runtime.enter();
-                let config = config(&directory, address, path_of_url);
+                let config = config(&directory, address, path_of_url, more);
                 let ledger = Arc::new(farthing::daemon::open_ledger(&config).unwrap());
                 Office::new(site(&config), ledger, limits)
             },
@@ -70,6 +80,7 @@ impl Post {
             address,
             directory,
             path_of_url: path_of_url.to_owned(),
+            more: more.to_owned(),
             stop: None,
             serving: None,
         };
@@ -88,7 +99,7 @@ impl Post {
     }
 
     pub fn config(&self) -> Config {
-        config(&self.directory, self.address, &self.path_of_url)
+        config(&self.directory, self.address, &self.path_of_url, &self.more)
     }
 
     pub fn keys(&self) -> Keys {
@@ -135,6 +146,19 @@ impl Post {
         self.get_as(target, "*/*")
     }
 
+    /// An unsigned POST of a JSON value.
+    pub fn post(&self, target: &str, value: &Value) -> Answer {
+        let request = ureq::http::Request::post(format!("http://{}{target}", self.address));
+        Answer::of(agent().run(request.body(value.to_string()).unwrap()).unwrap())
+    }
+
+    /// An unsigned GET with one field more.
+    pub fn get_with(&self, target: &str, name: &str, value: &str) -> Answer {
+        let request =
+            ureq::http::Request::get(format!("http://{}{target}", self.address)).header(name, value);
+        Answer::of(agent().run(request.body(()).unwrap()).unwrap())
+    }
+
     /// An unsigned GET of someone who takes these media types.
     pub fn get_as(&self, target: &str, accept: &str) -> Answer {
         let request =
@@ -151,10 +175,10 @@ impl Drop for Post {
     }
 }
 
-fn config(directory: &tempfile::TempDir, address: SocketAddr, path_of_url: &str) -> Config {
+fn config(directory: &tempfile::TempDir, address: SocketAddr, path_of_url: &str, more: &str) -> Config {
     let text = format!(
         "[gate]\ndomains = [\"b.example\", \"bb.example\"]\nprice = \"0.25c\"\nmax_price = \"10c\"\nwork_bits = 20\n\
-         [office]\ndomain = \"b.example\"\nlisten = \"{address}\"\nurl = \"http://{address}/{path_of_url}\"\nkeys = \"keys\"\n\
+         [office]\ndomain = \"b.example\"\nlisten = \"{address}\"\nurl = \"http://{address}/{path_of_url}\"\nkeys = \"keys\"\n{more}\
          [ledger]\nurl = \"sqlite:ledger.db\"\n"
     );
     Config::parse(&text, &directory.path().join("farthing.toml")).unwrap()

@@ -84,8 +84,12 @@ impl Assessment {
         if let (Some(most @ 1..), Some(whole)) = (most, &through.whole) {
             match inquiry.chain(whole, most).await {
                 Chain::Good(findings) => {
+                    let author = self.author.as_ref().map(|author| author.domain());
+                    // A pass over the whole header: once, not for each recipient.
+                    let left_open = author.is_some_and(|author| whole.is_left_open_by(author));
                     for party in parties.iter_mut().filter(|party| party.waits()) {
-                        party.learn(self.by_seals(findings.get(..party.sealers).unwrap_or(&findings), whole));
+                        let findings = findings.get(..party.sealers).unwrap_or(&findings);
+                        party.learn(self.by_seals(findings, left_open));
                     }
                 }
                 Chain::Bad(why) => tracing::debug!(why, "a forwarder's seals do not hold"),
@@ -116,13 +120,11 @@ impl Assessment {
     }
 
     /// What the sealers found.
-    fn by_seals(&self, findings: &[Finding], whole: &dkim::Letter<'_>) -> Seen {
+    fn by_seals(&self, findings: &[Finding], left_open: bool) -> Seen {
         let yes = |speaks: bool| if speaks { Authenticated::Yes } else { Authenticated::No };
         let author = self.author.as_ref().map(|author| author.domain());
         Seen {
-            author: yes(author.is_some_and(|author| {
-                arc::speak_for_author(findings, author, whole.is_left_open_by(author))
-            })),
+            author: yes(author.is_some_and(|author| arc::speak_for_author(findings, author, left_open))),
             list: yes(self.list.as_ref().is_some_and(|list| arc::speak_for_list(findings, list))),
         }
     }
@@ -206,13 +208,16 @@ impl<'a> Host<'a> {
 impl Party {
     /// Whether a forwarder could still change his verdict.
     fn waits(&self) -> bool {
+        let waits_for_list = self.asks_list() && !self.list_by_address;
         self.asks_author() && self.facts.authenticated != Authenticated::Yes
-            || self.asks_list() && self.facts.list_authenticated != Authenticated::Yes
+            || waits_for_list && self.facts.list_authenticated != Authenticated::Yes
     }
 
     fn learn(&mut self, seen: Seen) {
         self.facts.authenticated = better(self.facts.authenticated, seen.author);
-        self.facts.list_authenticated = better(self.facts.list_authenticated, seen.list);
+        if !self.list_by_address {
+            self.facts.list_authenticated = better(self.facts.list_authenticated, seen.list);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
         letter::{Kept, Letter},
         told,
     },
-    identity::{Authentication, Inquiry, Step, dkim, spf::Envelope},
+    identity::{Authentication, Inquiry, Means, Step, dkim, spf::Envelope},
     ledger::{Ledger, message_id_hash},
     policy::{self, Authenticated},
 };
@@ -64,6 +64,8 @@ impl Assessment {
                 let heard = told::told(&site.config.identity.trusted, letter, client.relays_passed);
                 self.by_author = author.map_or(Behind::NotAsked, |a| Behind::Found(heard.of_author(a)));
                 self.by_list = list.map_or(Behind::NotAsked, |l| Behind::Found(heard.of_list(l)));
+                // Of lists they say nothing but what SPF says.
+                self.list_by_spf = self.by_list.found() == Authenticated::Yes;
                 self.words.author = author.map(|author| heard.words(author));
                 self.words.list = list.map(|list| heard.words(list));
             }
@@ -83,6 +85,7 @@ impl Assessment {
                 if let Some(list) = list {
                     let found = if late { later } else { by(inquiry.list_by_spf(list).await) };
                     (self.by_list, self.words.list) = found;
+                    self.list_by_spf = self.by_list.found() == Authenticated::Yes;
                 }
                 self.inquiry = Some(Box::new(inquiry));
                 if self.asks_later() {
@@ -133,12 +136,17 @@ impl Assessment {
         }
         for party in &mut self.parties {
             party.facts.authenticated = self.by_author.found();
-            party.facts.list_authenticated = self.by_list.found();
+            party.facts.list_authenticated = match self.by_list.found() {
+                _ if !party.asks_list() => Authenticated::No,
+                Authenticated::Yes if party.list_by_address && !self.list_by_spf => Authenticated::No,
+                found => found,
+            };
         }
         if let Some(inquiry) = inquiry {
             let through = Through { site, letter, client, whole };
             self.by_forwarder(*inquiry, through, ledger).await;
         }
+        self.bring_passes(site);
         self
     }
 
@@ -164,6 +172,7 @@ impl Assessment {
         }
         if let (Behind::AskLater, Some(list)) = (self.by_list, &self.list) {
             let found = inquiry.list_by_dkim(list, whole).await;
+            self.list_by_spf = matches!(&found, Authentication::Aligned(proof) if proof.means == Means::Spf);
             self.words.list = Some(found.to_string());
             self.by_list = Behind::Found(heard(found));
         }

@@ -234,3 +234,19 @@ fn no_record_makes_it_fall_over() {
         proptest::prop_assert_eq!(found.domain.map(|d| d.to_string()), Some(domain));
     });
 }
+
+#[tokio::test]
+async fn a_record_made_to_ask_somebodys_servers_asks_them_little() {
+    let (zone, dns) = world();
+    let mut record = "v=spf1".to_owned();
+    for exchange in 0..10 {
+        record += &format!(" mx:m{exchange}.evil.example");
+        for host in 0..10 {
+            zone.mx(&format!("m{exchange}.evil.example"), 10, &format!("{exchange}-{host}.victim.example"));
+        }
+    }
+    zone.txt("evil.example", record + " +all");
+    assert_eq!(result(&dns, "192.0.2.66", "x@evil.example").await, SpfResult::PermError);
+    let asked = zone.asked_in_all();
+    assert!(asked <= 31, "the record, ten terms and twenty names: {asked}");
+}

@@ -178,8 +178,12 @@ fn teach(batch: &Batch<'_>, letter: &Letter, mark: Mark, how: How, now: u64) -> 
                 book::learn(batch.conn, &owners, &letter.recipient, &Sender::List(id.clone()), how, now)?;
             }
             Mark::Unwanted => {
-                for name in Sender::names_of_list(id) {
-                    book::forget(batch.conn, &reader, &name)?;
+                // The addresses that go with a List-Id may be people's: a letter that only names them, and of
+                // which nothing was known, makes nobody a stranger.
+                if book::forget(batch.conn, &reader, &Sender::List(id.clone()))? {
+                    for name in Sender::names_of_list(id) {
+                        book::forget(batch.conn, &reader, &name)?;
+                    }
                 }
             }
         }
@@ -371,7 +375,8 @@ pub(super) fn note(conn: &Connection, owners: &Owners, decision: &Decision) -> R
             book::learn(conn, owners, &decision.recipient, &list, How::Sent, decision.time)?;
         }
     }
-    if decision.delivered {
+    // Of a list that nobody here knows its letters do not say which addresses are a list's.
+    if decision.delivered && decision.result == "known" {
         sent::note_list(conn, &owners.of(&decision.recipient), decision)?;
     }
     if decision.delivered && !decision.unsubscribe.is_empty() {

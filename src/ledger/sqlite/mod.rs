@@ -21,6 +21,7 @@ use super::{
     marks::{Answered, Marks},
     outbox::{AnswerAbout, Attempt, Mail, NewMail, Outbox, OutboxState, Queued, WaitingAnswers},
     owners::Owners,
+    passes::{NewPass, Pass, PassMade, Passes},
     sent::{Answerable, Sent},
     settings::{Cadence, MarkedSender, OwnPrice, OwnSettings, Settings, StrangerLetter},
     settling::{Done, Lag, Settling, Terms},
@@ -44,6 +45,7 @@ mod freepost;
 mod funding;
 mod mark;
 mod outbox;
+mod passes;
 mod place;
 mod prove;
 mod queue;
@@ -217,6 +219,23 @@ impl SqliteLedger {
             Some(writer) => writer.queue.submit(work).await,
             None => Err(LedgerError::Unavailable("it was opened for reading only".into())),
         }
+    }
+}
+
+#[async_trait]
+impl Passes for SqliteLedger {
+    async fn pass_add(&self, pass: NewPass) -> Result<PassMade, LedgerError> {
+        self.write(move |batch| passes::add(batch, &pass)).await
+    }
+
+    async fn passes(
+        &self,
+        author: &Address,
+        recipients: &[Address],
+        now: u64,
+    ) -> Result<Vec<Vec<Pass>>, LedgerError> {
+        let (author, recipients) = (author.clone(), recipients.to_vec());
+        self.readers.read(move |conn| passes::find(conn, &author, &recipients, now)).await
     }
 }
 

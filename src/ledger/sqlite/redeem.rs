@@ -157,12 +157,12 @@ struct Earlier {
 }
 
 /// A stamp of our own office, as it was sold.
-struct Sold {
+pub(super) struct Sold {
     order: i64,
     /// The order was ended.
-    closed: bool,
+    pub closed: bool,
     /// Its domain, a foreign one then, redeemed it and gave it back.
-    reported: bool,
+    pub reported: bool,
 }
 
 struct Planner<'a> {
@@ -186,7 +186,7 @@ impl<'a> Planner<'a> {
             return Ok(planned);
         }
         let earlier_stamps: Result<Vec<_>, Fail> =
-            want.stamps.iter().map(|s| self.redeemed(&s.key)).collect();
+            want.stamps.iter().map(|s| earlier_of(self.conn, &s.key)).collect();
         let earlier_work: Result<Vec<_>, Fail> = want.work.iter().map(|w| self.used(w)).collect();
         let (earlier_stamps, earlier_work) = (earlier_stamps?, earlier_work?);
 
@@ -227,7 +227,17 @@ impl<'a> Planner<'a> {
         let answer = sent::answer(self.conn, &reader, answering, &claim, self.letter.now)?;
         let planned = match answer {
             Answer::No => return Ok(None),
-            Answer::Again => Planned::Twice(Outcome::Answer),
+            // What the digest of a letter leaves out (its Content-Type) can show another content each time, so that one
+            // answer is no more than any other letter brought again and again as if the first had got lost.
+            Answer::Again(first) => {
+                if self.letter.now.saturating_sub(read_time(first)) > RETRY_WINDOW_S {
+                    return Ok(None);
+                }
+                if retries(self.conn, self.letter.now, &claim)? >= i64::from(RETRIES_DAILY_MAX) {
+                    return Ok(Some(Planned::No(Outcome::TooOften)));
+                }
+                Planned::Retry { outcome: Outcome::Answer, claim }
+            }
             Answer::New(author) => Planned::Answer { claim, author },
         };
         self.claimed.insert(claim, Outcome::Answer);
@@ -284,7 +294,9 @@ impl<'a> Planner<'a> {
             let fits = owed.is_some_and(|owed| owed <= self.letter.office_cap);
             return Ok((if fits { Ledgered::Untouched } else { Ledgered::Capped }, None));
         }
-        let Some(sold) = self.sold(want, stamp)? else { return Ok((Ledgered::Unsold, None)) };
+        let Some(sold) = sold_by(self.conn, stamp, want.recipient.domain())? else {
+            return Ok((Ledgered::Unsold, None));
+        };
         let Sold { order, closed, reported } = sold;
         let spent = spent || reported || self.taken.contains(&stamp.key);
         // An order that was ended has no more stamps: what was left of it is with its buyer again.
@@ -307,35 +319,6 @@ impl<'a> Planner<'a> {
         Ok(i64::from(key.day) <= newest_cut(self.conn)?.day)
     }
 
-    /// How our office sold exactly this stamp.
-    fn sold(&self, want: &Want, stamp: &StampCandidate) -> Result<Option<Sold>, Fail> {
-        let mut find = self.conn.prepare_cached(
-            "SELECT s.order_seq, s.signature, o.value, o.expiry, o.audience, o.closed IS NOT NULL,
-                    EXISTS (SELECT 1 FROM reported r WHERE r.id = s.id)
-             FROM sold s JOIN orders o ON o.seq = s.order_seq WHERE s.id = ?1",
-        )?;
-        let exactly = |row: &rusqlite::Row<'_>| {
-            let same = row.get_ref(1)?.as_blob()? == stamp.signature
-                && row.get::<_, i64>(2)? == stamp.value.signed()
-                && read_time(row.get(3)?) / DAY_S == u64::from(stamp.key.day)
-                && row.get_ref(4)?.as_str()? == want.recipient.domain().as_str();
-            Ok(same.then_some(Sold { order: row.get(0)?, closed: row.get(5)?, reported: row.get(6)? }))
-        };
-        Ok(find.query_row([&stamp.key.id], exactly).optional()?.flatten())
-    }
-
-    fn redeemed(&self, key: &StampKey) -> Result<Option<Earlier>, Fail> {
-        let mut find = self.conn.prepare_cached(
-            "SELECT claim, time, number FROM redeemed
-             WHERE day = ?1 AND office = (SELECT id FROM office WHERE name = ?2) AND id = ?3",
-        )?;
-        let row = find.query_row(params![key.day, key.office.as_str(), key.id], |row| {
-            let number: i64 = row.get(2)?;
-            Ok(Earlier { claim: row.get(0)?, time: row.get(1)?, number: number.cast_unsigned() })
-        });
-        Ok(row.optional()?)
-    }
-
     fn used(&self, work: &WorkCandidate) -> Result<Option<Earlier>, Fail> {
         let mut find =
             self.conn.prepare_cached("SELECT claim, time FROM worked WHERE day = ?1 AND id = ?2")?;
@@ -352,27 +335,37 @@ impl<'a> Planner<'a> {
         earlier: &[Option<Earlier>],
         stamps: Vec<Ledgered>,
     ) -> Result<Planned, Fail> {
-        let fresh = want.work.iter().zip(earlier).enumerate().find(|(_, (work, earlier))| {
-            work.good && earlier.is_none() && !self.claimed.contains_key(&self.work_claim(want, work))
+        let claimed = &self.claimed;
+        let fresh = want.work.iter().zip(earlier).enumerate().filter_map(|(index, (work, earlier))| {
+            let claim = self.work_claim(want, work);
+            let fresh = work.good && earlier.is_none() && !claimed.contains_key(&claim);
+            fresh.then_some((index, work.counts, claim))
         });
-        let Some((index, (work, _))) = fresh else {
-            return Ok(Planned::No(Outcome::Unpaid { stamps, work_used_up: false, work_untouched: false }));
-        };
+        let fresh: Vec<_> = fresh.collect();
         let reader = self.owners.owner(&want.recipient).to_bytes();
+        let mut used_up = false;
+        for (index, counts, claim) in fresh {
+            if counts && !self.has_work_left(&reader)? {
+                used_up = true;
+                continue;
+            }
+            if counts {
+                *self.worked.entry(reader).or_default() += 1;
+            }
+            self.claimed.insert(claim, Outcome::Work { index, retry: true });
+            return Ok(Planned::Work { index, claim, stamps });
+        }
+        Ok(Planned::No(Outcome::Unpaid { stamps, work_used_up: used_up, work_untouched: false }))
+    }
+
+    /// Whether one letter more by work may come in for this reader today.
+    fn has_work_left(&self, reader: &Vec<u8>) -> Result<bool, Fail> {
         let mut count =
             self.conn.prepare_cached("SELECT letters FROM work_days WHERE day = ?1 AND recipient = ?2")?;
-        let today: i64 = count
-            .query_row(params![day_of(self.letter.now), reader], |row| row.get(0))
-            .optional()?
-            .unwrap_or_default();
-        let claim = self.work_claim(want, work);
-        let here = self.worked.entry(reader).or_default();
-        if today + i64::from(*here) >= i64::from(self.letter.work_daily_max) {
-            return Ok(Planned::No(Outcome::Unpaid { stamps, work_used_up: true, work_untouched: false }));
-        }
-        *here += 1;
-        self.claimed.insert(claim, Outcome::Work { index, retry: true });
-        Ok(Planned::Work { index, claim, stamps })
+        let before: Option<i64> =
+            count.query_row(params![day_of(self.letter.now), reader], |row| row.get(0)).optional()?;
+        let here = self.worked.get(reader).copied().unwrap_or_default();
+        Ok(before.unwrap_or_default() + i64::from(here) < i64::from(self.letter.work_daily_max))
     }
 
     fn stamp_claim(&self, want: &Want, stamp: &StampCandidate) -> Claim {
@@ -382,6 +375,44 @@ impl<'a> Planner<'a> {
     fn work_claim(&self, want: &Want, work: &WorkCandidate) -> Claim {
         claim(b"work", &work.id, &want.recipient, &self.letter.digest)
     }
+}
+
+/// How our office sold exactly this stamp for this audience.
+pub(super) fn sold_by(
+    conn: &Connection,
+    stamp: &StampCandidate,
+    audience: &Domain,
+) -> Result<Option<Sold>, Fail> {
+    let mut find = conn.prepare_cached(
+        "SELECT s.order_seq, s.signature, o.value, o.expiry, o.audience, o.closed IS NOT NULL,
+                EXISTS (SELECT 1 FROM reported r WHERE r.id = s.id)
+         FROM sold s JOIN orders o ON o.seq = s.order_seq WHERE s.id = ?1",
+    )?;
+    let exactly = |row: &rusqlite::Row<'_>| {
+        let same = row.get_ref(1)?.as_blob()? == stamp.signature
+            && row.get::<_, i64>(2)? == stamp.value.signed()
+            && read_time(row.get(3)?) / DAY_S == u64::from(stamp.key.day)
+            && row.get_ref(4)?.as_str()? == audience.as_str();
+        Ok(same.then_some(Sold { order: row.get(0)?, closed: row.get(5)?, reported: row.get(6)? }))
+    };
+    Ok(find.query_row([&stamp.key.id], exactly).optional()?.flatten())
+}
+
+/// Whether a stamp was redeemed, for whatever letter.
+pub(super) fn is_redeemed(conn: &Connection, key: &StampKey) -> Result<bool, Fail> {
+    Ok(earlier_of(conn, key)?.is_some())
+}
+
+fn earlier_of(conn: &Connection, key: &StampKey) -> Result<Option<Earlier>, Fail> {
+    let mut find = conn.prepare_cached(
+        "SELECT claim, time, number FROM redeemed
+         WHERE day = ?1 AND office = (SELECT id FROM office WHERE name = ?2) AND id = ?3",
+    )?;
+    let row = find.query_row(params![key.day, key.office.as_str(), key.id], |row| {
+        let number: i64 = row.get(2)?;
+        Ok(Earlier { claim: row.get(0)?, time: row.get(1)?, number: number.cast_unsigned() })
+    });
+    Ok(row.optional()?)
 }
 
 fn claim(kind: &[u8], means: &[u8; 16], recipient: &Address, digest: &[u8; 32]) -> Claim {
@@ -439,6 +470,9 @@ fn use_work(
         .conn
         .prepare_cached("INSERT INTO worked (day, id, time, claim) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![work.day, work.id, time, claim])?;
+    if !work.counts {
+        return Ok(());
+    }
     let mut count = batch.conn.prepare_cached(
         "INSERT INTO work_days (day, recipient, letters) VALUES (?1, ?2, 1)
          ON CONFLICT (day, recipient) DO UPDATE SET letters = letters + 1",

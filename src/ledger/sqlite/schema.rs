@@ -31,6 +31,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V6__outbox", include_str!("v6.sql")),
     ("V7__life", include_str!("v7.sql")),
     ("V8__funding", include_str!("v8.sql")),
+    ("V9__passes", include_str!("v9.sql")),
     ("V10__offices", include_str!("v10.sql")),
 ];
 /// Permissions of a new ledger: it names who writes to whom.

@@ -220,8 +220,8 @@ pub(super) fn answerable(
 
 /// What the ledger says of a letter that claims to be an answer.
 pub(super) enum Answer {
-    /// It is one, and was let in before.
-    Again,
+    /// It is one, and was first let in then (as stored).
+    Again(i64),
     /// It is one; letting it in is to be counted, with whose letter it answers.
     New(Vec<u8>),
     /// It is none, or one too many.
@@ -239,10 +239,11 @@ pub(super) fn answer(
     let Some((author, sent)) = answerable(conn, reader, &[answering.message_id], now)? else {
         return Ok(Answer::No);
     };
-    let mut counted =
-        conn.prepare_cached("SELECT 1 FROM answered WHERE author = ?1 AND message_id = ?2 AND claim = ?3")?;
-    if counted.exists(params![author, answering.message_id, claim])? {
-        return Ok(Answer::Again);
+    let mut counted = conn
+        .prepare_cached("SELECT time FROM answered WHERE author = ?1 AND message_id = ?2 AND claim = ?3")?;
+    let before = counted.query_row(params![author, answering.message_id, claim], |row| row.get(0));
+    if let Some(first) = before.optional()? {
+        return Ok(Answer::Again(first));
     }
     let from_there = answering.from.as_ref().is_some_and(|from| sent.went_to(from));
     Ok(if from_there || !sent.used_up { Answer::New(author) } else { Answer::No })

@@ -56,7 +56,8 @@ async fn live(ledger: &Arc<SqliteLedger>, day: u64) {
         letters.spawn(async move { live_letter(&*ledger, now, expiry, n, id(n)).await });
     }
     letters.join_all().await;
-    let work = WorkCandidate { id: id(0), day: u32::try_from(now / DAY + 28).unwrap(), good: true };
+    let work =
+        WorkCandidate { id: id(0), day: u32::try_from(now / DAY + 28).unwrap(), good: true, counts: true };
     redeem_one(&**ledger, at(now, letter(9, &[want_by_work("bob@b.example", &[work])]))).await;
     // As the daemon does it, though once a day.
     let clock = ledger.settling_clock(now).await.unwrap();

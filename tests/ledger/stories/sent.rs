@@ -1,7 +1,7 @@
 //! What local users sent, and what comes back to it.
 
 use farthing::ledger::{
-    Decision, Letter, Outcome, Want,
+    Decision, Letter, Outcome, RETRIES_DAILY_MAX, Want,
     book::{How, Known, NewEntry, Sender},
     message_id_hash,
     sent::{ANSWERS_MAX, ANSWERS_WINDOW_S, Answering, SENT_RECIPIENTS_MAX, Sent},
@@ -183,6 +183,14 @@ pub async fn a_few_answers_are_free_and_then_those_from_there(site: &Site) {
     let desk = redeem_one(ledger, answer(91, "1", Some("desk.a.example"))).await;
     assert_eq!(desk, Outcome::Answer, "from the same organisation");
     assert_eq!(redeem_one(ledger, answer(1, "1", None)).await, Outcome::Answer, "a retry of the first");
+    // One letter brought again and again is no way round the count.
+    for _ in 0..RETRIES_DAILY_MAX - 2 {
+        assert_eq!(redeem_one(ledger, answer(2, "1", None)).await, Outcome::Answer);
+    }
+    assert_eq!(redeem_one(ledger, answer(2, "1", None)).await, Outcome::TooOften);
+    let tomorrow = |days: u64| Letter { now: NOW + days * 86_400, ..answer(2, "1", None) };
+    assert_eq!(redeem_one(ledger, tomorrow(1)).await, Outcome::Answer);
+    assert_eq!(redeem_one(ledger, tomorrow(7)).await, unpaid(&[]), "no server tries so long");
 }
 
 pub async fn an_answer_redeems_no_stamp(site: &Site) {

@@ -1,0 +1,133 @@
+//! Passes in SQLite: made once by author, recipient and id; used by [`super::redeem`] as stamps and work are.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{
+    batch::Batch,
+    fail::{Fail, read_time, stored_time},
+    redeem::{DAY_S, day_of, is_redeemed, sold_by},
+};
+use crate::{
+    address::Address,
+    ledger::{
+        RETRY_WINDOW_S,
+        passes::{
+            Got, Means, NewPass, PASS_LIFETIME_S, PASSES_OF_A_PAIR_MAX, Pass, PassMade,
+            WORKED_PASSES_DAILY_MAX,
+        },
+    },
+};
+
+/// Old rows that go when a new one comes: more than come, so that the table never lags behind.
+const FORGOTTEN_AT_ONCE: u32 = 20;
+
+/// Makes a pass, or says why not.
+pub(super) fn add(batch: &Batch<'_>, new: &NewPass) -> Result<PassMade, Fail> {
+    let conn = batch.conn;
+    let (author, recipient) = (new.author.to_bytes(), new.recipient.to_bytes());
+    let mut find =
+        conn.prepare_cached("SELECT expires FROM pass WHERE author = ?1 AND recipient = ?2 AND id = ?3")?;
+    let before = find.query_row(params![author, recipient, new.got.id()], |row| row.get(0)).optional()?;
+    if let Some(expires) = before {
+        return Ok(PassMade::Until(read_time(expires)));
+    }
+    forget(conn, new.now)?;
+    let mut count = conn
+        .prepare_cached("SELECT count(*) FROM pass WHERE author = ?1 AND recipient = ?2 AND expires >= ?3")?;
+    let kept: u32 = count.query_row(params![author, recipient, useless_before(new.now)], |row| row.get(0))?;
+    if kept >= PASSES_OF_A_PAIR_MAX {
+        return Ok(PassMade::TooMany);
+    }
+    let stamp = match &new.got {
+        Got::Stamp(stamp, field) => {
+            let own = batch.site.is_own(&stamp.key.office);
+            let sold = sold_by(conn, stamp, new.recipient.domain())?;
+            if !own || !stamp.good || sold.is_none_or(|sold| sold.closed || sold.reported) {
+                return Ok(PassMade::Unsold);
+            }
+            if is_redeemed(conn, &stamp.key)? {
+                return Ok(PassMade::Spent);
+            }
+            Some(field)
+        }
+        Got::Work(_) => {
+            if !count_work(batch, new)? {
+                return Ok(PassMade::TooManyToday);
+            }
+            None
+        }
+    };
+    let week = new.now.saturating_add(PASS_LIFETIME_S);
+    let expires = match &new.got {
+        // No longer than the stamp itself.
+        Got::Stamp(stamp, _) => week.min(end_of_day(stamp.key.day)),
+        Got::Work(_) => week,
+    };
+    let mut write = conn.prepare_cached(
+        "INSERT INTO pass (author, recipient, id, made, expires, stamp) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    let (made, until) = (stored_time(new.now), stored_time(expires));
+    write.execute(params![author, recipient, new.got.id(), made, until, stamp])?;
+    Ok(PassMade::Until(expires))
+}
+
+/// Counts a pass worked for; false when the reader's day is full.
+fn count_work(batch: &Batch<'_>, new: &NewPass) -> Result<bool, Fail> {
+    let mut count = batch.conn.prepare_cached(
+        "INSERT INTO pass_days (day, recipient, passes) VALUES (?1, ?2, 1)
+         ON CONFLICT (day, recipient) DO UPDATE SET passes = passes + 1 WHERE passes < ?3",
+    )?;
+    let reader = batch.site.owners().owner(&new.recipient).to_bytes();
+    Ok(count.execute(params![day_of(new.now), reader, WORKED_PASSES_DAILY_MAX])? > 0)
+}
+
+/// The last second of a UTC day.
+fn end_of_day(day: u32) -> u64 {
+    (u64::from(day) + 1) * DAY_S - 1
+}
+
+/// A pass that expired before this has no letter any more, nor a retry of one.
+fn useless_before(now: u64) -> i64 {
+    stored_time(now.saturating_sub(RETRY_WINDOW_S))
+}
+
+/// Drops some of what no letter can use any more.
+fn forget(conn: &Connection, now: u64) -> Result<(), Fail> {
+    let over = useless_before(now);
+    let mut old = conn.prepare_cached(
+        "DELETE FROM pass WHERE (author, recipient, id) IN
+         (SELECT author, recipient, id FROM pass WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
+    )?;
+    old.execute(params![over, FORGOTTEN_AT_ONCE])?;
+    let mut days = conn.prepare_cached(
+        "DELETE FROM pass_days WHERE (day, recipient) IN
+         (SELECT day, recipient FROM pass_days WHERE day < ?1 ORDER BY day LIMIT ?2)",
+    )?;
+    days.execute(params![day_of(now), FORGOTTEN_AT_ONCE])?;
+    Ok(())
+}
+
+/// The passes from an author to each of these recipients.
+pub(super) fn find(
+    conn: &Connection,
+    author: &Address,
+    recipients: &[Address],
+    now: u64,
+) -> Result<Vec<Vec<Pass>>, Fail> {
+    let author = author.to_bytes();
+    let since = useless_before(now);
+    let mut find = conn.prepare_cached(
+        "SELECT id, expires, stamp FROM pass
+         WHERE author = ?1 AND recipient = ?2 AND expires >= ?3 ORDER BY expires, id",
+    )?;
+    let mut all = Vec::with_capacity(recipients.len());
+    for recipient in recipients {
+        let rows = find.query_map(params![author, recipient.to_bytes(), since], |row| {
+            let stamp: Option<Vec<u8>> = row.get(2)?;
+            let means = stamp.map_or(Means::Work, Means::Stamp);
+            Ok(Pass { id: row.get(0)?, expires: read_time(row.get(1)?), means })
+        })?;
+        all.push(rows.collect::<Result<_, _>>()?);
+    }
+    Ok(all)
+}

@@ -1,0 +1,230 @@
+// The page of a refusal: a pass by work, or by a stamp that is bought (purse.js). Nothing here is needed to read the page.
+
+const at = (id) => document.getElementById(id);
+const main = document.querySelector("main");
+const words = JSON.parse(main.dataset.words);
+const language = document.documentElement.lang;
+
+// What the text says of energy: a laptop that calculates draws so much more than one that does not.
+const WATTS = 15;
+const US_CENTS_PER_KWH = 30;
+const JOULES_PER_KWH = 3.6e6;
+// More would need more memory than a phone has to spare (32 MiB each), and gains little where memory is what is slow.
+const WORKERS_MAX = 4;
+// How often the numbers on the page change, and how often a screen reader is told, in milliseconds.
+const SHOW_EVERY_MS = 250;
+const TELL_EVERY_MS = 5_000;
+const FIRST_TELL_MS = 1_500;
+
+/// A text in the reader's language, its blanks filled.
+export function say(key, values = {}) {
+  return words[key].replace(/\{(\w+)\}/g, (blank, name) => values[name] ?? blank);
+}
+
+/// A number as the reader writes it, to so many significant digits.
+function number(value, digits = 2) {
+  return new Intl.NumberFormat(language, { maximumSignificantDigits: digits }).format(value);
+}
+
+// Where the way that was chosen says how it goes.
+let place = "pay-said";
+
+export function tell(text, isFault = false) {
+  at(place).textContent = text;
+  at(place).classList.toggle("fault", isFault);
+}
+
+/// What went wrong, in words for the reader.
+export class Trouble extends Error {}
+
+function fault(error) {
+  if (!(error instanceof Trouble)) console.error(error);
+  tell(error instanceof Trouble ? error.message : say("no_reach"), true);
+}
+
+// The office's clock less this one, in seconds: what is signed bears the office's time.
+let clockAhead = 0;
+export const officeTime = () => Math.floor(Date.now() / 1000) + clockAhead;
+
+/// Calls the office; a refusal is thrown in its words.
+export async function call(url, options) {
+  let answer;
+  try {
+    answer = await fetch(url, { ...options, cache: "no-store", credentials: "omit", redirect: "error" });
+  } catch {
+    throw new Trouble(say("no_reach"));
+  }
+  const date = Date.parse(answer.headers.get("Date") ?? "");
+  if (!Number.isNaN(date)) clockAhead = Math.round((date - Date.now()) / 1000);
+  const value = await answer.json().catch(() => ({}));
+  if (answer.ok) return value;
+  const refusal = new Trouble(say("refused", { detail: value.detail ?? answer.status }));
+  refusal.status = answer.status;
+  refusal.value = value;
+  throw refusal;
+}
+
+/// Asks this page's own address for something about a letter from the address in the form.
+export const ask = (question) =>
+  call(location.pathname, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(question),
+  });
+
+/// The address in the form; says so and throws when it is none.
+export function sender() {
+  const field = at("from");
+  const from = field.value.trim();
+  const good = /^[^\s@]+@[^\s@]+\.[^\s@.]+$/.test(from);
+  field.setAttribute("aria-invalid", String(!good));
+  at("fault").textContent = good ? "" : say("bad_from");
+  if (!good) {
+    field.focus();
+    throw new Trouble("");
+  }
+  return from;
+}
+
+/// The end of it: what to do now. `header` is the stamp's field, where there is one.
+export function letIn(pass, header) {
+  const until = new Date(pass.until * 1000);
+  at("let-in").textContent = say("let_in", {
+    from: pass.from,
+    to: pass.to,
+    until: new Intl.DateTimeFormat(language, { dateStyle: "long" }).format(until),
+  });
+  at("header-way").hidden = !header;
+  at("header").textContent = header ?? "";
+  at("done").hidden = false;
+  tell("");
+  at("done-heading").focus();
+}
+
+// ---- work ----
+
+/// Finds a number for each puzzle of a challenge; tries are dealt out one at a time, so that it can stop at any moment.
+function solve(challenge, salt, stopped) {
+  const count = Math.max(1, Math.min(WORKERS_MAX, navigator.hardwareConcurrency ?? 2));
+  const show = shower(challenge);
+  const workers = [];
+  const numbers = [];
+  let tries = 0;
+  const work = new Promise((done, failed) => {
+    stopped.addEventListener("abort", () => failed(stopped.reason));
+    const deal = (worker) => worker.postMessage({ puzzle: numbers.length, number: tries++ });
+    for (let n = 0; n < count; n++) {
+      const worker = new Worker(new URL("work.js", import.meta.url), { type: "module" });
+      workers.push(worker);
+      worker.onerror = () => failed(new Trouble(say("no_wasm")));
+      worker.onmessage = ({ data }) => {
+        if (data.trouble) return failed(new Trouble(say("no_wasm")));
+        if (data.ready) return deal(worker);
+        // What another worker has solved meanwhile is of no use any more.
+        const solved = data.puzzle === numbers.length && data.bits >= challenge.bits;
+        if (solved) numbers.push(data.number);
+        show(numbers.length, solved);
+        if (numbers.length === challenge.puzzles) return done(numbers);
+        deal(worker);
+      };
+      worker.postMessage({ salt, memory_kib: challenge.memory_kib });
+    }
+  });
+  return work.finally(() => workers.forEach((worker) => worker.terminate()));
+}
+
+/// Shows how far the work is: by what was tried, not by the clock. How long it takes is luck; what is left is an average.
+function shower(challenge) {
+  const average = 2 ** challenge.bits;
+  const begun = performance.now();
+  const bar = at("bar");
+  let tries = 0;
+  let here = 0;
+  let shown = 0;
+  // The first estimate comes when there is something to go by.
+  let told = begun + FIRST_TELL_MS - TELL_EVERY_MS;
+  return (solved, next) => {
+    tries += 1;
+    here = next ? 0 : here + 1;
+    const now = performance.now();
+    if (now - shown < SHOW_EVERY_MS) return;
+    shown = now;
+    const elapsed = (now - begun) / 1000;
+    const left = ((challenge.puzzles - solved) * average * elapsed) / tries;
+    const part = (solved + 1 - Math.exp(-here / average)) / challenge.puzzles;
+    bar.value = Math.max(bar.value, 100 * part);
+    at("energy").textContent = say("energy", { elapsed: number(elapsed, 2), ...energy(elapsed) });
+    if (now - told < TELL_EVERY_MS) return;
+    told = now;
+    const unlucky = solved + 1 === challenge.puzzles && here > 2 * average;
+    const seconds = number(Math.max(1, left), left < 20 ? 1 : 2);
+    tell(unlucky ? say("working_luck") : say("working", { percent: number(Math.floor(bar.value), 2), seconds }));
+  };
+}
+
+function energy(seconds) {
+  const joules = seconds * WATTS;
+  return { joules: number(joules), cents: number((joules / JOULES_PER_KWH) * US_CENTS_PER_KWH) };
+}
+
+function octets(base64url) {
+  const text = atob(base64url.replaceAll("-", "+").replaceAll("_", "/"));
+  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+}
+
+async function work() {
+  const from = sender();
+  const stop = new AbortController();
+  const button = at("work");
+  at("stop").onclick = () => stop.abort();
+  at("bar").value = 0;
+  at("energy").textContent = "";
+  at("done").hidden = true;
+  button.disabled = true;
+  // A phone that goes to sleep works no more.
+  const awake = navigator.wakeLock?.request("screen").catch(() => undefined);
+  try {
+    tell(say("getting_ready"));
+    const { challenge } = await ask({ from });
+    at("progress").hidden = false;
+    const nonces = await solve(challenge, octets(challenge.text), stop.signal);
+    at("bar").value = 100;
+    tell(say("checking"));
+    letIn(await ask({ from, challenge: challenge.text, nonces }));
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    tell(say("stopped"));
+  } finally {
+    awake?.then((lock) => lock?.release());
+    at("progress").hidden = true;
+    button.disabled = false;
+  }
+}
+
+// ---- the form ----
+
+/// A handler that does something and says where it belongs what went wrong.
+const guard = (action, saidAt = "pay-said") => (event) => {
+  event?.preventDefault();
+  place = saidAt;
+  return Promise.resolve(event).then(action).catch(fault);
+};
+
+async function pay() {
+  // Keys and hashes are loaded only by those who pay.
+  const purse = await import("./purse.js");
+  await purse.pay(guard);
+}
+
+if (at("form")) {
+  at("ways").hidden = false;
+  at("form").addEventListener("submit", at("work") ? guard(work, "work-said") : guard(pay));
+  if (at("work")) at("pay").addEventListener("click", guard(pay));
+}
+
+if (at("voucher-form")) {
+  import("./purse.js").then(({ openVoucher }) => {
+    openVoucher(guard);
+    at("ways").hidden = false;
+  });
+}

@@ -1,0 +1,262 @@
+//! `POST /p/ADDRESS`: what the page's script asks for the sender of a refused letter.
+//!
+//! Three questions, told apart by their members, all about one letter from the address given to ADDRESS:
+//! `{"from"}` what is asked, with a challenge where work is taken; `{"from","challenge","nonces"}` a pass for its
+//! solution; `{"from","stamp"}` a pass by a stamp (the value of its field), bought before. A pass for somebody else's
+//! address is of no use to anyone but him, so nobody is asked who he is. The same question again gets the same answer.
+
+use std::net::IpAddr;
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{StatusCode, Uri},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    no_such_address,
+    puzzle::{Challenge, MEMORY_KIB, PUZZLES},
+    recipient,
+};
+use crate::{
+    address::Address,
+    clock::unix_now,
+    ledger::passes::{Got, NewPass, PASSES_OF_A_PAIR_MAX, PassMade},
+    money::Micros,
+    office::{
+        CHECKING_WAIT, SharedOffice, Site, calls::told_price, limits::client_of, problem::Problem,
+        request::read_body,
+    },
+    stamp::{
+        Asked, CancelledStamp, Word,
+        check::{bound, in_order, signed},
+    },
+};
+
+/// What the page asks.
+#[derive(Deserialize)]
+struct Question {
+    from: String,
+    challenge: Option<String>,
+    nonces: Option<Vec<u64>>,
+    stamp: Option<String>,
+}
+
+/// What the page is answered.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// What a pass takes.
+    Terms {
+        /// The sender, in the form that is signed.
+        from: String,
+        /// The recipient, in the form that is signed.
+        to: String,
+        /// Micros.
+        price: Micros,
+        /// Of the price.
+        currency: String,
+        /// `None`: no work is taken.
+        challenge: Option<Work>,
+    },
+    /// A pass is there.
+    Pass {
+        /// `work` or `paid`.
+        pass: &'static str,
+        /// Whose letter it lets in.
+        from: String,
+        /// To whom.
+        to: String,
+        /// When it ends, in Unix seconds.
+        until: u64,
+    },
+}
+
+/// A challenge, with all that one must know to solve it.
+#[derive(Debug, Serialize)]
+pub struct Work {
+    /// The challenge; its octets are the salt.
+    text: String,
+    /// How many numbers are to be found.
+    puzzles: usize,
+    /// Zero bits each hash must begin with.
+    bits: u32,
+    /// Memory of a hash.
+    memory_kib: u32,
+    /// When it is over, in Unix seconds.
+    expires: u64,
+}
+
+/// Answers the call.
+///
+/// # Errors
+/// 400, 403 (no pass is given here that way), 404, 409 (the stamp is spent, or was not sold), 410 (the challenge is
+/// over), 429, 503.
+pub async fn make(State(office): State<SharedOffice>, request: Request) -> Result<Json<Answer>, Problem> {
+    let (site, client) = (office.site(), client_of(&request));
+    let letter = |uri: &Uri| recipient(&site, uri).ok_or_else(no_such_address);
+    let to = letter(request.uri())?;
+    let body = read_body(request.into_body()).await?;
+    let question: Question = serde_json::from_slice(&body)?;
+    let from: Address = question.from.parse().map_err(Problem::bad)?;
+    if !site.gives_passes {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "this office cannot tell who sent a letter; put the stamp on it",
+        ));
+    }
+    let now = unix_now();
+    let price = told_price(&office, &site, &to).await?;
+    let got = match (question.challenge, question.nonces, question.stamp) {
+        (None, None, None) => return terms(&site, price, &to, &from, now).map(Json),
+        (Some(challenge), Some(nonces), None) => {
+            let challenge = checked_challenge(&site, &challenge, &to, &from, now)?;
+            let nonces: [u64; PUZZLES] = nonces
+                .try_into()
+                .map_err(|_| Problem::bad(format!("a solution is {PUZZLES} whole numbers")))?;
+            worked(&office, client, challenge, nonces, &to, &from, now).await?
+        }
+        (None, None, Some(stamp)) => bought(&site, price, &stamp, &to, &from, now)?,
+        _ => return Err(Problem::bad("send challenge and nonces, or a stamp, or neither")),
+    };
+    let way = if matches!(got, Got::Work(_)) { "work" } else { "paid" };
+    let pass = NewPass { now, author: from.clone(), recipient: to.clone(), got };
+    let until = until(office.ledger().pass_add(pass).await?)?;
+    tracing::info!(%from, %to, way, "a pass was made");
+    Ok(Json(Answer::Pass { pass: way, from: from.to_string(), to: to.to_string(), until }))
+}
+
+fn terms(site: &Site, price: Micros, to: &Address, from: &Address, now: u64) -> Result<Answer, Problem> {
+    let challenge = if site.page_work_bits > 0 { Some(challenge(site, to, from, now)?) } else { None };
+    Ok(Answer::Terms {
+        from: from.to_string(),
+        to: to.to_string(),
+        price,
+        currency: site.currency.to_string(),
+        challenge,
+    })
+}
+
+fn challenge(site: &Site, to: &Address, from: &Address, now: u64) -> Result<Work, Problem> {
+    let failed = || {
+        tracing::error!("no challenge can be made: no token key, or no random numbers");
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "no work can be given out now; its postmaster has to look",
+        )
+    };
+    let mut seed = [0; 16];
+    getrandom::fill(&mut seed).map_err(|_| failed())?;
+    let key = site.tokens.last().ok_or_else(failed)?;
+    let challenge = Challenge::make(key, to, from, site.page_work_bits, seed, now);
+    Ok(Work {
+        text: challenge.to_text(),
+        puzzles: PUZZLES,
+        bits: challenge.bits_each(),
+        memory_kib: MEMORY_KIB,
+        expires: challenge.expires(),
+    })
+}
+
+/// A challenge that this office gave for these two and that is not over.
+fn checked_challenge(
+    site: &Site,
+    text: &str,
+    to: &Address,
+    from: &Address,
+    now: u64,
+) -> Result<Challenge, Problem> {
+    let challenge = Challenge::parse(text).filter(|challenge| challenge.is_genuine(&site.tokens, to, from));
+    let challenge = challenge.ok_or_else(|| {
+        Problem::bad("that challenge is not of this office, or for another letter; begin anew")
+    })?;
+    if site.page_work_bits == 0 {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "no work is taken here"));
+    }
+    if challenge.is_over(now) {
+        return Err(Problem::new(StatusCode::GONE, "the time for this work is over; begin anew"));
+    }
+    Ok(challenge)
+}
+
+/// Checks a solution: four hashes at the most, off the threads that serve, few at a time. One that was accepted
+/// before is not checked again.
+async fn worked(
+    office: &SharedOffice,
+    client: Option<IpAddr>,
+    challenge: Challenge,
+    nonces: [u64; PUZZLES],
+    to: &Address,
+    from: &Address,
+    now: u64,
+) -> Result<Got, Problem> {
+    let id = challenge.id();
+    let before = office.ledger().passes(from, std::slice::from_ref(to), now).await?;
+    if before.iter().flatten().any(|pass| pass.id == id) {
+        return Ok(Got::Work(id));
+    }
+    office.counters().solution(client)?;
+    let permit = office.checking_permit().await.ok_or_else(|| Problem {
+        retry_after_s: Some(CHECKING_WAIT.as_secs()),
+        ..Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too much work is brought just now; send the same again",
+        )
+    })?;
+    let solved = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        challenge.is_solved_by(&nonces)
+    });
+    match solved.await {
+        Ok(true) => Ok(Got::Work(id)),
+        Ok(false) => Err(Problem::bad("these numbers do not solve the challenge; begin anew")),
+        Err(error) => {
+            tracing::error!(%error, "a solution was not checked");
+            Err(Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the work cannot be checked now; send it again",
+            ))
+        }
+    }
+}
+
+/// A stamp of this office that would pay for the letter; what the ledger knows of it is not yet asked.
+fn bought(
+    site: &Site,
+    price: Micros,
+    field: &str,
+    to: &Address,
+    from: &Address,
+    now: u64,
+) -> Result<Got, Problem> {
+    let refused = |word: Word| Problem::bad(format!("the stamp does not pay for this letter: {word}"));
+    let stamp = CancelledStamp::parse(field.as_bytes()).map_err(Problem::bad)?;
+    let asked = Asked { recipient: to, author: Some(from), currency: site.currency, price, now };
+    bound(&stamp, &asked).map_err(refused)?;
+    in_order(&stamp, &asked).map_err(refused)?;
+    let terms = &stamp.stamp.terms;
+    let key =
+        site.keys.iter().find(|(selector, _)| *selector == terms.selector && terms.office == site.domain);
+    let (_, key) = key.ok_or_else(|| refused(Word::UnknownIssuer))?;
+    signed(&stamp, key).map_err(refused)?;
+    Ok(Got::Stamp(stamp.stamp.candidate(true), field.as_bytes().to_vec()))
+}
+
+fn until(made: PassMade) -> Result<u64, Problem> {
+    let conflict = |word: Word| {
+        Problem::new(StatusCode::CONFLICT, format!("the stamp does not pay for this letter: {word}"))
+    };
+    let enough = |detail: String| Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
+    match made {
+        PassMade::Until(until) => Ok(until),
+        PassMade::Unsold => Err(conflict(Word::Unsold)),
+        PassMade::Spent => Err(conflict(Word::Spent)),
+        PassMade::TooMany => Err(enough(format!(
+            "{PASSES_OF_A_PAIR_MAX} passes were made for letters between these two; put a stamp on the letter itself"
+        ))),
+        PassMade::TooManyToday => Err(enough(
+            "enough work was taken for letters to this address today; pay, or come tomorrow".into(),
+        )),
+    }
+}

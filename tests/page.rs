@@ -1,0 +1,16 @@
+//! The page that a refusal names (SPEC.md §10, `/p/ADDRESS`): what it tells, what its script asks, and, in a real
+//! browser behind a real Postfix, how a refused letter comes in.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // a fault here fails the test, as it should
+
+#[path = "page/browser.rs"]
+mod browser;
+#[path = "page/calls.rs"]
+mod calls;
+#[path = "page/chromium.rs"]
+mod chromium;
+mod post;
+#[path = "../milter/tests/support/postfix.rs"]
+mod postfix;
+#[path = "../milter/tests/support/smtp.rs"]
+mod smtp;
+mod support;
