@@ -125,6 +125,7 @@ fn stamp(n: u64) -> StampCandidate {
         signature: [1; 64],
         fingerprint: id(n),
         good: true,
+        field: None,
     }
 }
 
@@ -144,6 +145,7 @@ fn letter(n: u64, stamp: StampCandidate) -> Letter {
         }],
         all_or_nothing: true,
         work_daily_max: 3,
+        office_cap: Micros::new(1 << 50).unwrap_or_default(),
     }
 }
 

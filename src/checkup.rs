@@ -17,18 +17,20 @@ use serde::Serialize;
 use crate::{
     cli::shown_time,
     clock::{DAY_S, unix_now},
-    config::{Config, LedgerUrl, Listen, ListenHttp, Smarthost},
+    config::{self, Config, LedgerUrl, Listen, ListenHttp, Smarthost},
     daemon::{self, Missing},
     gate::Site,
     ledger::{
         Ledger as _,
+        foreign::{Foreign as _, Standing},
+        franking::{Franking as _, Purse},
         marks::Marks as _,
         outbox::{Outbox as _, OutboxState},
         settling::Settling as _,
         sqlite::{self, SqliteLedger},
     },
     office::webhook,
-    settler,
+    reporter, settler,
     stamp::records,
 };
 
@@ -36,6 +38,10 @@ use crate::{
 const CONNECT_TIME: Duration = Duration::from_secs(2);
 /// Postage that is due for longer than this is not settled: the daemon does it every hour.
 const LAG_MAX_S: u64 = 2 * DAY_S;
+/// An order that is not answered for longer than this, in seconds, is in somebody's way.
+const ORDER_LAG_MAX_S: u64 = 6 * 3_600;
+/// An office that takes no refunds for longer than this is not only down for the night.
+const REPORT_LAG_MAX_S: u64 = 2 * DAY_S;
 /// 2026-01-01: a clock before it is wrong, for this program is younger.
 const CLOCK_LEAST_S: u64 = 1_767_225_600;
 
@@ -111,6 +117,12 @@ pub async fn running(config: Config) -> Vec<Check> {
     checks.extend(ledger(&config).await);
     checks.extend(payments(&config));
     checks.push(Check::of("postage due", postage_due(&config).await));
+    if config.takes_foreign_stamps() {
+        checks.push(Check::of("other offices", other_offices(&config).await));
+    }
+    if let Some(franking) = &config.franking {
+        checks.push(Check::of("franking", purse(&config, franking).await));
+    }
     checks.push(Check::of("mail of ours at the gate", own_mail_is_exempt(&config)));
     checks.extend(notes(&config).into_iter().map(|note| Check::of("configuration", Err(note))));
     checks.extend(logins(&config));
@@ -269,6 +281,58 @@ async fn postage_due(config: &Config) -> Result<String, String> {
     Err(format!("{what}; run: systemctl start farthingd, then journalctl -u farthingd"))
 }
 
+/// Whether other offices owe less than they may, and take the refunds they are told of.
+async fn other_offices(config: &Config) -> Result<String, String> {
+    let LedgerUrl::Sqlite(path) = &config.ledger.url;
+    let ledger = sqlite::open_read_only(path, daemon::ledger_options(config)).map_err(|e| e.to_string())?;
+    let standings = ledger.standings().await.map_err(|e| e.to_string())?;
+    let (cap, now) = (config.gate.office_cap, unix_now());
+    let mut faults = vec![];
+    for Standing { office, outstanding, waiting, oldest, trouble } in &standings {
+        if reporter::is_nearly(*outstanding, cap) {
+            faults.push(format!(
+                "{office} owes {outstanding} and may owe {cap}; is its customers' mail wanted? raise [gate] office_cap, or run: \
+                 farthing office forgive {office} AMOUNT"
+            ));
+        }
+        let waits_s = oldest.map_or(0, |oldest| now.saturating_sub(oldest));
+        if let Some((why, _)) = trouble.as_ref().filter(|_| waits_s > REPORT_LAG_MAX_S) {
+            let days = waits_s / DAY_S;
+            faults.push(format!("{office} has taken none of {waiting} refunds for {days} days: {why}"));
+        }
+    }
+    if faults.is_empty() {
+        let owed = standings.iter().filter(|s| s.outstanding > crate::money::Micros::ZERO).count();
+        return Ok(format!("{owed} owe for their stamps, none more than it may; refunds are reported"));
+    }
+    Err(faults.join("; "))
+}
+
+/// Stamps in hand for what users send, and what they have cost today.
+async fn purse(config: &Config, franking: &config::Franking) -> Result<String, String> {
+    let LedgerUrl::Sqlite(path) = &config.ledger.url;
+    let ledger = sqlite::open_read_only(path, daemon::ledger_options(config)).map_err(|e| e.to_string())?;
+    let Purse { in_hand, spent } = ledger.purse(unix_now()).await.map_err(|e| e.to_string())?;
+    let count: u64 = in_hand.iter().map(|domain| domain.count).sum();
+    let today = spent.iter().find(|(login, _)| login.is_empty()).map(|(_, spent)| *spent).unwrap_or_default();
+    let waiting = ledger.purse_orders().await.map_err(|e| e.to_string())?;
+    let oldest = waiting.iter().map(|order| order.time).min();
+    let what = format!(
+        "{count} stamps in hand for {} domains; {today} of {} put on letters today",
+        in_hand.len(),
+        franking.per_day
+    );
+    if let Some(order) = waiting.iter().find(|order| Some(order.time) == oldest)
+        && unix_now().saturating_sub(order.time) > ORDER_LAG_MAX_S
+    {
+        return Err(format!(
+            "{what}; {} has not answered an order for hours; run: journalctl -u farthingd",
+            order.office
+        ));
+    }
+    Ok(what)
+}
+
 fn has_directory(path: &Path) -> Result<String, String> {
     let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if directory.is_dir() {
@@ -347,6 +411,9 @@ fn keys(site: &Site) -> Result<String, String> {
         (Some(office), Some(selector)) => {
             Ok(format!("{} signs with {selector}; {tokens} for tokens", office.domain))
         }
+        (None, Some(selector)) if site.config.takes_foreign_stamps() => {
+            Ok(format!("no office; {selector} signs what is reported to others; {tokens} for tokens"))
+        }
         (None, _) => Ok(format!("no office; {tokens} for tokens")),
     }
 }
@@ -355,14 +422,17 @@ fn keys(site: &Site) -> Result<String, String> {
 async fn published(site: &Site) -> Vec<Check> {
     const PUBLISH: &str = "publish what `farthing key dns` prints";
     let mut checks = vec![];
-    if let (Some(office), Some(key)) = (&site.config.office, site.keys.signing()) {
-        let found = match site.discovery.office_key(&office.domain, &key.selector).await {
+    let signing = site.keys.signing();
+    for (domain, key) in
+        signing.iter().flat_map(|key| site.config.key_domains().into_iter().map(move |d| (d, key)))
+    {
+        let found = match site.discovery.office_key(domain, &key.selector).await {
             Ok(Ok(public)) if public.to_bytes() == key.public.to_bytes() => Ok("is what we sign with".into()),
             Ok(Ok(_)) => Err(format!("is another key than ours; {PUBLISH}")),
             Ok(Err(e)) => Err(format!("{e}; {PUBLISH}")),
             Err(e) => Err(format!("{e}; is [dns] right, and the name server up?")),
         };
-        checks.push(Check::of(format!("DNS {}", records::key_name(&key.selector, &office.domain)), found));
+        checks.push(Check::of(format!("DNS {}", records::key_name(&key.selector, domain)), found));
     }
     for domain in &site.config.gate.domains {
         let found = match site.discovery.policy(domain).await {

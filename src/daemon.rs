@@ -15,6 +15,7 @@ use crate::{
     config::{Config, LedgerUrl, Listen, ListenHttp},
     discovery::Discovery,
     dns::{Dns, DnsSetupError},
+    franking::{Franker, buyer},
     gate::{Gate, GateService, Site},
     keys::{self, KeyError},
     ledger::{
@@ -23,7 +24,8 @@ use crate::{
     },
     office::{self, Office},
     outgoing::Courier,
-    settler,
+    reporter, settler,
+    wallet::WalletError,
 };
 
 /// Connections of the MTA at a time: Postfix's default process limit is 100, a busy site's some thousands.
@@ -43,6 +45,9 @@ pub enum StartError {
     /// The resolver.
     #[error(transparent)]
     Dns(#[from] DnsSetupError),
+    /// The wallet that franking pays from.
+    #[error("[franking] wallet: {0}")]
+    Wallet(#[from] WalletError),
     /// The milter's listeners.
     #[error(transparent)]
     Milter(#[from] BindError),
@@ -74,6 +79,8 @@ pub struct Daemon {
     office_task: Option<JoinHandle<()>>,
     courier_task: JoinHandle<()>,
     settler_task: JoinHandle<()>,
+    reporter_task: JoinHandle<()>,
+    buyer_task: Option<JoinHandle<()>>,
 }
 
 impl Daemon {
@@ -101,11 +108,15 @@ impl Daemon {
         let office_address = office_listener.as_ref().and_then(office::Listener::address);
 
         let (stop, stopped) = watch::channel(false);
-        let gate = Gate::new(site.clone(), ledger.clone());
+        let franker = match &site.config.franking {
+            Some(franking) => Some(Arc::new(Franker::new(&franking.wallet)?)),
+            None => None,
+        };
+        let gate = Gate::new(site.clone(), ledger.clone(), franker.clone());
         let office = match &office_listener {
             None => None,
             Some(_) => Some(Office::new(
-                office::Site::new(&site.config, &site.keys)?,
+                office::Site::new(&site.config, &site.keys, &site.discovery)?,
                 ledger.clone(),
                 office::Limits::default(),
             )),
@@ -122,6 +133,13 @@ impl Daemon {
             move |now, clock| settler::terms(&of_gate.site().config, now, clock),
             stopped.clone(),
         ));
+        let buyer_task = franker.map(|franker| {
+            let of_gate = gate.clone();
+            tokio::spawn(buyer::run(franker, ledger.clone(), move || of_gate.site(), stopped.clone()))
+        });
+        let of_gate = gate.clone();
+        let reporter_task =
+            tokio::spawn(reporter::run(ledger.clone(), move || of_gate.site(), stopped.clone()));
         let milter_task = tokio::spawn(server.run(GateService(gate.clone()), until(stopped)));
         Ok(Self {
             gate,
@@ -134,6 +152,8 @@ impl Daemon {
             office_task,
             courier_task,
             settler_task,
+            reporter_task,
+            buyer_task,
         })
     }
 
@@ -165,7 +185,9 @@ impl Daemon {
         let waiting = waits_for_restart(&old.config, &config);
         let site = Arc::new(site(config, Missing::Make)?);
         let for_office = match (&self.office, &site.config.office) {
-            (Some(office), Some(_)) => Some((office, office::Site::new(&site.config, &site.keys)?)),
+            (Some(office), Some(_)) => {
+                Some((office, office::Site::new(&site.config, &site.keys, &site.discovery)?))
+            }
             _ => None,
         };
         self.ledger.set_owners(site.config.gate.logins.owners().clone());
@@ -186,6 +208,10 @@ impl Daemon {
             }
             let _ = self.courier_task.await;
             let _ = self.settler_task.await;
+            let _ = self.reporter_task.await;
+            if let Some(task) = self.buyer_task {
+                let _ = task.await;
+            }
         };
         let _ = tokio::time::timeout(DRAIN, others).await;
         self.ledger.close().await;
@@ -213,8 +239,10 @@ pub enum Missing {
 /// [`StartError`] of keys or DNS.
 pub fn site(config: Config, missing: Missing) -> Result<Site, StartError> {
     let directory = config.keys_directory();
+    // Refunds of other offices' stamps are reported over the signature of a key of ours.
+    let signs = config.office.is_some() || config.takes_foreign_stamps();
     let keys = match missing {
-        Missing::Make => keys::ensure(&directory, config.office.is_some(), unix_now())?,
+        Missing::Make => keys::ensure(&directory, signs, unix_now())?,
         Missing::Leave => keys::Keys::load(&directory)?,
     };
     let dns = Dns::new(&config.dns)?;
@@ -287,6 +315,8 @@ fn waits_for_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     note(old.ledger.refund_window_s != new.ledger.refund_window_s, "[ledger] refund_window");
     let office = |c: &Config| c.office.as_ref().map(|o| (o.domain.clone(), o.listen.clone()));
     note(office(old) != office(new), "[office] domain or listen");
+    let wallet = |c: &Config| c.franking.as_ref().map(|f| f.wallet.clone());
+    note(wallet(old) != wallet(new), "[franking], or its wallet");
     note(old.log.level != new.log.level || old.log.json != new.log.json, "[log]");
     note(old.metrics != new.metrics, "[metrics] listen");
     waiting

@@ -37,7 +37,7 @@ mod the_example_configuration {
     use super::*;
 
     /// Every section and key of the interface.
-    const KEYS: [(&str, &[&str]); 8] = [
+    const KEYS: [(&str, &[&str]); 9] = [
         (
             "gate",
             &[
@@ -51,6 +51,7 @@ mod the_example_configuration {
                 "max_price",
                 "work_bits",
                 "accept_offices",
+                "office_cap",
                 "work_daily",
                 "exempt_networks",
                 "relays",
@@ -79,6 +80,7 @@ mod the_example_configuration {
         ("identity", &["check", "trusted", "own_domains_known", "forwarders", "learn_from_sent"]),
         ("dns", &["servers"]),
         ("commands", &["address", "smtp"]),
+        ("franking", &["wallet", "ahead", "max_price", "per_letter", "per_user", "per_day", "missing"]),
         ("log", &["level", "format"]),
         ("metrics", &["listen"]),
     ];
@@ -117,12 +119,14 @@ mod the_example_configuration {
         let mut all_set = String::new();
         let mut section = String::new();
         for line in with_domains(&example()).lines() {
+            // A key that is left to its default, and a section that is left out, have the sign right before them; prose
+            // has a space there.
+            let setting = line.strip_prefix('#');
+            let setting = setting.filter(|rest| rest.starts_with(|c: char| c.is_alphabetic() || c == '['));
+            let line = setting.unwrap_or(line);
             if let Some(name) = line.strip_prefix('[') {
                 section = name.trim_end_matches(']').to_owned();
             }
-            // A key that is left to its default has the sign right before it; prose has a space there.
-            let setting = line.strip_prefix('#').filter(|rest| rest.starts_with(char::is_alphabetic));
-            let line = setting.unwrap_or(line);
             if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
                 found.insert(format!("{section}.{key}"));
             }

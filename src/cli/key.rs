@@ -44,7 +44,9 @@ pub fn run(command: &Key, context: &Context) -> Result<(), Failure> {
             context.print(&json!({"token_key": name}), || format!("token key {name} made; {RELOAD}\n"))
         }
         Key::New { token: false } => {
-            office(&config)?;
+            if !config.takes_foreign_stamps() {
+                office(&config)?;
+            }
             let selector = keys::new_office_key(&directory, unix_now())?;
             context.print(&json!({"selector": selector}), || {
                 format!("key {selector} made; publish its record (`farthing key dns`), then {RELOAD}\n")
@@ -94,9 +96,11 @@ fn public_text(key: &keys::OfficeKey) -> String {
 fn dns(config: &Config, context: &Context) -> Result<(), Failure> {
     let keys = open::keys(config)?;
     let mut lines: Vec<(String, String)> = Vec::new();
-    if let Some(office) = &config.office {
-        for key in &keys.office {
-            lines.push((records::key_name(&key.selector, &office.domain), records::write_key(&key.public)));
+    for domain in config.key_domains() {
+        // Of another domain than the office's only what signs its settlements is asked for.
+        let is_office = config.office.as_ref().is_some_and(|office| office.domain == *domain);
+        for key in keys.office.iter().filter(|key| is_office || key.state == keys::KeyState::Active) {
+            lines.push((records::key_name(&key.selector, domain), records::write_key(&key.public)));
         }
     }
     let url = config.office.as_ref().map(|o| o.url.as_str());

@@ -25,6 +25,7 @@ mod known;
 mod ledger;
 mod mark;
 mod market;
+mod office;
 mod open;
 mod overview;
 mod postfix;
@@ -218,6 +219,9 @@ enum Command {
     /// What recipients have set for themselves: their own price, digests.
     #[command(subcommand)]
     Settings(settings::SettingsCommand),
+    /// Other post offices whose stamps are taken here.
+    #[command(subcommand)]
+    Office(office::OfficeCommand),
     /// The accounts of those who buy stamps here.
     #[command(subcommand)]
     Account(account::Account),
@@ -303,6 +307,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Known(known) => known::run(&known, context),
         Command::Freepost(command) => freepost::run(&command, context),
         Command::Settings(command) => settings::run(&command, context),
+        Command::Office(command) => office::run(&command, context),
         Command::Account(account) => account::run(&account, context),
         Command::Voucher(command) => voucher::run(&command, context),
         Command::Ledger(ledger) => ledger::run(&ledger, context),

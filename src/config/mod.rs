@@ -44,6 +44,8 @@ pub struct Config {
     pub dns: Vec<SocketAddr>,
     /// `[commands]`
     pub commands: Commands,
+    /// `[franking]`, if there is one.
+    pub franking: Option<Franking>,
     /// `[log]`
     pub log: Log,
     /// `[metrics] listen`
@@ -119,6 +121,8 @@ pub struct Gate {
     pub work_daily: u32,
     /// Post offices whose stamps are taken; see [`Config::accepted_offices`].
     pub accept_offices: Option<Vec<Domain>>,
+    /// What another office may owe for its stamps: the value of those redeemed here and not given back.
+    pub office_cap: Micros,
     /// Clients whose mail is not asked for postage.
     pub exempt_networks: Vec<IpNet>,
     /// Servers in front of us whose Received field names the real client. Their own address exempts and authenticates
@@ -262,6 +266,25 @@ impl fmt::Display for Smarthost {
     }
 }
 
+/// `[franking]`: stamps on the mail that users send.
+#[derive(Clone, Debug)]
+pub struct Franking {
+    /// The wallet whose account pays.
+    pub wallet: PathBuf,
+    /// Stamps kept in hand for each domain that is written to.
+    pub ahead: u32,
+    /// The most one stamp may cost.
+    pub max_price: Micros,
+    /// What all stamps of one letter may cost.
+    pub per_letter: Micros,
+    /// What a login may spend in a UTC day.
+    pub per_user: Micros,
+    /// What all may spend in a UTC day.
+    pub per_day: Micros,
+    /// A letter waits (451) while its first stamps are bought; else it goes without.
+    pub waits: bool,
+}
+
 /// `[log]`
 #[derive(Clone, Debug)]
 pub struct Log {
@@ -354,6 +377,27 @@ impl Config {
             (None, Some(office)) => vec![office.domain.clone()],
             (None, None) => vec![],
         }
+    }
+
+    /// Whether stamps of an office other than our own are taken.
+    #[must_use]
+    pub fn takes_foreign_stamps(&self) -> bool {
+        let own = self.office.as_ref().map(|office| &office.domain);
+        self.accepted_offices().iter().any(|office| own != Some(office))
+    }
+
+    /// The domains at which our keys stand in DNS: the office's, and where stamps of other offices are taken each mail
+    /// domain, whose key signs what is reported to those (SPEC.md §10).
+    #[must_use]
+    pub fn key_domains(&self) -> Vec<&Domain> {
+        let mut domains: Vec<&Domain> = self.office.iter().map(|office| &office.domain).collect();
+        if self.takes_foreign_stamps() {
+            domains.extend(&self.gate.domains);
+        }
+        let first = domains.first().copied();
+        let mut seen = false;
+        domains.retain(|domain| Some(*domain) != first || !std::mem::replace(&mut seen, true));
+        domains
     }
 
     /// Whether the authenticated mail of this domain is known because it is one of ours.

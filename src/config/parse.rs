@@ -8,8 +8,8 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    Commands, Config, Fault, Gate, Identity, IdentityCheck, Ledger, LedgerUrl, ListenHttp, Log, Logins,
-    Mixed, Mode, Office, OnTrouble, Smarthost,
+    Commands, Config, Fault, Franking, Gate, Identity, IdentityCheck, Ledger, LedgerUrl, ListenHttp, Log,
+    Logins, Mixed, Mode, Office, OnTrouble, Smarthost,
     read::{Document, Section},
 };
 use crate::{
@@ -67,6 +67,10 @@ pub fn config(text: &str, path: &Path) -> Result<Config, Vec<Fault>> {
         servers
     };
     let commands = commands(doc.section("commands"));
+    let franking = doc.has("franking").then(|| franking(doc.section("franking"), base));
+    if franking.is_none() {
+        doc.section("franking").finish();
+    }
     let log = log(doc.section("log"));
     let metrics = {
         let mut section = doc.section("metrics");
@@ -75,18 +79,21 @@ pub fn config(text: &str, path: &Path) -> Result<Config, Vec<Fault>> {
         listen.flatten()
     };
     let mut faults = doc.finish();
-    match (gate, office.transpose_ok(), ledger, commands) {
-        (Some(gate), Some(office), Some(ledger), Some(commands)) if faults.is_empty() => Ok(Config {
-            path: path.to_path_buf(),
-            gate,
-            office,
-            ledger,
-            identity,
-            dns,
-            commands,
-            log,
-            metrics,
-        }),
+    match (gate, office.transpose_ok(), ledger, commands, franking.transpose_ok()) {
+        (Some(gate), Some(office), Some(ledger), Some(commands), Some(franking)) if faults.is_empty() => {
+            Ok(Config {
+                path: path.to_path_buf(),
+                gate,
+                office,
+                ledger,
+                identity,
+                dns,
+                commands,
+                franking,
+                log,
+                metrics,
+            })
+        }
         _ => {
             if faults.is_empty() {
                 faults.push(Fault { line: 0, text: "the configuration is incomplete".into() });
@@ -149,6 +156,7 @@ fn gate(mut s: Section<'_, '_>, base: &Path) -> Option<Gate> {
     let offices_listed = s.has("accept_offices");
     let accept_offices = s.parsed_list("accept_offices", &[], Domain::from_any);
     let accept_offices = offices_listed.then_some(accept_offices);
+    let office_cap = s.parsed("office_cap", "100.00", str::parse);
     let exempt_networks = s.parsed_list("exempt_networks", &["127.0.0.0/8", "::1"], network);
     let relays = s.parsed_list("relays", &[], network);
     let srs = s.boolean("srs").unwrap_or(false);
@@ -172,6 +180,7 @@ fn gate(mut s: Section<'_, '_>, base: &Path) -> Option<Gate> {
         work_bits,
         work_daily,
         accept_offices,
+        office_cap: office_cap?,
         exempt_networks,
         relays,
         srs,
@@ -306,6 +315,26 @@ fn smarthost(text: &str) -> Option<Smarthost> {
         Some(_) => return None,
     };
     Some(Smarthost::Smtp { host: host.to_ascii_lowercase(), port })
+}
+
+fn franking(mut s: Section<'_, '_>, base: &Path) -> Option<Franking> {
+    let wallet = s.text("wallet").unwrap_or_else(|| "/var/lib/farthing/franking.wallet".into());
+    let ahead = s.integer("ahead", 1, crate::ledger::franking::BOUGHT_AT_ONCE_MAX).unwrap_or(5);
+    let max_price = s.parsed("max_price", "1c", stamp_value);
+    let per_letter = s.parsed("per_letter", "10c", str::parse);
+    let per_user = s.parsed("per_user", "0.25", str::parse);
+    let per_day = s.parsed("per_day", "5.00", str::parse);
+    let waits = s.choice("missing", true, &[("defer", true), ("send", false)]);
+    s.finish();
+    Some(Franking {
+        wallet: base.join(wallet),
+        ahead,
+        max_price: max_price?,
+        per_letter: per_letter?,
+        per_user: per_user?,
+        per_day: per_day?,
+        waits,
+    })
 }
 
 fn log(mut s: Section<'_, '_>) -> Log {

@@ -153,7 +153,7 @@ pub async fn explain(
     told.list = assessment.list.as_ref().map(ToString::to_string);
     let mut rows = Vec::new();
     for (party, decided) in assessment.parties.iter().zip(&settled.parties) {
-        let stamps = stamps(&assessment, party, ledger, message).await;
+        let stamps = stamps(&assessment, party, site, ledger, message).await;
         rows.push((
             party.address.clone(),
             decided.class,
@@ -240,6 +240,7 @@ fn row(row: u8, found: String, decides: bool) -> Row {
 async fn stamps(
     assessment: &Assessment,
     party: &Party,
+    site: &Site,
     ledger: &dyn Ledger,
     message: &[u8],
 ) -> Vec<(String, String)> {
@@ -251,9 +252,10 @@ async fn stamps(
         digest: split_message(message).digest(),
         author: assessment.author.clone(),
         authenticated: party.facts.authenticated == Authenticated::Yes,
-        wants: vec![ledger::Want { answering: None, ..want(party, assessment) }],
+        wants: vec![ledger::Want { answering: None, ..want(party, assessment, site) }],
         all_or_nothing: false,
         work_daily_max: 0,
+        office_cap: site.config.gate.office_cap,
     };
     let outcome = ledger.foresee(request).await.ok().and_then(|all| all.into_iter().next());
     let word_of = |at: usize, word: Option<Word>| match (&outcome, word) {
@@ -266,6 +268,9 @@ async fn stamps(
         (Some(Outcome::Unpaid { stamps, .. }), None) => match stamps.get(at) {
             Some(Ledgered::Spent) => Word::Spent.as_str().into(),
             Some(Ledgered::Unsold) => Word::Unsold.as_str().into(),
+            Some(Ledgered::Capped) => {
+                format!("{}: its office owes as much as it may", Word::UnknownIssuer.as_str())
+            }
             _ => "not good".into(),
         },
         (Some(Outcome::TooOften), None) => "ok, but retried too often today".into(),

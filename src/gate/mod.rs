@@ -9,6 +9,7 @@ mod answered;
 mod assess;
 mod client;
 pub mod explain;
+mod frank;
 mod learn;
 mod letter;
 mod obey;
@@ -33,6 +34,7 @@ use crate::{
     config::Config,
     discovery::Discovery,
     dns::Dns,
+    franking::Franker,
     keys::Keys,
     ledger::{Ledger, settings::OwnPrice},
     money::Micros,
@@ -73,15 +75,18 @@ pub struct Gate {
     site: RwLock<Arc<Site>>,
     ledger: Arc<dyn Ledger>,
     room: BodyRoom,
+    /// Puts stamps on outgoing mail.
+    franker: Option<Arc<Franker>>,
     /// When mail by authenticated submission was last noted, in Unix seconds.
     submission_noted: AtomicU64,
 }
 
 impl Gate {
-    /// A gate of this site over this ledger.
+    /// A gate of this site over this ledger; `franker` has the stamps for what local users send, if they get any.
     #[must_use]
-    pub fn new(site: Arc<Site>, ledger: Arc<dyn Ledger>) -> Arc<Self> {
+    pub fn new(site: Arc<Site>, ledger: Arc<dyn Ledger>, franker: Option<Arc<Franker>>) -> Arc<Self> {
         Arc::new(Self {
+            franker,
             site: RwLock::new(site),
             ledger,
             room: BodyRoom::default(),

@@ -1,9 +1,9 @@
 //! The postage that came with a letter, sorted out for each recipient (SPEC.md §3, §4). Pure.
 
 use crate::{
-    address::Address,
+    address::{Address, Domain},
     ledger::{
-        Ledgered, Want,
+        Ledgered, StampCandidate, Want,
         passes::{Means, Pass},
         sent::Answering,
     },
@@ -99,6 +99,15 @@ pub struct Bound {
     pub priced_out: bool,
 }
 
+impl Bound {
+    fn candidate(&self, own_office: Option<&Domain>) -> StampCandidate {
+        let good = self.word.is_none();
+        let foreign = good && own_office != Some(&self.stamp.stamp.terms.office);
+        let field = foreign.then(|| self.stamp.to_field_value().replace("\r\n", "").into());
+        StampCandidate { field, ..self.stamp.stamp.candidate(good) }
+    }
+}
+
 /// The postage for one recipient.
 #[derive(Default)]
 pub struct ForRecipient {
@@ -164,17 +173,18 @@ impl ForRecipient {
         self.stamps.iter().any(|bound| bound.priced_out)
     }
 
-    /// What the ledger is asked.
+    /// What the ledger is asked, where `own_office` is the site's.
     #[must_use]
-    pub fn want(&self, recipient: &Address, answering: Option<Answering>) -> Want {
+    pub fn want(
+        &self,
+        recipient: &Address,
+        answering: Option<Answering>,
+        own_office: Option<&Domain>,
+    ) -> Want {
         Want {
             recipient: recipient.clone(),
             answering,
-            stamps: self
-                .stamps
-                .iter()
-                .map(|bound| bound.stamp.stamp.candidate(bound.word.is_none()))
-                .collect(),
+            stamps: self.stamps.iter().map(|bound| bound.candidate(own_office)).collect(),
             work: self.work.clone(),
         }
     }
@@ -189,6 +199,8 @@ impl ForRecipient {
             _ if bound.word.is_some() && !bound.priced_out => bound.word,
             Some(Ledgered::Spent) => Some(Word::Spent),
             Some(Ledgered::Unsold) => Some(Word::Unsold),
+            // For as long as it owes so much, it is no accepted office.
+            Some(Ledgered::Capped) => Some(Word::UnknownIssuer),
             _ => bound.word,
         });
         let of_stamps = of_stamps.zip(&self.stamps).filter_map(|(word, bound)| {

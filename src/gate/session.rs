@@ -17,6 +17,7 @@ use super::{
     answered,
     assess::Assessment,
     client::Client,
+    frank::{Franked, Outgoing},
     learn::{Submission, is_null_sender, learn},
     letter::{Letter, Recipient},
     obey::OrderMail,
@@ -248,6 +249,7 @@ impl Handler for Session {
                 Reply::Continue | Reply::Accept => {}
             }
         }
+        let mut franked = Franked::With(vec![]);
         if let Some(submission) = &hand.submission {
             let now = crate::clock::unix_now();
             self.gate.note_submission(now).await;
@@ -260,6 +262,19 @@ impl Handler for Session {
             if let Some(answered) = hand.answered.take().filter(|_| parts.is_none()) {
                 answered::mark(answered, ledger).await;
             }
+            if let Some(franker) = &self.gate.franker {
+                let outgoing = Outgoing { site: &hand.site, letter: &hand.letter, submission, now };
+                franked = outgoing.frank(franker, ledger).await;
+                if let Franked::Deferred(reply) = franked {
+                    tracing::info!(
+                        queue_id = ctx.queue_id().map(escaped).unwrap_or_default(),
+                        from = escaped(&hand.letter.mail_from),
+                        said = %reply,
+                        "deferred"
+                    );
+                    return Verdict::Refuse(reply);
+                }
+            }
             // Calendars put their answer, and programs their receipt, beside a text: neither is a letter to anybody.
             let by_itself = matches!(parts, Some(Kind::CalendarReply | Kind::Receipt));
             if let Some(sent) = submission.teaches(&hand.site, &hand.letter, now).filter(|_| !by_itself) {
@@ -267,7 +282,7 @@ impl Handler for Session {
             }
         }
         let verdict = self.verdict(ctx, &mut hand).await;
-        hand.orders.taken_off(verdict)
+        hand.orders.taken_off(franked.on(verdict))
     }
 
     fn abort(&mut self) {

@@ -153,13 +153,14 @@ fn class_unless_answer(party: &Party, postage: Postage) -> Class {
 }
 
 /// What the ledger is asked for one recipient.
-pub fn want(party: &Party, assessment: &Assessment) -> ledger::Want {
+pub fn want(party: &Party, assessment: &Assessment, site: &Site) -> ledger::Want {
     let from = assessment.author.as_ref().map(|author| author.domain().clone());
     let answering = party
         .answering
         .filter(|_| party.facts.answers != Answers::No)
         .map(|message_id| Answering { message_id, from: from.filter(|_| party.is_authentic()) });
-    party.postage.want(&party.address, answering)
+    let own_office = site.config.office.as_ref().map(|office| &office.domain);
+    party.postage.want(&party.address, answering, own_office)
 }
 
 /// Whether this recipient's verdict waits for the ledger.
@@ -212,11 +213,12 @@ pub async fn settle(
         wants: pending
             .iter()
             .filter_map(|&i| assessment.parties.get(i))
-            .map(|party| want(party, assessment))
+            .map(|party| want(party, assessment, site))
             .collect(),
         // A letter that is refused or deferred for one of them must redeem nothing for the others.
         all_or_nothing: gate.mode != Mode::Observe,
         work_daily_max: gate.work_daily,
+        office_cap: gate.office_cap,
     };
     let books = Books { ledger, ask };
     let settled = redeem(assessment, site, &at_best, &pending, &request, books).await;

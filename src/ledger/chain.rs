@@ -177,6 +177,11 @@ impl BatchRows {
         Fields::of(&mut self.entries).text(b"closed").number(order);
     }
 
+    /// Follows the entry that gives back this stamp of this order, which a foreign domain redeemed.
+    pub fn reported(&mut self, order: i64, id: &[u8]) {
+        Fields::of(&mut self.entries).text(b"reported").number(order).text(id);
+    }
+
     /// The cut that the batch made; there is one at the most.
     pub fn cut(&mut self, cut: &Cut) {
         let mut hasher = Hasher::new_derive_key(CUT_CONTEXT);
@@ -320,6 +325,9 @@ mod tests {
             of(&|rows| rows.settled(1, 2)),
             of(&|rows| rows.settled(1, 3)),
             of(&|rows| rows.closed(1)),
+            of(&|rows| rows.reported(1, &[1; 16])),
+            of(&|rows| rows.reported(2, &[1; 16])),
+            of(&|rows| rows.reported(1, &[2; 16])),
             of(&|rows| rows.cut(&cut)),
             of(&|rows| rows.cut(&Cut { through: 2, ..cut.clone() })),
             of(&|rows| rows.cut(&Cut { head: [3; 32], ..cut.clone() })),

@@ -25,6 +25,15 @@ pub(super) struct SoldAs<'a> {
     pub expiry: i64,
 }
 
+/// What an entry should agree with that gives back a stamp redeemed elsewhere.
+pub(super) struct ReportedAs<'a> {
+    pub order: i64,
+    pub buyer: &'a str,
+    pub value: i64,
+    /// It was redeemed in these books as well.
+    pub redeemed_here: bool,
+}
+
 /// What a refund should agree with: the redemption it gives back.
 pub(super) struct GivenBack<'a> {
     pub debit: &'a str,
@@ -173,6 +182,27 @@ impl Prover {
         }
         if !dropped {
             self.unredeemed -= i128::from(entry.amount);
+        }
+    }
+
+    /// The stamp that the entry just handed in gives back, as it was sold if its order is still there.
+    pub fn reported(&mut self, entry: &EntryRow<'_>, order: i64, id: &[u8], sold: Option<&ReportedAs<'_>>) {
+        self.rows.reported(order, id);
+        if order <= self.from.entries {
+            return;
+        }
+        let seq = entry.seq;
+        *self.redeemed.entry(order).or_default() += 1;
+        self.unredeemed -= i128::from(entry.amount);
+        let Some(sold) = sold.filter(|sold| sold.order == order) else {
+            self.fault(format!("entry {seq} gives back a stamp that order {order} has not sold"));
+            return;
+        };
+        if entry.debit != "stamps" || entry.credit != sold.buyer || entry.amount != sold.value {
+            self.fault(format!("entry {seq} does not give back to its buyer what the stamp cost"));
+        }
+        if sold.redeemed_here {
+            self.fault(format!("entry {seq} gives back a stamp that was redeemed here"));
         }
     }
 

@@ -21,7 +21,9 @@ pub mod book;
 mod carried;
 mod chain;
 mod check;
+pub mod foreign;
 pub mod foresee;
+pub mod franking;
 pub mod freepost;
 pub mod funding;
 pub mod marks;
@@ -36,6 +38,7 @@ pub mod tally;
 pub mod zone;
 
 use book::{BookEntry, Known, NewEntry, Sender};
+use foreign::Foreign;
 use freepost::{Label, NewLabel};
 use funding::Funding;
 use marks::Marks;
@@ -102,6 +105,9 @@ pub struct StampCandidate {
     pub fingerprint: [u8; 16],
     /// False when a check other than the ledger's failed: then only a retry can count.
     pub good: bool,
+    /// The value of its field, for a stamp of another office: what that office is shown when the postage goes back.
+    /// Without it nothing is reported.
+    pub field: Option<Box<str>>,
 }
 
 /// A hashcash stamp for this recipient (SPEC.md §4), or a pass worked for ([`passes`]).
@@ -147,6 +153,8 @@ pub struct Letter {
     pub all_or_nothing: bool,
     /// Letters a UTC day that work lets in for one recipient; retries do not count.
     pub work_daily_max: u32,
+    /// What another office may owe for its stamps; one that would owe more is not redeemed.
+    pub office_cap: Micros,
 }
 
 /// What became of one want.
@@ -192,6 +200,8 @@ pub enum Ledgered {
     Unsold,
     /// Redeemed before, for another letter.
     Spent,
+    /// Good, but its office owes as much here as it may ([`Letter::office_cap`]).
+    Capped,
     /// It could have paid, but another recipient of the letter had nothing that pays.
     Untouched,
 }
@@ -409,7 +419,18 @@ pub enum LedgerError {
 /// addresses is given, `+detail` or not.
 #[async_trait]
 pub trait Ledger:
-    foresee::Foresee + Funding + Marks + Outbox + Passes + Settings + Settling + Send + Sync + 'static
+    foresee::Foresee
+    + Foreign
+    + franking::Franking
+    + Funding
+    + Marks
+    + Outbox
+    + Passes
+    + Settings
+    + Settling
+    + Send
+    + Sync
+    + 'static
 {
     /// The currency all amounts are in.
     fn currency(&self) -> Currency;

@@ -13,6 +13,7 @@ mod page;
 mod problem;
 mod request;
 mod serve;
+mod settlement;
 pub mod signed;
 mod vouchers;
 pub mod webhook;
@@ -44,6 +45,7 @@ pub use serve::{Listener, serve};
 use crate::{
     address::Domain,
     config::{Config, IdentityCheck},
+    discovery::Discovery,
     keys::{KeyError, Keys},
     ledger::Ledger,
     money::{Currency, Micros, STAMP_VALUE_MAX},
@@ -82,6 +84,8 @@ pub struct Site {
     /// log2 of the hashes that a pass takes; 0: none is given for work.
     page_work_bits: u32,
     stamp_lifetime_s: u64,
+    /// Keys of the domains that report refunds.
+    discovery: Discovery,
     grant: Option<grants::Terms>,
     /// Who may tell of payments.
     providers: Vec<Box<dyn webhook::Provider>>,
@@ -104,11 +108,11 @@ pub enum SiteError {
 }
 
 impl Site {
-    /// The office of a configuration, with its keys.
+    /// The office of a configuration, with its keys; it asks about the keys of others through `discovery`.
     ///
     /// # Errors
     /// [`SiteError`] when there is none, no key to sign with, or a secret that cannot be used.
-    pub fn new(config: &Config, keys: &Keys) -> Result<Self, SiteError> {
+    pub fn new(config: &Config, keys: &Keys, discovery: &Discovery) -> Result<Self, SiteError> {
         let office = config.office.as_ref().ok_or(SiteError::NoOffice)?;
         let signing = keys.signing().ok_or(SiteError::NoKey)?;
         Ok(Self {
@@ -127,6 +131,7 @@ impl Site {
             gives_passes: config.identity.check != IdentityCheck::None,
             page_work_bits: office.page_work_bits,
             stamp_lifetime_s: office.stamp_lifetime_s,
+            discovery: discovery.clone(),
             grant: grants::Terms::of(office),
             providers: webhook::providers(config)?,
             tokens: keys.tokens.clone(),
@@ -197,6 +202,7 @@ impl Office {
             .route("/v1/quote", get(calls::quote))
             .route("/v1/stamps", post(order::sell))
             .route("/v1/account", get(calls::account))
+            .route("/v1/settlements", post(settlement::settle))
             .route("/v1/vouchers", post(vouchers::redeem))
             .route("/v1/grants", post(grants::grant))
             .route("/v1/webhooks/{provider}", post(webhook::receive))

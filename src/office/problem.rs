@@ -13,6 +13,8 @@ use crate::{address::shown, ledger::LedgerError, money::Micros};
 pub const MEDIA_TYPE: &str = "application/problem+json";
 /// After how long a client should come again when the ledger cannot answer, in seconds: it recovers by itself.
 const LEDGER_RETRY_S: u64 = 5;
+/// Likewise when DNS cannot, in seconds: somebody may have to look at it.
+const OTHERS_RETRY_S: u64 = 60;
 
 /// Why a call was not done.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -56,6 +58,11 @@ impl Problem {
     pub fn too_many(who: &str, retry_after_s: u64) -> Self {
         let detail = format!("too many calls from this {who}; come again in {retry_after_s} s");
         Self { retry_after_s: Some(retry_after_s), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
+    }
+
+    /// 503: somebody else, on whom the call hangs, does not answer now.
+    pub fn unavailable(detail: impl std::fmt::Display) -> Self {
+        Self { retry_after_s: Some(OTHERS_RETRY_S), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
     }
 
     /// Words for a status that came without any, from the layers around the calls.

@@ -221,6 +221,8 @@ mod tests {
     use crate::{
         clock::unix_now,
         config::Config,
+        discovery::Discovery,
+        dns::Dns,
         keys,
         ledger::sqlite,
         office::{Limits, Site},
@@ -232,7 +234,8 @@ mod tests {
         let keys = keys::ensure(directory, true, unix_now()).unwrap();
         let options = sqlite::Options::new(config.ledger.currency);
         let ledger = sqlite::open(directory.join("ledger.db"), options).unwrap();
-        Office::new(Site::new(&config, &keys).unwrap(), Arc::new(ledger), limits)
+        let discovery = Discovery::new(Dns::new(&config.dns).unwrap());
+        Office::new(Site::new(&config, &keys, &discovery).unwrap(), Arc::new(ledger), limits)
     }
 
     #[tokio::test]

@@ -173,6 +173,24 @@ pub struct OrderAnswer {
     pub b: Vec<Bytes<64>>,
 }
 
+/// Body of `POST /v1/settlements`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SettlementBody {
+    /// The domain that redeemed the stamps and gives them back.
+    pub audience: Domain,
+    /// The selector of its key in DNS, which signs the request.
+    pub s: String,
+    /// The stamps, as the values of their fields.
+    pub stamps: Vec<String>,
+}
+
+/// Answer of `POST /v1/settlements`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettlementAnswer {
+    /// Ids of the stamps that are given back, now or before.
+    pub credited: Vec<Bytes<16>>,
+}
+
 /// Answer of `GET /v1/account`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AccountAnswer {

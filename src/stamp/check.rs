@@ -7,7 +7,7 @@ use std::{borrow::Borrow, fmt};
 
 use super::{
     DAY_S,
-    format::{CancelledStamp, Stamp, recipient_binding, sender_binding},
+    format::{Cancellation, CancelledStamp, Stamp, recipient_binding, sender_binding},
     sign::PublicKey,
 };
 use crate::{
@@ -171,9 +171,14 @@ pub fn signed(stamp: &CancelledStamp, office_key: &PublicKey) -> Result<(), Word
     if !office_key.verify(&stamp.terms.signed_bytes(), &stamp.signature) {
         return Err(Word::BadSignature);
     }
-    let holder = PublicKey::from_bytes(&stamp.terms.holder).map_err(|_| Word::BadCancellation)?;
-    let holds = holder.verify(&cancellation.signed_bytes(stamp), &cancellation.signature);
-    if holds { Ok(()) } else { Err(Word::BadCancellation) }
+    if is_cancelled(stamp, cancellation) { Ok(()) } else { Err(Word::BadCancellation) }
+}
+
+/// Whether the stamp's holder signed this cancellation of it.
+#[must_use]
+pub fn is_cancelled(stamp: &Stamp, cancellation: &Cancellation) -> bool {
+    PublicKey::from_bytes(&stamp.terms.holder)
+        .is_ok_and(|holder| holder.verify(&cancellation.signed_bytes(stamp), &cancellation.signature))
 }
 
 /// The whole table for one field value: `key` finds the key of an accepted office's selector, `ledger` says `unsold` or `spent`.

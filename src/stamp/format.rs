@@ -145,6 +145,7 @@ impl Stamp {
             signature: self.signature,
             fingerprint,
             good,
+            field: None,
         }
     }
 }

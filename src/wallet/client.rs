@@ -19,8 +19,8 @@ use crate::{
     office::{
         signed,
         wire::{
-            AccountAnswer, Credit, GrantBody, GrantOffer, OrderAnswer, OrderBody, Quote, VoucherBody,
-            WellKnown,
+            AccountAnswer, Credit, GrantBody, GrantOffer, OrderAnswer, OrderBody, Quote, SettlementAnswer,
+            SettlementBody, VoucherBody, WellKnown,
         },
     },
     stamp::{PublicKey, SecretKey, Selector, records::is_office_url},
@@ -195,6 +195,20 @@ impl OfficeClient {
     ) -> Result<OrderAnswer, ClientError> {
         let body = serde_json::to_vec(order).map_err(|e| self.answer(e))?;
         self.signed(Method::POST, "/v1/stamps", office, account, body)
+    }
+
+    /// Reports refunds of the office's stamps, signed by the key of their domain; the same again is credited once.
+    ///
+    /// # Errors
+    /// [`ClientError`]; after anything but a refusal they may have been credited.
+    pub fn settle(
+        &self,
+        office: &Domain,
+        key: &SecretKey,
+        refunds: &SettlementBody,
+    ) -> Result<SettlementAnswer, ClientError> {
+        let body = serde_json::to_vec(refunds).map_err(|e| self.answer(e))?;
+        self.signed(Method::POST, "/v1/settlements", office, key, body)
     }
 
     /// What the account holds.

@@ -26,7 +26,7 @@ pub use limits::{AHEAD_MAX, Limits, OverLimit};
 use crate::{
     address::{Address, Domain},
     clock::unix_now,
-    ledger::AccountKey,
+    ledger::{AccountKey, StampId},
     money::{Currency, Micros},
     office::wire::{AccountAnswer, Credit},
     stamp::{SecretKey, sign::CancelError},
@@ -211,9 +211,32 @@ impl Wallet {
         Teller(self.contents.seed.account())
     }
 
+    /// Who signs for the wallet when it is closed again: orders with its account's key, stamps with theirs.
+    #[must_use]
+    pub fn signer(&self) -> Signer {
+        Signer(self.contents.seed.clone())
+    }
+
     fn save(&mut self) -> Result<(), WalletError> {
         self.contents.tidy(unix_now());
         Ok(self.file.replace(&serialized(&self.contents)?)?)
+    }
+}
+
+/// The wallet's keys, for stamps that are kept elsewhere.
+pub struct Signer(Seed);
+
+impl Signer {
+    /// The account's key, the same at every office.
+    #[must_use]
+    pub fn account(&self) -> SecretKey {
+        self.0.account()
+    }
+
+    /// The key of one stamp (SPEC.md §3 `k`).
+    #[must_use]
+    pub fn holder(&self, office: &Domain, id: &StampId) -> SecretKey {
+        self.0.holder(office, id)
     }
 }
 

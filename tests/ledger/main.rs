@@ -191,6 +191,27 @@ mod sqlite_conforms {
             two_processes_settle_side_by_side,
             what_is_due_and_not_done_is_said,
             settled_postage_is_told_as_final;
+        franking:
+            a_letter_takes_all_its_stamps_or_none,
+            the_cheapest_that_will_do_and_lasts_is_taken,
+            letters_users_and_the_site_have_budgets,
+            stamps_raced_for_are_handed_out_once,
+            what_is_to_be_bought_follows_what_is_written;
+        foreign:
+            an_office_owes_up_to_its_cap,
+            the_cap_counts_all_stamps_of_a_letter,
+            the_cap_holds_for_letters_at_a_time,
+            what_is_given_back_is_reported_once,
+            a_report_in_vain_is_told_again_and_holds_up_no_other,
+            many_refunds_are_reported_in_several_calls,
+            what_is_kept_is_never_reported,
+            refunds_that_no_office_takes_are_given_up,
+            a_reported_refund_reaches_its_buyer_once,
+            a_refund_reported_by_many_at_once_is_one,
+            a_stamp_counts_here_or_there,
+            what_was_given_up_is_not_given_back,
+            settlements_go_with_old_history_and_the_books_still_prove,
+            what_an_office_owes_can_be_forgiven;
         keeping:
             what_was_answered_is_there_after_reopening,
             closed_books_answer_nothing,

@@ -37,6 +37,8 @@ pub struct Model {
     sold: HashMap<[u8; 16], (String, Order)>,
     /// Stamps that went back to their buyers, or were given up.
     returned: HashSet<[u8; 16]>,
+    /// Stamps that the foreign domain they were for gave back.
+    reported: HashSet<[u8; 16]>,
     pub redeemed: HashMap<StampKey, Redemption>,
     worked: HashMap<[u8; 16], (Claim, u64)>,
     work_days: HashMap<(u64, Address), u32>,
@@ -136,13 +138,41 @@ impl Model {
                 return Ledgered::Unsold;
             }
         }
-        if self.redeemed.contains_key(&stamp.key) {
+        let own = stamp.key.office == own_office();
+        if self.redeemed.contains_key(&stamp.key) || own && self.reported.contains(&stamp.key.id) {
             Ledgered::Spent
         } else if self.returned.contains(&stamp.key.id) {
             Ledgered::Unsold
         } else {
             Ledgered::Untouched
         }
+    }
+
+    /// Ids of our office's stamps that were redeemed in these books.
+    fn used_here(&self) -> HashSet<[u8; 16]> {
+        self.redeemed.keys().filter(|key| key.office == own_office()).map(|key| key.id).collect()
+    }
+
+    /// A foreign domain reports refunds; which of the ids are given back now.
+    pub fn give_back(&mut self, audience: &str, ids: &[[u8; 16]]) -> Vec<[u8; 16]> {
+        let used = self.used_here();
+        let mut given = Vec::new();
+        for id in ids {
+            let Some((account, order)) = self.sold.get(id) else { continue };
+            let (account, value) = (account.clone(), order.value.get());
+            if order.audience != domain(audience) || used.contains(id) {
+                continue;
+            }
+            if !self.reported.contains(id) {
+                if self.returned.contains(id) {
+                    continue;
+                }
+                self.reported.insert(*id);
+                self.transfer("stamps", &account, value);
+            }
+            given.push(*id);
+        }
+        given
     }
 
     /// Settles all that is due: what was settled, given back unused, and given up.
@@ -158,8 +188,8 @@ impl Model {
                 }
             }
         }
-        let used: HashSet<_> =
-            self.redeemed.keys().filter(|key| key.office == own_office()).map(|key| key.id).collect();
+        let mut used = self.used_here();
+        used.extend(&self.reported);
         for (id, (account, order)) in &self.sold {
             let own = order.audience == domain("b.example");
             let after = if own { RETURN_AFTER_S } else { FOREIGN_AFTER_S };

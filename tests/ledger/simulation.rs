@@ -36,6 +36,8 @@ pub fn run(make: impl Fn() -> Box<dyn Engine>) {
 
 /// Days after which stamps have other ids and expire later.
 const ERA_DAYS: u64 = 60;
+/// What other offices may owe: more than comes to pass in a life.
+const OFFICE_CAP: u64 = 1 << 40;
 
 fn id_of_era(n: u8, era: u64) -> [u8; 16] {
     let mut of_era = id(n);
@@ -48,6 +50,7 @@ const EVERYTHING: &[&str] = &[
     "settled",
     "returned",
     "given up",
+    "given back by a foreign domain",
     "dropped",
     "forgotten",
     "paid",
@@ -90,6 +93,7 @@ fn words(outcome: &Outcome) -> Vec<&'static str> {
                 Ledgered::NotGood => "not good",
                 Ledgered::Unsold => "unsold",
                 Ledgered::Spent => "spent",
+                Ledgered::Capped => "capped",
                 Ledgered::Untouched => "untouched",
             };
             let work = [(*work_used_up, "work used up"), (*work_untouched, "work untouched")];
@@ -127,7 +131,8 @@ impl Life {
                 8..20 => self.order().await,
                 20..75 => self.letter(event).await,
                 75..87 => self.mark().await,
-                87..90 => self.settle().await,
+                87..89 => self.settle().await,
+                89 => self.give_back().await,
                 90..97 => self.now += self.dice.below(8 * DAY),
                 97 => self.reopen().await,
                 _ => self.compare().await,
@@ -162,6 +167,17 @@ impl Life {
             (done.dropped > 0, "dropped"),
         ];
         self.seen.extend(said.into_iter().filter_map(|(is, word)| is.then_some(word)));
+    }
+
+    /// The foreign domain reports refunds.
+    async fn give_back(&mut self) {
+        let era = self.some_era();
+        let ids: Vec<_> = (0..100).filter(|_| self.dice.one_in(4)).map(|n| id_of_era(n, era)).collect();
+        let given = self.ledger.give_back(&domain("c.example"), &ids, self.now).await.unwrap();
+        assert_eq!(given, self.model.give_back("c.example", &ids));
+        if !given.is_empty() {
+            self.seen.insert("given back by a foreign domain");
+        }
     }
 
     async fn credit(&mut self) {
@@ -255,6 +271,7 @@ impl Life {
             wants,
             all_or_nothing: !self.dice.one_in(3),
             work_daily_max: 3,
+            office_cap: micros(OFFICE_CAP),
         };
         // Some servers try again and again.
         let times = if self.dice.one_in(8) { 1 + self.dice.below(14) } else { 1 };

@@ -1,7 +1,9 @@
 //! What every engine must tell the same.
 
 pub mod book;
+pub mod foreign;
 pub mod foresee;
+pub mod franking;
 pub mod funding;
 pub mod keeping;
 pub mod marks;

@@ -148,6 +148,7 @@ pub fn stamp(n: u8) -> StampCandidate {
         signature: signature(n),
         fingerprint: [n; 16],
         good: true,
+        field: None,
     }
 }
 
@@ -183,6 +184,7 @@ pub fn letter(number: u8, wants: &[Want]) -> Letter {
         wants: wants.to_vec(),
         all_or_nothing: true,
         work_daily_max: 3,
+        office_cap: micros(100_000_000),
     }
 }
 

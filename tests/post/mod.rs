@@ -14,6 +14,8 @@ use data_encoding::BASE64URL_NOPAD;
 use farthing::{
     clock::unix_now,
     config::Config,
+    discovery::Discovery,
+    dns::Dns,
     keys::{self, Keys},
     ledger::{AccountKey, AccountState, Ledger as _, Proof, sqlite::SqliteLedger},
     money::Micros,
@@ -184,7 +186,8 @@ fn config(directory: &tempfile::TempDir, address: SocketAddr, path_of_url: &str,
 
 fn site(config: &Config) -> office::Site {
     let keys = keys::ensure(&config.keys_directory(), true, unix_now()).unwrap();
-    office::Site::new(config, &keys).unwrap()
+    let discovery = Discovery::new(Dns::new(&config.dns).unwrap());
+    office::Site::new(config, &keys, &discovery).unwrap()
 }
 
 /// A client that judges for itself what an answer means.

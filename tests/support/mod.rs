@@ -92,6 +92,23 @@ impl World {
         world
     }
 
+    /// Another site with its daemon, of this domain, that asks the same name server.
+    pub fn beside(zone: &ZoneServer, domain: &str, site: &Site) -> Self {
+        let mut world = Self::without_daemon(site);
+        let text = fs::read_to_string(world.config_path()).unwrap();
+        let (own, shared) = (world.zone.address().to_string(), zone.address().to_string());
+        fs::write(world.config_path(), text.replace("b.example", domain).replace(&own, &shared)).unwrap();
+        world.start_daemon();
+        world
+    }
+
+    /// Publishes at a name server what the site says of itself with `farthing key dns`.
+    pub fn publish(&self, zone: &ZoneServer) {
+        for record in self.json(&["key", "dns"]).as_array().unwrap() {
+            zone.txt(record["name"].as_str().unwrap(), record["txt"].as_str().unwrap());
+        }
+    }
+
     /// The same, before anything was started.
     pub fn without_daemon(site: &Site) -> Self {
         let directory = tempfile::Builder::new().prefix("farthing").tempdir().unwrap();

@@ -81,7 +81,7 @@ struct Balance {
 #[derive(Clone)]
 struct Tally {
     balances: HashMap<i64, Balance>,
-    /// Stamps of each order redeemed in this batch.
+    /// Stamps of each order redeemed in this batch, here or (given back by a foreign domain) elsewhere.
     redeemed: HashMap<i64, i64>,
     rows: BatchRows,
     time: i64,
@@ -268,8 +268,8 @@ impl<'c> Batch<'c> {
         Ok(())
     }
 
-    /// Writes a redemption and moves its money. The unique key refuses a stamp that is spent.
-    pub fn enter_redeemed(&mut self, new: &NewRedeemed<'_>) -> Result<(), Fail> {
+    /// Writes a redemption and moves its money; returns its number. The unique key refuses a stamp that is spent.
+    pub fn enter_redeemed(&mut self, new: &NewRedeemed<'_>) -> Result<i64, Fail> {
         let batch = self.number()?;
         let office = self.office(new.office)?;
         let (debit, credit) = self.transfer(new.debit, new.credit, new.amount)?;
@@ -319,6 +319,16 @@ impl<'c> Batch<'c> {
             author: new.author,
             authenticated: new.authenticated,
         });
+        Ok(seq)
+    }
+
+    /// Writes which stamp of which order the entry just made gives back. The unique key refuses a stamp that was.
+    pub fn enter_reported(&mut self, entry: i64, order: i64, id: &[u8; 16]) -> Result<(), Fail> {
+        let mut insert =
+            self.conn.prepare_cached("INSERT INTO reported (entry, order_seq, id) VALUES (?1, ?2, ?3)")?;
+        insert.execute(params![entry, order, id])?;
+        *self.tally.redeemed.entry(order).or_default() += 1;
+        self.tally.rows.reported(order, id);
         Ok(())
     }
 

@@ -87,6 +87,7 @@ fn drop_rows(conn: &Connection, cut: &Cut) -> Result<(), Fail> {
     for delete in [
         "DELETE FROM settled WHERE entry <= ?1",
         "DELETE FROM closed WHERE entry <= ?1",
+        "DELETE FROM reported WHERE entry <= ?1",
         "DELETE FROM sold WHERE order_seq <= ?1",
         "DELETE FROM orders WHERE seq <= ?1",
         "DELETE FROM journal WHERE seq <= ?1",

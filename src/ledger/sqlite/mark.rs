@@ -7,7 +7,7 @@ use super::{
     batch::{Batch, NewEntry},
     book,
     fail::{Fail, read_time, stored_time},
-    sent, settings, settling,
+    foreign, sent, settings, settling,
 };
 use crate::{
     address::{Address, Domain},
@@ -160,6 +160,9 @@ fn give_back(batch: &mut Batch<'_>, redeemed: &Redeemed, now: u64, marked: &mut 
         memo: "",
         redeemed: Some(redeemed.seq),
     })?;
+    if redeemed.buyer.is_none() {
+        foreign::to_be_reported(batch.conn, redeemed.seq, now)?;
+    }
     marked.refunded = Some(amount);
     Ok(())
 }

@@ -16,6 +16,7 @@ use super::{
     AccountKey, AccountState, Decision, Entry, Ledger, LedgerError, Letter, Mark, MarkError, MarkTarget,
     Marked, Order, Outcome, Proof, Sale, SoldStamp, StampId, Want,
     book::{BookEntry, Known, MEMO_OCTETS_MAX, NewEntry, Sender},
+    foreign::{Foreign, Report, Standing},
     freepost::{Label, NewLabel},
     marks::{Answered, Marks},
     outbox::{AnswerAbout, Attempt, Mail, NewMail, Outbox, OutboxState, Queued, WaitingAnswers},
@@ -37,7 +38,9 @@ mod batch;
 mod book;
 mod cut;
 mod fail;
+mod foreign;
 mod foresee;
+mod franking;
 mod freepost;
 mod funding;
 mod mark;
@@ -352,13 +355,17 @@ impl Ledger for SqliteLedger {
         let letter = Arc::new(letter);
         if !good {
             let (letter, site) = (Arc::clone(&letter), Arc::clone(&self.site));
-            let plan = self.readers.read(move |conn| Plan::of(&letter, conn, &site)).await?;
+            let plan = self
+                .readers
+                .read(move |conn| Plan::of(&letter, conn, &site, |name| foreign::balance(conn, name)))
+                .await?;
             if !plan.writes() {
                 return Ok(plan.into_outcomes());
             }
         }
         self.write(move |batch| {
-            let plan = Plan::of(&letter, batch.conn, batch.site)?;
+            let (conn, site) = (batch.conn, batch.site);
+            let plan = Plan::of(&letter, conn, site, |account| batch.balance_of(account))?;
             plan.carry_out(&letter, batch)?;
             Ok(plan.into_outcomes())
         })
@@ -646,5 +653,41 @@ impl Settling for SqliteLedger {
     async fn lag(&self, terms: &Terms) -> Result<Lag, LedgerError> {
         let (terms, site) = (terms.clone(), Arc::clone(&self.site));
         self.readers.read(move |conn| settling::lag(conn, &terms, &site)).await
+    }
+}
+
+#[async_trait]
+impl Foreign for SqliteLedger {
+    async fn next_report(&self, now: u64) -> Result<Option<Report>, LedgerError> {
+        self.readers.read(move |conn| foreign::next_report(conn, now)).await
+    }
+
+    async fn report_taken(&self, report: &Report) -> Result<(), LedgerError> {
+        let report = report.clone();
+        self.write(move |batch| foreign::report_taken(batch.conn, &report)).await
+    }
+
+    async fn report_failed(&self, report: &Report, trouble: &str, due: u64) -> Result<(), LedgerError> {
+        let (report, trouble) = (report.clone(), trouble.to_owned());
+        self.write(move |batch| foreign::report_failed(batch.conn, &report, &trouble, due)).await
+    }
+
+    async fn standings(&self) -> Result<Vec<Standing>, LedgerError> {
+        self.readers.read(foreign::standings).await
+    }
+
+    async fn give_back(
+        &self,
+        audience: &Domain,
+        ids: &[StampId],
+        now: u64,
+    ) -> Result<Vec<StampId>, LedgerError> {
+        let (audience, ids) = (audience.clone(), ids.to_vec());
+        self.write(move |batch| foreign::give_back(batch, &audience, &ids, now)).await
+    }
+
+    async fn forgive(&self, office: &Domain, amount: Micros, now: u64) -> Result<Micros, LedgerError> {
+        let office = office.clone();
+        self.write(move |batch| foreign::forgive(batch, &office, amount, now)).await
     }
 }

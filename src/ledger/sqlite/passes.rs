@@ -42,7 +42,7 @@ pub(super) fn add(batch: &Batch<'_>, new: &NewPass) -> Result<PassMade, Fail> {
         Got::Stamp(stamp, field) => {
             let own = batch.site.is_own(&stamp.key.office);
             let sold = sold_by(conn, stamp, new.recipient.domain())?;
-            if !own || !stamp.good || sold.is_none_or(|(_, closed)| closed) {
+            if !own || !stamp.good || sold.is_none_or(|sold| sold.closed || sold.reported) {
                 return Ok(PassMade::Unsold);
             }
             if is_redeemed(conn, &stamp.key)? {

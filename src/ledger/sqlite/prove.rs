@@ -19,7 +19,7 @@ use super::{
 use crate::ledger::{
     Proof,
     chain::{EntryRow, Head, OrderRow, RedeemedRow, SoldRow},
-    check::{GivenBack, Prover, SoldAs},
+    check::{GivenBack, Prover, ReportedAs, SoldAs},
 };
 
 /// Faults of its own that SQLite is asked for.
@@ -225,6 +225,7 @@ fn read_entry(
         return match kind.as_str() {
             "sell" => orders.read(names, &entry, prover),
             "keep" | "burn" | "return" => read_ended(conn, names, &entry, prover),
+            "settlement" => read_reported(conn, names, &entry, prover),
             _ => Ok(()),
         };
     };
@@ -279,6 +280,35 @@ fn read_ended(
         }
         _ => prover.fault(format!("entry {} does not say what it ends", entry.seq)),
     }
+    Ok(())
+}
+
+/// Which stamp an entry gives back that a foreign domain redeemed.
+fn read_reported(
+    conn: &Connection,
+    names: &Names,
+    entry: &EntryRow<'_>,
+    prover: &mut Prover,
+) -> Result<(), Fail> {
+    let mut find = conn.prepare_cached(
+        "SELECT p.order_seq, p.id, s.order_seq, o.account, o.value,
+                EXISTS (SELECT 1 FROM redeemed r WHERE r.day = o.expiry / 86400 AND r.office IN (SELECT id FROM office)
+                                                   AND r.id = p.id AND r.order_seq = p.order_seq)
+         FROM reported p LEFT JOIN sold s ON s.id = p.id LEFT JOIN orders o ON o.seq = s.order_seq WHERE p.entry = ?1",
+    )?;
+    let mut rows = find.query([entry.seq])?;
+    let Some(row) = rows.next()? else {
+        prover.fault(format!("entry {} does not say which stamp it gives back", entry.seq));
+        return Ok(());
+    };
+    let id = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+    let sold = match (row.get(2)?, row.get(3)?, row.get(4)?) {
+        (Some(order), Some(account), Some(value)) => {
+            Some(ReportedAs { order, buyer: names.account(account), value, redeemed_here: row.get(5)? })
+        }
+        _ => None,
+    };
+    prover.reported(entry, row.get(0)?, id, sold.as_ref());
     Ok(())
 }
 

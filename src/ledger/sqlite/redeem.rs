@@ -12,6 +12,7 @@ use super::{
     Site,
     batch::{Batch, NewRedeemed, newest_cut},
     fail::{Fail, read_time, stored_time},
+    foreign,
     sent::{self, Answer},
 };
 use crate::{
@@ -52,12 +53,20 @@ enum Planned {
 pub(super) struct Plan(Vec<Planned>);
 
 impl Plan {
-    /// Looks up what would become of each want; writes nothing.
-    pub fn of(letter: &Letter, conn: &Connection, site: &Site) -> Result<Self, Fail> {
+    /// Looks up what would become of each want; writes nothing. `balance` gives the balance of an account, as it stands in
+    /// the transaction.
+    pub fn of(
+        letter: &Letter,
+        conn: &Connection,
+        site: &Site,
+        mut balance: impl FnMut(&str) -> Result<i64, Fail>,
+    ) -> Result<Self, Fail> {
         let mut planner = Planner {
             letter,
             conn,
             site,
+            balance: &mut balance,
+            owed: HashMap::new(),
             owners: site.owners(),
             claimed: HashMap::new(),
             taken: HashSet::new(),
@@ -147,10 +156,22 @@ struct Earlier {
     number: u64,
 }
 
+/// A stamp of our own office, as it was sold.
+pub(super) struct Sold {
+    order: i64,
+    /// The order was ended.
+    pub closed: bool,
+    /// Its domain, a foreign one then, redeemed it and gave it back.
+    pub reported: bool,
+}
+
 struct Planner<'a> {
     letter: &'a Letter,
     conn: &'a Connection,
     site: &'a Site,
+    balance: &'a mut dyn FnMut(&str) -> Result<i64, Fail>,
+    /// What each office owes once the earlier wants of this letter are paid.
+    owed: HashMap<&'a Domain, Micros>,
     owners: Owners,
     /// What earlier wants of this letter claim.
     claimed: HashMap<Claim, Outcome>,
@@ -184,6 +205,11 @@ impl<'a> Planner<'a> {
         if let Some((index, stamp, order)) = paying {
             let (claim, number) = (self.stamp_claim(want, stamp), random_number()?);
             self.taken.insert(&stamp.key);
+            if order.is_none() {
+                let owed = self.owed(&stamp.key.office)?;
+                self.owed
+                    .insert(&stamp.key.office, owed.checked_add(stamp.value).ok_or_else(Fail::overflow)?);
+            }
             self.claimed.insert(claim, Outcome::Stamp { index, number, retry: true });
             return Ok(Planned::Stamp { index, number, claim, order, stamps });
         }
@@ -252,27 +278,40 @@ impl<'a> Planner<'a> {
 
     /// What is to be said of a stamp that is no retry; `Untouched` when it can pay, with its order.
     fn state(
-        &self,
+        &mut self,
         want: &Want,
-        stamp: &StampCandidate,
+        stamp: &'a StampCandidate,
         spent: bool,
     ) -> Result<(Ledgered, Option<i64>), Fail> {
         if !stamp.good || stamp.value == Micros::ZERO {
             return Ok((if spent { Ledgered::Spent } else { Ledgered::NotGood }, None));
         }
         if !self.site.is_own(&stamp.key.office) {
-            let spent = spent || self.taken.contains(&stamp.key) || self.is_forgotten(&stamp.key)?;
-            return Ok((if spent { Ledgered::Spent } else { Ledgered::Untouched }, None));
+            if spent || self.taken.contains(&stamp.key) || self.is_forgotten(&stamp.key)? {
+                return Ok((Ledgered::Spent, None));
+            }
+            let owed = self.owed(&stamp.key.office)?.checked_add(stamp.value);
+            let fits = owed.is_some_and(|owed| owed <= self.letter.office_cap);
+            return Ok((if fits { Ledgered::Untouched } else { Ledgered::Capped }, None));
         }
-        let Some((order, closed)) = sold_by(self.conn, stamp, want.recipient.domain())? else {
+        let Some(sold) = sold_by(self.conn, stamp, want.recipient.domain())? else {
             return Ok((Ledgered::Unsold, None));
         };
-        let spent = spent || self.taken.contains(&stamp.key);
+        let Sold { order, closed, reported } = sold;
+        let spent = spent || reported || self.taken.contains(&stamp.key);
         // An order that was ended has no more stamps: what was left of it is with its buyer again.
         if closed && !spent {
             return Ok((Ledgered::Unsold, None));
         }
         Ok((if spent { Ledgered::Spent } else { Ledgered::Untouched }, Some(order)))
+    }
+
+    /// What an office owes us for its stamps.
+    fn owed(&mut self, office: &'a Domain) -> Result<Micros, Fail> {
+        match self.owed.get(office) {
+            Some(owed) => Ok(*owed),
+            None => foreign::owed((self.balance)(&office_account(office))?),
+        }
     }
 
     /// Whether stamps of that day were spent that nobody remembers: only a clock that is wrong brings one again.
@@ -338,14 +377,15 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// The order by which our office sold exactly this stamp for this audience, and whether it was ended.
+/// How our office sold exactly this stamp for this audience.
 pub(super) fn sold_by(
     conn: &Connection,
     stamp: &StampCandidate,
     audience: &Domain,
-) -> Result<Option<(i64, bool)>, Fail> {
+) -> Result<Option<Sold>, Fail> {
     let mut find = conn.prepare_cached(
-        "SELECT s.order_seq, s.signature, o.value, o.expiry, o.audience, o.closed IS NOT NULL
+        "SELECT s.order_seq, s.signature, o.value, o.expiry, o.audience, o.closed IS NOT NULL,
+                EXISTS (SELECT 1 FROM reported r WHERE r.id = s.id)
          FROM sold s JOIN orders o ON o.seq = s.order_seq WHERE s.id = ?1",
     )?;
     let exactly = |row: &rusqlite::Row<'_>| {
@@ -353,7 +393,7 @@ pub(super) fn sold_by(
             && row.get::<_, i64>(2)? == stamp.value.signed()
             && read_time(row.get(3)?) / DAY_S == u64::from(stamp.key.day)
             && row.get_ref(4)?.as_str()? == audience.as_str();
-        Ok(same.then_some((row.get(0)?, row.get(5)?)))
+        Ok(same.then_some(Sold { order: row.get(0)?, closed: row.get(5)?, reported: row.get(6)? }))
     };
     Ok(find.query_row([&stamp.key.id], exactly).optional()?.flatten())
 }
@@ -394,7 +434,7 @@ fn redeem_stamp(
 ) -> Result<(), Fail> {
     let debit = if order.is_some() { "stamps".to_owned() } else { office_account(&stamp.key.office) };
     let author = letter.author.as_ref().map(Address::to_bytes);
-    batch.enter_redeemed(&NewRedeemed {
+    let seq = batch.enter_redeemed(&NewRedeemed {
         time: stored_time(letter.now),
         day: stamp.key.day.into(),
         office: stamp.key.office.as_str(),
@@ -408,7 +448,14 @@ fn redeem_stamp(
         recipient: &want.recipient.to_bytes(),
         author: author.as_deref(),
         authenticated: letter.authenticated,
-    })
+    })?;
+    let StampKey { office, id, .. } = &stamp.key;
+    match &stamp.field {
+        Some(field) if order.is_none() => {
+            foreign::keep_field(batch.conn, seq, office, want.recipient.domain(), id, field)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn use_work(

@@ -10,6 +10,7 @@ use super::{
     Site,
     batch::{Batch, NewEntry},
     fail::{Fail, read_time, stored_time},
+    foreign,
     redeem::{DAY_S, day_of},
     tally,
 };
@@ -265,6 +266,7 @@ fn forget(conn: &Connection, terms: &Terms) -> Result<Done, Fail> {
         ))?;
         done.dropped += delete.execute(params![before, FORGOTTEN_AT_ONCE])? as u64;
     }
+    done.dropped += foreign::forget(conn, FORGOTTEN_AT_ONCE, terms.clock)?;
     done.dropped += tally::forget(conn, FORGOTTEN_AT_ONCE as usize, terms.clock)? as u64;
     done.more = done.dropped > 0;
     Ok(done)

@@ -50,6 +50,7 @@ fn numbered_stamp(round: u32, n: u32) -> StampCandidate {
         signature: [1; 64],
         fingerprint: id,
         good: true,
+        field: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whoever changes the file by hand is found by the proof.
 
-use farthing::ledger::Ledger;
+use farthing::ledger::{Ledger, foreign::Foreign as _};
 
 use super::{SqliteBooks, outsider};
 use crate::support::*;
@@ -98,6 +98,43 @@ const AGED: &[(&str, &[&str])] = &[
         &["that were not given back sum to", "entries sum to"],
     ),
 ];
+
+/// The same for books in which a foreign domain gave a stamp back.
+const SETTLED_ABROAD: &[(&str, &[&str])] = &[
+    ("DELETE FROM reported", &["does not say which stamp it gives back", "does not hold the rows"]),
+    ("UPDATE reported SET id = x'0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c'", &["does not hold the rows"]),
+    ("UPDATE reported SET id = randomblob(16)", &["gives back a stamp that order", "does not hold the rows"]),
+    (
+        "UPDATE reported SET order_seq = 2",
+        &["gives back a stamp that order 2", "of its stamps were redeemed"],
+    ),
+    (
+        "UPDATE journal SET amount = amount - 1 WHERE kind = 'settlement'",
+        &["does not give back to its buyer", "entries sum to", "stamps holds"],
+    ),
+    (
+        "UPDATE journal SET credit = (SELECT id FROM account WHERE name = 'funding:credit') WHERE kind = 'settlement'",
+        &["does not give back to its buyer", "entries sum to"],
+    ),
+    (
+        "UPDATE orders SET redeemed = 0 WHERE audience = 'd.example'",
+        &["says 0 of its stamps were redeemed, but 1 were"],
+    ),
+];
+
+#[tokio::test]
+async fn every_hand_on_a_settlement_is_found() {
+    for (change, words) in SETTLED_ABROAD {
+        let books = SqliteBooks::new();
+        let ledger = books.lived_in().await;
+        let sale = farthing::ledger::Order { audience: domain("d.example"), ..order(&[11, 12]) };
+        ledger.sell(sale).await.unwrap();
+        ledger.give_back(&domain("d.example"), &[id(11)], NOW).await.unwrap();
+        must_balance(&*ledger).await;
+        ledger.close().await;
+        must_be_found(&books, change, words).await;
+    }
+}
 
 #[tokio::test]
 async fn every_hand_on_a_file_with_a_cut_is_found() {

@@ -1,0 +1,246 @@
+//! The daemon's task that buys stamps ahead for franking.
+//!
+//! What always holds: an order is in the ledger, durably, before it is sent; it is sent again until it is answered, and the
+//! office charges it once; a stamp comes into the purse when its signature verifies by the key in DNS, as the gate that it
+//! is for will check it. What may be spent in a day is bounded, whatever users or worms write to.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use super::{Dealing, Franker};
+use crate::{
+    address::Domain,
+    clock::unix_now,
+    config,
+    gate::Site,
+    ledger::{
+        Ledger, LedgerError,
+        franking::{Need, ORDER_KEPT_S, PurseOrder, PurseStamp},
+    },
+    office::wire::{Bytes, OrderAnswer, OrderBody, Wish},
+    stamp::{Selector, Terms, check::EXPIRY_AHEAD_MAX_S},
+    wallet::{ClientError, OfficeClient},
+};
+
+/// It is looked what is to be bought when a letter says so, and at the latest after this.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Offices of one domain that are tried in turn.
+const OFFICES_TRIED: usize = 3;
+/// Purchases of a day may be so many times what letters of a day may bear: what is in hand stays for the next.
+const BOUGHT_DAYS: u64 = 2;
+
+/// Why nothing was bought.
+#[derive(Debug, thiserror::Error)]
+enum BuyError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("{0}")]
+    Trouble(String),
+    #[error("the account {account} at {office} holds too little; put money on it: {words}")]
+    Short { account: String, office: Domain, words: String },
+}
+
+/// Runs until it is stopped; `site` gives the site as of now.
+pub async fn run(
+    franker: Arc<Franker>,
+    ledger: Arc<dyn Ledger>,
+    site: impl Fn() -> Arc<Site> + Send,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut in_trouble = false;
+    loop {
+        let site = site();
+        let round = async {
+            match &site.config.franking {
+                Some(config) => {
+                    Buyer { franker: &franker, ledger: &*ledger, site: &site, config }.round().await
+                }
+                None => Ok(()),
+            }
+        };
+        let done = tokio::select! {
+            done = round => done,
+            _ = stopped.wait_for(|stop| *stop) => return,
+        };
+        if let Err(error) = &done
+            && !in_trouble
+        {
+            tracing::error!(%error, "no stamps are bought ahead");
+        }
+        in_trouble = done.is_err();
+        tokio::select! {
+            () = franker.wake.notified() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = stopped.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+struct Buyer<'a> {
+    franker: &'a Franker,
+    ledger: &'a dyn Ledger,
+    site: &'a Site,
+    config: &'a config::Franking,
+}
+
+impl Buyer<'_> {
+    async fn round(&self) -> Result<(), LedgerError> {
+        for order in self.ledger.purse_orders().await? {
+            let now = unix_now();
+            if order.time.saturating_add(ORDER_KEPT_S) < now {
+                self.ledger.purse_filled(order.seq, vec![]).await?;
+            } else if !self.franker.is_put_off(&Dealing::At(order.office.clone()), now) {
+                let dealing = Dealing::At(order.office.clone());
+                let done = self.finish(order).await;
+                self.note(&dealing, done)?;
+            }
+        }
+        for need in self.ledger.purse_needs(self.config.ahead, unix_now()).await? {
+            let dealing = Dealing::For(need.audience.clone());
+            if !self.franker.is_put_off(&dealing, unix_now()) {
+                let done = self.buy(&need).await;
+                self.note(&dealing, done)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers trouble, and says it once.
+    fn note(&self, dealing: &Dealing, done: Result<usize, BuyError>) -> Result<(), LedgerError> {
+        match (done, dealing) {
+            (Ok(count), Dealing::For(domain) | Dealing::At(domain)) => {
+                self.franker.succeeded(dealing);
+                tracing::info!(%domain, count, "stamps bought ahead");
+            }
+            (Err(BuyError::Ledger(error)), _) => return Err(error),
+            (Err(why), _) if !self.franker.failed(dealing, unix_now()) => {
+                tracing::debug!(%why, "nothing bought")
+            }
+            (Err(why), Dealing::For(audience)) => {
+                tracing::warn!(%audience, %why, "no stamps could be bought; letters there go without");
+            }
+            (Err(why), Dealing::At(office)) => {
+                tracing::warn!(%office, %why, "an order of stamps is not answered; it is sent again");
+            }
+        }
+        Ok(())
+    }
+
+    async fn buy(&self, need: &Need) -> Result<usize, BuyError> {
+        let trouble = |e: &dyn std::fmt::Display| BuyError::Trouble(e.to_string());
+        let policy = self.site.discovery.policy(&need.audience).await.map_err(|e| trouble(&e))?;
+        let policy = policy.map_err(|e| trouble(&e))?;
+        if policy.currency != self.site.config.ledger.currency || policy.price > self.config.max_price {
+            return Err(BuyError::Trouble(format!("it asks {} {}", policy.price, policy.currency)));
+        }
+        // Where an order has not been answered the next one would not be either.
+        let waiting = self.ledger.purse_orders().await?;
+        let mut last = BuyError::Trouble("its offices have not answered earlier orders".into());
+        for office in policy.offices.into_iter().take(OFFICES_TRIED) {
+            if waiting.iter().any(|order| order.office == office) {
+                continue;
+            }
+            let mut ids = vec![[0; 16]; usize::try_from(need.count).unwrap_or(1)];
+            getrandom::fill(ids.as_flattened_mut()).map_err(|e| trouble(&e))?;
+            let mut order = PurseOrder {
+                seq: 0,
+                office,
+                audience: need.audience.clone(),
+                value: policy.price,
+                ids,
+                time: unix_now(),
+            };
+            let most = self.config.per_day.checked_mul(BOUGHT_DAYS).unwrap_or(self.config.per_day);
+            let kept = self.ledger.purse_order(order.clone(), most).await?;
+            order.seq = kept.ok_or_else(|| BuyError::Trouble("enough was bought for today".into()))?;
+            match self.finish(order).await {
+                Err(BuyError::Ledger(error)) => return Err(error.into()),
+                Err(why) => last = why,
+                done => return done,
+            }
+        }
+        Err(last)
+    }
+
+    /// Sends an order, and puts what it brings into the purse.
+    async fn finish(&self, order: PurseOrder) -> Result<usize, BuyError> {
+        let answer = match self.send(&order).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                // The office says that the order was not done and never will be.
+                if matches!(&error, ClientError::Refused { status: 400 | 402 | 403 | 409 | 422, .. }) {
+                    self.ledger.purse_filled(order.seq, vec![]).await?;
+                }
+                if let ClientError::Refused { status: 402, detail, .. } = error {
+                    let account = self.franker.signer.account().public().to_string();
+                    return Err(BuyError::Short { account, office: order.office, words: detail });
+                }
+                return Err(BuyError::Trouble(error.to_string()));
+            }
+        };
+        let stamps = self.checked(&order, &answer).await?;
+        let count = stamps.len();
+        self.ledger.purse_filled(order.seq, stamps).await?;
+        Ok(count)
+    }
+
+    async fn send(&self, order: &PurseOrder) -> Result<OrderAnswer, ClientError> {
+        let unreachable = |what: String| ClientError::Unreachable { url: order.office.to_string(), what };
+        let url =
+            self.site.discovery.office_url(&order.office).await.map_err(|e| unreachable(e.to_string()))?;
+        let account = self.franker.signer.account();
+        let wish = |id: &[u8; 16]| {
+            let holder = self.franker.signer.holder(&order.office, id);
+            Wish { id: Bytes(*id), k: Bytes(holder.public().to_bytes()) }
+        };
+        let body = OrderBody {
+            audience: order.audience.clone(),
+            value: order.value.get().into(),
+            stamps: order.ids.iter().map(wish).collect(),
+        };
+        let office = order.office.clone();
+        let call =
+            tokio::task::spawn_blocking(move || OfficeClient::new(&url)?.order(&office, &account, &body));
+        call.await.map_err(|_| unreachable("the call was broken off".into()))?
+    }
+
+    /// The stamps of an answer, if every one is what was ordered.
+    async fn checked(&self, order: &PurseOrder, answer: &OrderAnswer) -> Result<Vec<PurseStamp>, BuyError> {
+        let bad = |what: &str| {
+            BuyError::Trouble(format!("{} answers something else than was asked: {what}", order.office))
+        };
+        let selector: Selector = answer.s.parse().map_err(|_| bad("its selector is none"))?;
+        let key = match self.site.discovery.office_key(&order.office, &selector).await {
+            Ok(Ok(key)) => key,
+            Ok(Err(why)) => return Err(bad(&format!("its key is not in DNS: {why}"))),
+            Err(trouble) => return Err(BuyError::Trouble(trouble.to_string())),
+        };
+        if answer.b.len() != order.ids.len() || answer.x > unix_now().saturating_add(EXPIRY_AHEAD_MAX_S) {
+            return Err(bad("not as many stamps, or stamps that nobody takes yet"));
+        }
+        let stamp = |(id, b): (&[u8; 16], &Bytes<64>)| {
+            let terms = Terms {
+                office: order.office.clone(),
+                selector: selector.clone(),
+                id: *id,
+                value: order.value,
+                currency: self.site.config.ledger.currency,
+                audience: order.audience.clone(),
+                expiry: answer.x,
+                holder: self.franker.signer.holder(&order.office, id).public().to_bytes(),
+            };
+            key.verify(&terms.signed_bytes(), &b.0).then(|| PurseStamp {
+                office: terms.office,
+                id: terms.id,
+                selector: terms.selector.to_string(),
+                audience: terms.audience,
+                value: terms.value,
+                expiry: terms.expiry,
+                signature: b.0,
+            })
+        };
+        let stamps: Option<Vec<PurseStamp>> = order.ids.iter().zip(&answer.b).map(stamp).collect();
+        stamps.ok_or_else(|| bad("a stamp whose signature does not verify"))
+    }
+}

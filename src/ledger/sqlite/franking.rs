@@ -1,0 +1,313 @@
+//! The purse in SQLite.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    SqliteLedger,
+    fail::{Fail, read_time, stored_time},
+    redeem::day_of,
+};
+use crate::{
+    address::Domain,
+    ledger::{
+        LedgerError, StampId,
+        franking::{
+            BOUGHT_AT_ONCE_MAX, Budget, Franking, InHand, LIFE_LEFT_MIN_S, LOGIN_OCTETS_MAX, Need, Over,
+            Purse, PurseOrder, PurseStamp, Taken, WANTED_FOR_S, Wish,
+        },
+    },
+    money::Micros,
+};
+
+/// The login under which the whole site is counted.
+const EVERYBODY: &str = "";
+
+const STAMP: &str = "SELECT office, id, selector, audience, value, expiry, signature FROM purse";
+
+fn frank(conn: &Connection, login: &str, wishes: &[Wish], budget: &Budget, now: u64) -> Result<Taken, Fail> {
+    let day = day_of(now);
+    // What they cost at the least: nothing is bought for a letter that may not have it.
+    let mut least = Micros::ZERO;
+    for wish in wishes {
+        let cost = wish.least.checked_mul(wish.count.into()).and_then(|cost| least.checked_add(cost));
+        least = cost.ok_or_else(Fail::overflow)?;
+    }
+    if let Some(over) = over(conn, day, login, least, budget)? {
+        return Ok(over);
+    }
+    let mut stamps = Vec::new();
+    let mut lacking = Vec::new();
+    for wish in wishes {
+        let found = in_hand(conn, wish, now)?;
+        let missing = wish.count.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
+        note_wanted(conn, wish, missing, now)?;
+        if missing > 0 {
+            lacking.push(wish.audience.clone());
+        }
+        stamps.extend(found);
+    }
+    if !lacking.is_empty() {
+        return Ok(Taken::Lacking(lacking));
+    }
+    let mut cost = Micros::ZERO;
+    for stamp in &stamps {
+        cost = cost.checked_add(stamp.value).ok_or_else(Fail::overflow)?;
+    }
+    if let Some(over) = over(conn, day, login, cost, budget)? {
+        return Ok(over);
+    }
+    let mut count = conn.prepare_cached(
+        "INSERT INTO franked (day, login, spent) VALUES (?1, ?2, ?3)
+         ON CONFLICT (day, login) DO UPDATE SET spent = ?3",
+    )?;
+    for who in [login, EVERYBODY] {
+        let spent = spent(conn, day, who)?.checked_add(cost).ok_or_else(Fail::overflow)?;
+        count.execute(params![day, who, spent.signed()])?;
+    }
+    let mut take = conn.prepare_cached("DELETE FROM purse WHERE office = ?1 AND id = ?2")?;
+    for stamp in &stamps {
+        take.execute(params![stamp.office.as_str(), stamp.id])?;
+    }
+    Ok(Taken::Stamps(stamps))
+}
+
+/// The budget that so much more would go over, if any.
+fn over(
+    conn: &Connection,
+    day: i64,
+    login: &str,
+    cost: Micros,
+    budget: &Budget,
+) -> Result<Option<Taken>, Fail> {
+    if cost > budget.per_letter {
+        return Ok(Some(Taken::Over { which: Over::Letter, first: note_over(conn, day, login)? }));
+    }
+    for (who, most, which) in [(login, budget.per_user, Over::User), (EVERYBODY, budget.per_day, Over::Site)]
+    {
+        if spent(conn, day, who)?.checked_add(cost).is_none_or(|spent| spent > most) {
+            return Ok(Some(Taken::Over { which, first: note_over(conn, day, who)? }));
+        }
+    }
+    Ok(None)
+}
+
+/// The stamps that would be taken: the cheapest that will do, of those the first to expire.
+fn in_hand(conn: &Connection, wish: &Wish, now: u64) -> Result<Vec<PurseStamp>, Fail> {
+    let mut find = conn.prepare_cached(&format!(
+        "{STAMP} WHERE audience = ?1 AND value >= ?2 AND expiry >= ?3 ORDER BY value, expiry, id LIMIT ?4"
+    ))?;
+    let until = stored_time(now.saturating_add(LIFE_LEFT_MIN_S));
+    let mut rows = find.query(params![wish.audience.as_str(), wish.least.signed(), until, wish.count])?;
+    let mut stamps = Vec::new();
+    while let Some(row) = rows.next()? {
+        stamps.push(read_stamp(row)?);
+    }
+    Ok(stamps)
+}
+
+fn note_wanted(conn: &Connection, wish: &Wish, missing: u32, now: u64) -> Result<(), Fail> {
+    let mut note = conn.prepare_cached(
+        "INSERT INTO purse_wanted (audience, price, last, missing) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (audience) DO UPDATE SET price = ?2, last = max(last, ?3), missing = ?4",
+    )?;
+    note.execute(params![wish.audience.as_str(), wish.least.signed(), stored_time(now), missing])?;
+    Ok(())
+}
+
+fn spent(conn: &Connection, day: i64, login: &str) -> Result<Micros, Fail> {
+    let mut find = conn.prepare_cached("SELECT spent FROM franked WHERE day = ?1 AND login = ?2")?;
+    let spent: Option<i64> = find.query_row(params![day, login], |row| row.get(0)).optional()?;
+    amount(spent.unwrap_or_default())
+}
+
+/// Notes that a letter was held back; whether it is the first.
+fn note_over(conn: &Connection, day: i64, login: &str) -> Result<bool, Fail> {
+    let mut note = conn.prepare_cached(
+        "INSERT INTO franked (day, login, spent, over) VALUES (?1, ?2, 0, 1)
+         ON CONFLICT (day, login) DO UPDATE SET over = 1 WHERE over = 0",
+    )?;
+    Ok(note.execute(params![day, login])? > 0)
+}
+
+fn needs(conn: &Connection, ahead: u32, now: u64) -> Result<Vec<Need>, Fail> {
+    let time = stored_time(now);
+    conn.prepare_cached("DELETE FROM purse WHERE expiry < ?1")?.execute([time])?;
+    let long_ago = stored_time(now.saturating_sub(WANTED_FOR_S));
+    conn.prepare_cached("DELETE FROM purse_wanted WHERE last < ?1")?.execute([long_ago])?;
+    for table in ["franked", "purse_bought"] {
+        conn.prepare_cached(&format!("DELETE FROM {table} WHERE day < ?1"))?.execute([day_of(now)])?;
+    }
+    let mut find = conn.prepare_cached(
+        "SELECT w.audience, max(?1, w.missing)
+                - (SELECT count(*) FROM purse p WHERE p.audience = w.audience AND p.value >= w.price AND p.expiry >= ?2)
+         FROM purse_wanted w ORDER BY w.last DESC",
+    )?;
+    let until = stored_time(now.saturating_add(LIFE_LEFT_MIN_S));
+    let rows =
+        find.query_map(params![ahead, until], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+    let mut needs = Vec::new();
+    for row in rows {
+        let (audience, missing) = row?;
+        let count = u32::try_from(missing.clamp(0, i64::from(BOUGHT_AT_ONCE_MAX))).unwrap_or_default();
+        if count > 0 {
+            needs.push(Need { audience: domain(&audience)?, count });
+        }
+    }
+    Ok(needs)
+}
+
+fn keep_order(conn: &Connection, order: &PurseOrder, per_day: Micros) -> Result<Option<i64>, Fail> {
+    let mut find = conn.prepare_cached(
+        "SELECT (SELECT coalesce(sum(spent), 0) FROM purse_bought WHERE day = ?1)
+                + (SELECT coalesce(sum(value * (length(ids) / 16)), 0) FROM purse_orders)",
+    )?;
+    let before: i64 = find.query_row([day_of(order.time)], |row| row.get(0))?;
+    let cost = order.value.checked_mul(order.ids.len() as u64);
+    let spent = cost.and_then(|cost| amount(before).ok()?.checked_add(cost));
+    if spent.is_none_or(|spent| spent > per_day) {
+        return Ok(None);
+    }
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO purse_orders (office, audience, value, ids, time) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    let ids = order.ids.concat();
+    let (office, audience) = (order.office.as_str(), order.audience.as_str());
+    let seq = insert.insert(params![office, audience, order.value.signed(), ids, stored_time(order.time)])?;
+    Ok(Some(seq))
+}
+
+fn orders(conn: &Connection) -> Result<Vec<PurseOrder>, Fail> {
+    let mut find =
+        conn.prepare_cached("SELECT seq, office, audience, value, ids, time FROM purse_orders ORDER BY seq")?;
+    let mut rows = find.query([])?;
+    let mut orders = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (office, audience): (String, String) = (row.get(1)?, row.get(2)?);
+        let ids: Vec<u8> = row.get(4)?;
+        orders.push(PurseOrder {
+            seq: row.get(0)?,
+            office: domain(&office)?,
+            audience: domain(&audience)?,
+            value: amount(row.get(3)?)?,
+            ids: ids.as_chunks::<16>().0.to_vec(),
+            time: read_time(row.get(5)?),
+        });
+    }
+    Ok(orders)
+}
+
+fn filled(conn: &Connection, order: i64, stamps: &[PurseStamp]) -> Result<(), Fail> {
+    let mut delete = conn.prepare_cached("DELETE FROM purse_orders WHERE seq = ?1 RETURNING time")?;
+    // Another process may have finished the same order.
+    let Some(time) = delete.query_row([order], |row| row.get(0)).optional()? else { return Ok(()) };
+    let mut cost = Micros::ZERO;
+    for stamp in stamps {
+        cost = cost.checked_add(stamp.value).ok_or_else(Fail::overflow)?;
+    }
+    let mut count = conn.prepare_cached(
+        "INSERT INTO purse_bought (day, spent) VALUES (?1, ?2) ON CONFLICT (day) DO UPDATE SET spent = spent + ?2",
+    )?;
+    count.execute(params![day_of(read_time(time)), cost.signed()])?;
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO purse (office, id, selector, audience, value, expiry, signature)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+    )?;
+    for stamp in stamps {
+        let (office, audience) = (stamp.office.as_str(), stamp.audience.as_str());
+        let (value, expiry) = (stamp.value.signed(), stored_time(stamp.expiry));
+        insert.execute(params![
+            office,
+            stamp.id,
+            stamp.selector,
+            audience,
+            value,
+            expiry,
+            stamp.signature
+        ])?;
+    }
+    Ok(())
+}
+
+fn purse(conn: &Connection, now: u64) -> Result<Purse, Fail> {
+    let mut find = conn.prepare_cached(
+        "SELECT audience, count(*), sum(value) FROM purse WHERE expiry >= ?1 GROUP BY audience ORDER BY audience",
+    )?;
+    let until = stored_time(now.saturating_add(LIFE_LEFT_MIN_S));
+    let mut rows = find.query([until])?;
+    let mut purse = Purse::default();
+    while let Some(row) = rows.next()? {
+        let (audience, count): (String, i64) = (row.get(0)?, row.get(1)?);
+        let value = amount(row.get(2)?)?;
+        purse.in_hand.push(InHand { audience: domain(&audience)?, count: count.unsigned_abs(), value });
+    }
+    let mut find = conn.prepare_cached("SELECT login, spent FROM franked WHERE day = ?1 ORDER BY login")?;
+    let mut rows = find.query([day_of(now)])?;
+    while let Some(row) = rows.next()? {
+        purse.spent.push((row.get(0)?, amount(row.get(1)?)?));
+    }
+    Ok(purse)
+}
+
+fn read_stamp(row: &Row<'_>) -> Result<PurseStamp, Fail> {
+    let (office, audience): (String, String) = (row.get(0)?, row.get(3)?);
+    Ok(PurseStamp {
+        office: domain(&office)?,
+        id: row.get::<_, StampId>(1)?,
+        selector: row.get(2)?,
+        audience: domain(&audience)?,
+        value: amount(row.get(4)?)?,
+        expiry: read_time(row.get(5)?),
+        signature: row.get(6)?,
+    })
+}
+
+fn amount(micros: i64) -> Result<Micros, Fail> {
+    Micros::from_signed(micros).ok_or_else(|| Fail::damaged("a stamp in the purse of no value"))
+}
+
+fn domain(text: &str) -> Result<Domain, Fail> {
+    text.parse().map_err(|_| Fail::damaged(format!("`{text}` is no domain")))
+}
+
+/// A login as it is counted: without regard to case, as mail servers take it, and never the one of all together.
+fn counted(login: &str) -> String {
+    let mut login = login.to_lowercase();
+    while login.len() > LOGIN_OCTETS_MAX {
+        login.pop();
+    }
+    if login.is_empty() { "?".into() } else { login }
+}
+
+#[async_trait::async_trait]
+impl Franking for SqliteLedger {
+    async fn frank(
+        &self,
+        login: &str,
+        wishes: Vec<Wish>,
+        budget: Budget,
+        now: u64,
+    ) -> Result<Taken, LedgerError> {
+        let login = counted(login);
+        self.write(move |batch| frank(batch.conn, &login, &wishes, &budget, now)).await
+    }
+
+    async fn purse_needs(&self, ahead: u32, now: u64) -> Result<Vec<Need>, LedgerError> {
+        self.write(move |batch| needs(batch.conn, ahead, now)).await
+    }
+
+    async fn purse_order(&self, order: PurseOrder, per_day: Micros) -> Result<Option<i64>, LedgerError> {
+        self.write(move |batch| keep_order(batch.conn, &order, per_day)).await
+    }
+
+    async fn purse_orders(&self) -> Result<Vec<PurseOrder>, LedgerError> {
+        self.readers.read(orders).await
+    }
+
+    async fn purse_filled(&self, order: i64, stamps: Vec<PurseStamp>) -> Result<(), LedgerError> {
+        self.write(move |batch| filled(batch.conn, order, &stamps)).await
+    }
+
+    async fn purse(&self, now: u64) -> Result<Purse, LedgerError> {
+        self.readers.read(move |conn| purse(conn, now)).await
+    }
+}

@@ -1,0 +1,197 @@
+//! The purse: stamps in hand for the letters of local users.
+
+use std::{collections::HashSet, sync::Arc};
+
+use farthing::{
+    ledger::{
+        Ledger,
+        franking::{
+            Budget, InHand, LIFE_LEFT_MIN_S, Need, Over, Purse, PurseOrder, PurseStamp, Taken, WANTED_FOR_S,
+            Wish,
+        },
+    },
+    money::Micros,
+};
+
+use crate::support::*;
+
+const PLENTY: Budget = Budget { per_letter: most(), per_user: most(), per_day: most() };
+
+const fn most() -> Micros {
+    match Micros::new(1 << 40) {
+        Some(most) => most,
+        None => Micros::ZERO,
+    }
+}
+
+fn budget(letter: u64, user: u64, day: u64) -> Budget {
+    Budget { per_letter: micros(letter), per_user: micros(user), per_day: micros(day) }
+}
+
+fn wish(audience: &str, count: u32) -> Wish {
+    Wish { audience: domain(audience), least: micros(PRICE), count }
+}
+
+fn bought(n: u8, audience: &str, value: u64) -> PurseStamp {
+    PurseStamp {
+        office: domain("other.example"),
+        id: id(n),
+        selector: "s1".into(),
+        audience: domain(audience),
+        value: micros(value),
+        expiry: EXPIRY,
+        signature: signature(n),
+    }
+}
+
+/// Puts these stamps into the purse, as an order brings them.
+async fn fill(ledger: &dyn Ledger, stamps: Vec<PurseStamp>) {
+    let first = stamps[0].clone();
+    let order = PurseOrder {
+        seq: 0,
+        office: first.office,
+        audience: first.audience,
+        value: first.value,
+        ids: stamps.iter().map(|stamp| stamp.id).collect(),
+        time: NOW,
+    };
+    let seq = ledger.purse_order(order, most()).await.unwrap().unwrap();
+    ledger.purse_filled(seq, stamps).await.unwrap();
+}
+
+async fn frank(ledger: &dyn Ledger, login: &str, wishes: &[Wish], budget: Budget) -> Taken {
+    ledger.frank(login, wishes.to_vec(), budget, NOW).await.unwrap()
+}
+
+fn ids(taken: &Taken) -> Vec<u8> {
+    match taken {
+        Taken::Stamps(stamps) => stamps.iter().map(|stamp| stamp.id[0]).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub async fn a_letter_takes_all_its_stamps_or_none(site: &Site) {
+    let ledger = &*site.ledger;
+    fill(ledger, (1..=2).map(|n| bought(n, "b.example", PRICE)).collect()).await;
+    fill(ledger, vec![bought(3, "d.example", PRICE)]).await;
+    let lacking = frank(ledger, "carol", &[wish("b.example", 1), wish("d.example", 2)], PLENTY).await;
+    assert_eq!(lacking, Taken::Lacking(vec![domain("d.example")]));
+    let both = frank(ledger, "carol", &[wish("b.example", 2), wish("d.example", 1)], PLENTY).await;
+    assert_eq!(ids(&both), [1, 2, 3]);
+    let more = frank(ledger, "carol", &[wish("b.example", 1)], PLENTY).await;
+    assert_eq!(more, Taken::Lacking(vec![domain("b.example")]), "each is handed out once");
+    let Purse { in_hand, spent } = ledger.purse(NOW).await.unwrap();
+    assert_eq!(in_hand, []);
+    assert_eq!(spent, [(String::new(), micros(3 * PRICE)), ("carol".into(), micros(3 * PRICE))]);
+}
+
+pub async fn the_cheapest_that_will_do_and_lasts_is_taken(site: &Site) {
+    let ledger = &*site.ledger;
+    let dying = PurseStamp { expiry: NOW + LIFE_LEFT_MIN_S - 1, ..bought(1, "b.example", PRICE) };
+    fill(ledger, vec![dying, bought(2, "b.example", 9_000), bought(3, "b.example", PRICE)]).await;
+    fill(ledger, vec![bought(4, "b.example", PRICE - 1)]).await;
+    assert_eq!(ids(&frank(ledger, "carol", &[wish("b.example", 1)], PLENTY).await), [3]);
+    assert_eq!(ids(&frank(ledger, "carol", &[wish("b.example", 1)], PLENTY).await), [2]);
+    assert!(matches!(frank(ledger, "carol", &[wish("b.example", 1)], PLENTY).await, Taken::Lacking(_)));
+    let Purse { in_hand, .. } = ledger.purse(NOW).await.unwrap();
+    let left = InHand { audience: domain("b.example"), count: 1, value: micros(PRICE - 1) };
+    assert_eq!(in_hand, [left]);
+}
+
+pub async fn letters_users_and_the_site_have_budgets(site: &Site) {
+    let ledger = &*site.ledger;
+    fill(ledger, (1..=20).map(|n| bought(n, "b.example", PRICE)).collect()).await;
+    let over = |which, first| Taken::Over { which, first };
+    let two = [wish("b.example", 2)];
+    let one = [wish("b.example", 1)];
+    let limits = budget(4_999, 100_000, 100_000);
+    assert_eq!(frank(ledger, "carol", &two, limits).await, over(Over::Letter, true));
+    assert_eq!(frank(ledger, "carol", &two, limits).await, over(Over::Letter, false));
+    let limits = budget(100_000, 5_000, 7_500);
+    assert_eq!(ids(&frank(ledger, "dave", &two, limits).await).len(), 2);
+    assert_eq!(frank(ledger, "dave", &one, limits).await, over(Over::User, true));
+    assert_eq!(frank(ledger, "DAVE", &one, limits).await, over(Over::User, false), "whatever the case");
+    assert_eq!(ids(&frank(ledger, "carol", &one, limits).await).len(), 1);
+    assert_eq!(frank(ledger, "carol", &one, limits).await, over(Over::Site, true));
+    assert_eq!(frank(ledger, "", &one, limits).await, over(Over::Site, false));
+    // Nothing is bought for what may not be sent.
+    let elsewhere = [wish("d.example", 1)];
+    assert_eq!(frank(ledger, "dave", &elsewhere, limits).await, over(Over::User, false));
+    assert_eq!(ledger.purse_needs(5, NOW).await.unwrap(), []);
+    // A new day, and what is known of the old one goes.
+    let tomorrow = ledger.frank("dave", one.to_vec(), limits, NOW + DAY).await.unwrap();
+    assert_eq!(ids(&tomorrow).len(), 1);
+    ledger.purse_needs(1, NOW + DAY).await.unwrap();
+    let Purse { spent: today, .. } = ledger.purse(NOW).await.unwrap();
+    assert_eq!(today, []);
+}
+
+pub async fn stamps_raced_for_are_handed_out_once(site: &Site) {
+    fill(&*site.ledger, (1..=10).map(|n| bought(n, "b.example", PRICE)).collect()).await;
+    let handles: [Arc<dyn Ledger>; 2] = [site.engine.open(), site.engine.open()];
+    let letters = (0..30_usize).map(|n| {
+        let ledger = handles[n % 2].clone();
+        tokio::spawn(async move {
+            frank(&*ledger, &format!("user{n}"), &[wish("b.example", 1)], budget(2_500, 2_500, 20_000)).await
+        })
+    });
+    let mut taken = Vec::new();
+    for letter in letters.collect::<Vec<_>>() {
+        if let Taken::Stamps(stamps) = letter.await.unwrap() {
+            taken.extend(stamps.iter().map(|stamp| stamp.id));
+        }
+    }
+    assert_eq!(taken.len(), 8, "by the site's budget");
+    assert_eq!(taken.iter().collect::<HashSet<_>>().len(), 8);
+}
+
+pub async fn what_is_to_be_bought_follows_what_is_written(site: &Site) {
+    let ledger = &*site.ledger;
+    let needs = async |ahead, now| {
+        let needs = ledger.purse_needs(ahead, now).await.unwrap();
+        needs.into_iter().map(|need: Need| (need.audience.to_string(), need.count)).collect::<Vec<_>>()
+    };
+    assert_eq!(needs(5, NOW).await, [], "nobody was written to");
+    frank(ledger, "carol", &[wish("b.example", 7)], PLENTY).await;
+    assert_eq!(needs(5, NOW).await, [("b.example".to_owned(), 7)]);
+    assert_eq!(needs(9, NOW).await, [("b.example".to_owned(), 9)]);
+    let order = PurseOrder {
+        seq: 0,
+        office: domain("other.example"),
+        audience: domain("b.example"),
+        value: micros(PRICE),
+        ids: (1..=7).map(id).collect(),
+        time: NOW,
+    };
+    let seq = ledger.purse_order(order.clone(), most()).await.unwrap().unwrap();
+    assert_eq!(needs(5, NOW).await.len(), 1, "nothing is here yet");
+    assert_eq!(ledger.purse_orders().await.unwrap(), [PurseOrder { seq, ..order.clone() }]);
+    let stamps: Vec<_> = (1..=7).map(|n| bought(n, "b.example", PRICE)).collect();
+    for _ in 0..2 {
+        ledger.purse_filled(seq, stamps.clone()).await.unwrap();
+    }
+    assert_eq!(needs(7, NOW).await, []);
+    assert_eq!(ledger.purse_orders().await.unwrap(), []);
+    assert_eq!(ids(&frank(ledger, "carol", &[wish("b.example", 7)], PLENTY).await).len(), 7);
+    ledger.purse_filled(seq, stamps).await.unwrap();
+    assert!(matches!(frank(ledger, "carol", &[wish("b.example", 1)], PLENTY).await, Taken::Lacking(_)));
+    // A void order brings nothing; what a day's orders may cost is bounded.
+    let void = ledger.purse_order(PurseOrder { ids: vec![id(9)], ..order.clone() }, most()).await.unwrap();
+    ledger.purse_filled(void.unwrap(), vec![]).await.unwrap();
+    let dear = PurseOrder { ids: vec![id(10)], ..order.clone() };
+    assert_eq!(ledger.purse_order(dear.clone(), micros(8 * PRICE - 1)).await.unwrap(), None);
+    let open = ledger.purse_order(dear.clone(), micros(8 * PRICE)).await.unwrap().unwrap();
+    assert!(open > void.unwrap() && void.unwrap() > seq, "no name is used again");
+    let tomorrow = PurseOrder { time: NOW + DAY, ..dear };
+    assert_eq!(
+        ledger.purse_order(tomorrow.clone(), micros(2 * PRICE - 1)).await.unwrap(),
+        None,
+        "with the open one"
+    );
+    assert!(ledger.purse_order(tomorrow, micros(2 * PRICE)).await.unwrap().is_some());
+    for order in ledger.purse_orders().await.unwrap() {
+        ledger.purse_filled(order.seq, vec![]).await.unwrap();
+    }
+    assert_eq!(needs(5, NOW + WANTED_FOR_S).await.len(), 1);
+    assert_eq!(needs(5, NOW + WANTED_FOR_S + 1).await, [], "long ago");
+}
