@@ -4,5 +4,11 @@
 mod post;
 mod support;
 
+#[path = "program/client.rs"]
+mod client;
 #[path = "program/description.rs"]
 mod description;
+#[path = "program/hostile.rs"]
+mod hostile;
+#[path = "program/wire.rs"]
+mod wire;
