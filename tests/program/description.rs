@@ -12,7 +12,7 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use farthing::{
     clock::unix_now,
     keys::Keys,
-    ledger::settings::Settings as _,
+    ledger::{Ledger as _, settings::Settings as _},
     office::{Limits, Rate, paths},
     stamp::tokens::{Token, Verb},
     work,
@@ -336,8 +336,8 @@ fn overdue_challenge(world: &World) -> String {
     for part in [b"postage-page-v1\0", BOB.as_bytes(), b"\0", ALICE.as_bytes(), b"\0", &over, &bits, &seed] {
         hasher.update(part);
     }
-    let mac = &hasher.finalize().as_bytes()[..16];
-    BASE64URL_NOPAD.encode(&[&over[..], &bits, &seed, mac].concat())
+    let mac = hasher.finalize();
+    BASE64URL_NOPAD.encode(&[&over[..], &bits, &seed, &mac.as_bytes()[..16]].concat())
 }
 
 fn letter(id: &str, stamp: &str) -> Letter {

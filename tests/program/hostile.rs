@@ -111,7 +111,7 @@ fn with_body(call: &Signed, customer: &Customer, body: Vec<u8>) -> Signed {
 
 #[test]
 fn bodies_that_are_bombs_or_none_are_refused_in_few_words() {
-    let post = Post::start();
+    let post = Post::with_config("grant = \"2.5c\"\ngrant_daily = \"6c\"\n");
     let alice = Customer::new(1);
     post.credit(&alice.account, "1c");
     let nested = |open: &str, close: &str| format!("{}1{}", open.repeat(60_000), close.repeat(60_000));

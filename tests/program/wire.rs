@@ -75,7 +75,6 @@ fn paths_that_play_tricks_lead_nowhere() {
         "/p/bob@b.example%00",
         "/p/bob@b.example%0d%0aX-Injected:%201",
         "/p/%",
-        "/p/%zz@b.example",
         "/p/%ff%fe",
         "/p//bob@b.example",
         "/p/-/x/..%2f..%2fCargo.toml",
@@ -93,7 +92,12 @@ fn paths_that_play_tricks_lead_nowhere() {
         let detail = answer.problem(answer.status);
         assert!(!detail.contains('\r') && !detail.contains('\n'), "{path}: {detail}");
     }
-    for path in ["/p/%62%6f%62%40b.example", "/p/bob@B.EXAMPLE", "/p/bob@b.example?lang=%00&x=../.."] {
+    for path in [
+        "/p/%62%6f%62%40b.example",
+        "/p/bob@B.EXAMPLE",
+        "/p/%zz@b.example",
+        "/p/bob@b.example?lang=%00&x=../..",
+    ] {
         assert_eq!(post.get(path).status, 200, "{path}");
     }
 }
