@@ -76,7 +76,6 @@ fn paths_that_play_tricks_lead_nowhere() {
         "/p/bob@b.example%0d%0aX-Injected:%201",
         "/p/%",
         "/p/%ff%fe",
-        "/p//bob@b.example",
         "/p/-/x/..%2f..%2fCargo.toml",
         "/w/",
         "/w/..%2fv1%2faccount",
