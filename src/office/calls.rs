@@ -53,6 +53,7 @@ pub async fn well_known(
         max: site.value_max,
         lifetime_days: site.stamp_lifetime_s / DAY_S,
         funding: site.funding(),
+        openapi: site.openapi(),
         grant,
     };
     Ok(([(header::CACHE_CONTROL, DESCRIPTION_AGE)], Json(description)))

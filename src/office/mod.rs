@@ -6,8 +6,10 @@
 
 mod calls;
 pub mod grants;
+mod journal;
 mod limits;
 mod links;
+mod openapi;
 mod order;
 mod page;
 mod problem;
@@ -28,9 +30,9 @@ use std::{
 use axum::{
     Router,
     http::{HeaderName, HeaderValue, StatusCode, header},
-    middleware::{from_fn_with_state, map_response},
+    middleware::{from_fn, from_fn_with_state, map_response},
     response::Response,
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::timeout::TimeoutLayer;
@@ -159,6 +161,32 @@ impl Site {
     }
 }
 
+/// Every call, by its path as axum writes it. What is here stands in `openapi.json`, and the other way round.
+fn routes() -> [(&'static str, MethodRouter<SharedOffice>); 14] {
+    [
+        ("/.well-known/postage", get(calls::well_known)),
+        ("/v1/openapi.json", get(openapi::show)),
+        ("/v1/quote", get(calls::quote)),
+        ("/v1/stamps", post(order::sell)),
+        ("/v1/account", get(calls::account)),
+        ("/v1/settlements", post(settlement::settle)),
+        ("/v1/vouchers", post(vouchers::redeem)),
+        ("/v1/grants", post(grants::grant)),
+        ("/v1/webhooks/{provider}", post(webhook::receive)),
+        ("/p/voucher", get(page::voucher)),
+        ("/p/-/{version}/{*name}", get(page::assets::show)),
+        ("/p/{*address}", get(page::show).post(page::pass::make)),
+        ("/w/{token}", get(links::ask_wanted).post(links::mark_wanted)),
+        ("/u/{token}", get(links::ask_unwanted).post(links::mark_unwanted)),
+    ]
+}
+
+/// The paths of all calls, as OpenAPI writes them: `/p/{address}`.
+#[must_use]
+pub fn paths() -> Vec<String> {
+    routes().iter().map(|(path, _)| path.replace("{*", "{")).collect()
+}
+
 /// The office of a daemon, shared by all its connections.
 pub struct Office {
     site: RwLock<Arc<Site>>,
@@ -197,24 +225,14 @@ impl Office {
     /// The calls of SPEC.md §10 as far as this office has them; any other path is 404. A request bears the
     /// extension [`Peer`], else it counts as come over the unix socket.
     pub fn router(self: &Arc<Self>) -> Router {
-        Router::new()
-            .route("/.well-known/postage", get(calls::well_known))
-            .route("/v1/quote", get(calls::quote))
-            .route("/v1/stamps", post(order::sell))
-            .route("/v1/account", get(calls::account))
-            .route("/v1/settlements", post(settlement::settle))
-            .route("/v1/vouchers", post(vouchers::redeem))
-            .route("/v1/grants", post(grants::grant))
-            .route("/v1/webhooks/{provider}", post(webhook::receive))
-            .route("/p/voucher", get(page::voucher))
-            .route("/p/-/{version}/{*name}", get(page::assets::show))
-            .route("/p/{*address}", get(page::show).post(page::pass::make))
-            .route("/w/{token}", get(links::ask_wanted).post(links::mark_wanted))
-            .route("/u/{token}", get(links::ask_unwanted).post(links::mark_unwanted))
+        routes()
+            .into_iter()
+            .fold(Router::new(), |router, (path, calls)| router.route(path, calls))
             .layer(from_fn_with_state(self.clone(), limits::by_address))
             .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, self.limits.request_time))
             .layer(map_response(problem::dress))
             .layer(map_response(plain_fields))
+            .layer(from_fn(journal::line))
             .with_state(self.clone())
     }
 

@@ -69,6 +69,9 @@ pub struct WellKnown {
     /// office's postmaster.
     #[serde(default)]
     pub funding: Vec<String>,
+    /// Where the description of all calls is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub openapi: String,
     /// The starter amount, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantOffer>,

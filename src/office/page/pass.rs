@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     address::Address,
-    clock::unix_now,
+    clock::{DAY_S, unix_now},
     ledger::passes::{Got, NewPass, PASSES_OF_A_PAIR_MAX, PassMade},
     money::Micros,
     office::{
@@ -122,7 +122,7 @@ pub async fn make(State(office): State<SharedOffice>, request: Request) -> Resul
     };
     let way = if matches!(got, Got::Work(_)) { "work" } else { "paid" };
     let pass = NewPass { now, author: from.clone(), recipient: to.clone(), got };
-    let until = until(office.ledger().pass_add(pass).await?)?;
+    let until = until(office.ledger().pass_add(pass).await?, now)?;
     tracing::info!(%from, %to, way, "a pass was made");
     Ok(Json(Answer::Pass { pass: way, from: from.to_string(), to: to.to_string(), until }))
 }
@@ -243,7 +243,7 @@ fn bought(
     Ok(Got::Stamp(stamp.stamp.candidate(true), field.as_bytes().to_vec()))
 }
 
-fn until(made: PassMade) -> Result<u64, Problem> {
+fn until(made: PassMade, now: u64) -> Result<u64, Problem> {
     let conflict = |word: Word| {
         Problem::new(StatusCode::CONFLICT, format!("the stamp does not pay for this letter: {word}"))
     };
@@ -255,8 +255,9 @@ fn until(made: PassMade) -> Result<u64, Problem> {
         PassMade::TooMany => Err(enough(format!(
             "{PASSES_OF_A_PAIR_MAX} passes were made for letters between these two; put a stamp on the letter itself"
         ))),
-        PassMade::TooManyToday => Err(enough(
-            "enough work was taken for letters to this address today; pay, or come tomorrow".into(),
-        )),
+        PassMade::TooManyToday => Err(Problem {
+            retry_after_s: Some(DAY_S - now % DAY_S),
+            ..enough("enough work was taken for letters to this address today; pay, or come tomorrow".into())
+        }),
     }
 }
