@@ -202,7 +202,7 @@ fn trouble(error: &dyn std::fmt::Display) -> Problem {
 }
 
 #[derive(Template)]
-#[template(path = "pay.html")]
+#[template(config = "src/office/page/askama.toml", path = "pay.html")]
 struct Pay {
     lang: &'static str,
     words: Filled,
@@ -228,7 +228,7 @@ struct Pay {
 }
 
 #[derive(Template)]
-#[template(path = "voucher.html")]
+#[template(config = "src/office/page/askama.toml", path = "voucher.html")]
 struct Voucher {
     lang: &'static str,
     words: Filled,
@@ -241,7 +241,7 @@ struct Voucher {
 }
 
 #[derive(Template)]
-#[template(path = "not_here.html")]
+#[template(config = "src/office/page/askama.toml", path = "not_here.html")]
 struct NotHere {
     lang: &'static str,
     words: Filled,
