@@ -124,9 +124,11 @@ async fn months_of_mail_take_no_more_room_than_a_few() {
         }
     }
     let (rows_then, pages_then) = then.unwrap();
-    for ((table, then), (_, now)) in rows_then.iter().zip(rows(&books)) {
+    for ((table, then), (_, now)) in rows_then.into_iter().zip(rows(&books)) {
+        // A busy machine puts less into a batch: there are more heads then, but not one for each day that went by.
+        let more = if table == "heads" { then / 2 } else { then / 10 };
         assert!(
-            now > 0 && now <= then + then / 10 + 40,
+            now > 0 && now <= then + more + 40,
             "{table}: {then} rows, {} days later {now}",
             DAYS - settled_in
         );
