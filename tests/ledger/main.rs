@@ -57,6 +57,8 @@ mod sqlite_conforms {
             redemption_numbers_are_not_zero_and_differ,
             one_stamp_raced_by_many_letters_pays_one,
             ids_raced_through_two_handles_are_won_once_each;
+        dossier:
+            one_look_says_what_each_question_would;
         foresee:
             what_is_foreseen_is_what_then_happens_and_nothing_happens_by_it;
         retries:
