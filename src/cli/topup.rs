@@ -13,7 +13,10 @@ use super::{Context, Exit, Failure, market::Names, wallet::WalletFile, work::min
 use crate::{
     address::{Domain, shown},
     money::Micros,
-    office::{grants, wire::Credit},
+    office::{
+        grants,
+        wire::{Credit, GrantOffer},
+    },
     voucher::Code,
     wallet::{ClientError, Description, KnownOffice, OfficeClient, Wallet},
 };
@@ -27,6 +30,8 @@ A code that was sent and not answered can be sent again: it is credited once.";
 
 /// Octets of a line with a code.
 const LINE_OCTETS_MAX: u64 = 1_024;
+/// Proofs minted for one grant: an office asks for one bit more at most three times a day.
+const GRANT_TRIES_MAX: u32 = 4;
 
 /// How to top up, and where.
 #[derive(Args)]
@@ -170,17 +175,37 @@ fn by_voucher(
 }
 
 fn by_work(mut wallet: Wallet, client: &OfficeClient, office: &Description) -> Result<Credit, Failure> {
-    let none = || Failure::new(Exit::No, format!("{} gives nothing for work", office.office));
-    let offer = office.grant.ok_or_else(none)?;
-    if offer.left < offer.amount.max(Micros::new(1).unwrap_or_default()) {
-        let text = format!("{} has given away what it gives today; try again tomorrow (UTC)", office.office);
-        return Err(Failure::new(Exit::TempFail, text));
-    }
+    let mut offer = offer_of(office)?;
     wallet.meet(&office.office, client.url())?;
     let (account, teller) = (wallet.account(), wallet.teller());
     // Others may use the wallet meanwhile.
     drop(wallet);
     let resource = grants::resource(&account, &office.office);
-    let proof = minted(&resource, offer.bits).map_err(|e| Failure::new(Exit::Unavailable, e))?;
-    Ok(teller.grant(client, &office.office, proof.stamp)?)
+    for tries_left in (0..GRANT_TRIES_MAX).rev() {
+        let proof = minted(&resource, offer.bits).map_err(|e| Failure::new(Exit::Unavailable, e))?;
+        let refused = match teller.grant(client, &office.office, proof.stamp) {
+            Err(refused @ ClientError::Refused { status: 400, .. }) if tries_left > 0 => refused,
+            answer => return Ok(answer?),
+        };
+        // Others may have been given theirs while this computer worked, and the rest of the day's budget is dearer.
+        let now = offer_of(&client.describe()?)?;
+        if now.bits <= offer.bits {
+            return Err(refused.into());
+        }
+        offer = now;
+    }
+    Err(gone(&office.office))
+}
+
+/// What the office gives for work, if it has any left today.
+fn offer_of(office: &Description) -> Result<GrantOffer, Failure> {
+    let none = || Failure::new(Exit::No, format!("{} gives nothing for work", office.office));
+    let offer = office.grant.ok_or_else(none)?;
+    let least = offer.amount.max(Micros::new(1).unwrap_or_default());
+    if offer.left < least { Err(gone(&office.office)) } else { Ok(offer) }
+}
+
+fn gone(office: &Domain) -> Failure {
+    let text = format!("{office} has given away what it gives today; try again tomorrow (UTC)");
+    Failure::new(Exit::TempFail, text)
 }
