@@ -80,10 +80,17 @@ impl Sender {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_farthing"));
+        self.command_under(&[], arguments)
+    }
+
+    /// The same by way of a command that does something to it, such as `strace`.
+    fn command_under(&self, prefix: &[&str], arguments: &[&str]) -> Command {
+        let words = [prefix, &[env!("CARGO_BIN_EXE_farthing")], arguments].concat();
+        let mut command = Command::new(words[0]);
         command
-            .args(arguments)
+            .args(&words[1..])
             .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
             .env("FARTHING_WALLET", self.path())
             .env("FARTHING_DNS", &self.dns)
             .env("HOME", self.directory.path())
