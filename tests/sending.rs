@@ -219,8 +219,18 @@ fn a_letter_that_is_not_taken_is_kept_with_its_stamps() {
     let path = said.split("kept as ").nth(1).unwrap().split(": send").next().unwrap();
     let kept = fs::read(path).unwrap();
     assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
-    let copy = Handed { arguments: vec!["--".into(), BOB.into()], letter: kept };
-    assert_eq!(sender.delivered(&copy), "paid");
+
+    // Sent again as it is, it costs nothing more; to others it goes without Bob's stamp.
+    fs::remove_dir_all(sender.world.path("handed")).unwrap();
+    sender.sink("exit 0");
+    let handed = sender.sent(&["-i", BOB, CAROL, "dave@c.example"], &text(&kept));
+    let to: Vec<_> =
+        handed.iter().map(|copy| (copy.recipients(), copy.values("Postage-Stamp").len())).collect();
+    assert_eq!(to, [(vec![BOB, CAROL], 2), (vec!["dave@c.example"], 0)]);
+    assert_eq!(sender.delivered(&handed[0]), "paid");
+    assert_eq!(sender.world.balance("stamps"), 0, "a stamp each was sold, and used");
+    assert_eq!(sender.world.balance("escrow:b.example"), 2 * 2_500);
+    fs::remove_file(path).unwrap();
 }
 
 #[test]

@@ -132,7 +132,13 @@ pub async fn grant(State(office): State<SharedOffice>, request: Request) -> Resu
         Granted::HadToday => Err(tomorrow(now, "this account had its grant today")),
         Granted::BudgetUsed => Err(tomorrow(now, "today's grants are all given")),
         Granted::NetworkUsed => {
-            tracing::info!(%network, "a network had its part of today's grants");
+            match client {
+                Some(_) => tracing::info!(%network, "a network had its part of today's grants"),
+                None => tracing::warn!(
+                    "clients of whom the web server does not say where they are (X-Forwarded-For) had their part of \
+                     today's grants"
+                ),
+            }
             Err(tomorrow(now, &format!("{network} had its part of today's grants")))
         }
         Granted::MoreWork { given } => Err(Problem::bad(format!(

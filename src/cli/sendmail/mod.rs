@@ -3,6 +3,7 @@
 //! What always holds: every copy is stamped before the first is handed on; a letter that is not handed on is said to
 //! be not, and what its stamps were put on is kept.
 
+mod carried;
 mod copies;
 mod flags;
 mod handing;
@@ -30,6 +31,7 @@ use crate::{
     clock::unix_now,
     message::{add_fields, split_message},
     money::{Currency, Micros},
+    stamp::STAMP_FIELD,
     wallet::{BUYING_TRIES_MAX, Buyer, Count, Postmark, Wallet, WalletError},
 };
 use copies::{Asks, Copy};
@@ -84,7 +86,7 @@ fn send(args: &SendmailArgs, context: &Context) -> Result<(), Failure> {
     }
     let shown = copies::shown(&letter);
     // Whoever named the recipients: mail servers take these fields off too late, or not at all.
-    let letter = copies::without_hidden(&letter);
+    let (letter, carried) = carried::taken_off(&copies::without_hidden(&letter));
     let author = split_message(&letter).author();
     let domains: BTreeSet<&Domain> = recipients
         .iter()
@@ -92,8 +94,13 @@ fn send(args: &SendmailArgs, context: &Context) -> Result<(), Failure> {
         .filter(|domain| author.as_ref().is_none_or(|author| author.domain() != *domain))
         .collect();
     let asks = asked(&domains, &request, context)?;
-    let taker = Taker::new(&request, author.map(|author| author.to_string()).as_deref())?;
-    let copies = copies::copies(recipients, &shown, &asks);
+    let taker = Taker::new(&request, author.as_ref().map(ToString::to_string).as_deref())?;
+    let now = unix_now();
+    let on_it = |recipient: &Address| {
+        let asked = asks.get(recipient.domain()).copied();
+        carried.value_for(recipient, author.as_ref(), asked, now).map(ToOwned::to_owned)
+    };
+    let copies = copies::copies(recipients, &shown, &asks, on_it);
     let stamped = stamped(&letter, &copies, &asks, &request, context)?;
     let handed = hand_on(&taker, &copies, &stamped);
     buy_ahead(&asks, &request, context);
@@ -177,31 +184,47 @@ fn stamped(
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let wanted: Vec<Vec<(Address, Micros)>> =
         copies.iter().filter(|copy| !copy.stamps.is_empty()).map(|copy| copy.stamps.clone()).collect();
-    if wanted.is_empty() {
-        return Ok(vec![letter.to_vec(); copies.len()]);
-    }
+    let mut with_stamps = if wanted.is_empty() {
+        vec![].into_iter()
+    } else {
+        with_stamps(letter, &wanted, asks, request, context)?.into_iter()
+    };
+    let of = |copy: &Copy| {
+        let own = if copy.stamps.is_empty() { None } else { with_stamps.next() };
+        let own = own.unwrap_or_else(|| letter.to_vec());
+        let fields: Vec<_> = copy.carried.iter().map(|value| (STAMP_FIELD, value.as_str())).collect();
+        if fields.is_empty() { own } else { add_fields(&own, &fields) }
+    };
+    Ok(copies.iter().map(of).collect())
+}
+
+/// The copies that need stamps of the wallet, with them; what is missing is bought.
+fn with_stamps(
+    letter: &[u8],
+    wanted: &[Vec<(Address, Micros)>],
+    asks: &Asks,
+    request: &Request,
+    context: &Context,
+) -> Result<Vec<Vec<u8>>, Failure> {
     let path = wallet_file(request).path()?;
     let mut wallet = Wallet::open(&path)?;
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|e| Failure::new(Exit::Software, e))?;
     let postmark = Postmark { now: unix_now(), random };
     let mut tries = BUYING_TRIES_MAX;
-    let with_stamps = loop {
-        match wallet.stamp_copies(letter, &wanted, postmark) {
+    loop {
+        match wallet.stamp_copies(letter, wanted, postmark) {
             Err(WalletError::Lacking(lacking)) if tries > 0 => {
                 tries -= 1;
                 let of = |recipient: &Address| asks.get(recipient.domain()).copied();
                 let worth = wanted.iter().flatten().filter_map(|(recipient, _)| of(recipient));
                 wallet.may_spend(worth, postmark.now)?;
                 drop(wallet);
-                wallet = buy_missing(&path, &lacking, &wanted, request, context)?;
+                wallet = buy_missing(&path, &lacking, wanted, request, context)?;
             }
-            done => break done?,
+            done => return Ok(done?),
         }
-    };
-    let mut with_stamps = with_stamps.into_iter();
-    let of = |copy: &Copy| if copy.stamps.is_empty() { None } else { with_stamps.next() };
-    Ok(copies.iter().map(of).map(|copy| copy.unwrap_or_else(|| letter.to_vec())).collect())
+    }
 }
 
 /// Buys for the domains of those who lack a stamp as many as the letter needs. If another process has bought them
