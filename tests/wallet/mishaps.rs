@@ -121,6 +121,36 @@ fn killed_before_any_step_of_stamping_no_stamp_is_on_two_letters_or_gone_unsaid(
     post.proof();
 }
 
+/// A full or failing disk: the wallet stays whole, and no letter comes out whose stamp might be used again.
+#[test]
+fn on_a_disk_in_trouble_no_letter_comes_out_and_no_stamp_is_lost() {
+    let post = Post::start();
+    let sender = Sender::with_money(&post, "1.00");
+    assert_eq!(sender.buy("30", &post.url()).code, 0);
+    let mut refused = 0;
+    for (call, error) in [("write", "ENOSPC"), ("fsync", "EIO"), ("rename", "EIO"), ("unlink", "EACCES")] {
+        for n in 1..=3 {
+            let (trace, fault) = (format!("trace={call}"), format!("inject={call}:error={error}:when={n}"));
+            let strace = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", &trace, "-e", &fault];
+            let mut child =
+                sender.command_under(&strace, &["stamp", "--to", "bob@b.example"]).spawn().unwrap();
+            child.stdin.take().unwrap().write_all(LETTER).unwrap();
+            let ran = finished(child);
+            let what = format!("{call} {n}");
+            if ran.code != 0 {
+                refused += 1;
+                assert!(ran.stdout.is_empty(), "{what}: {ran:?}");
+                assert_eq!(ran.code, 74, "{what}: {ran:?}");
+            }
+            assert_eq!(sender.in_hand() + spent(&sender) / 2_500, 30, "{what}");
+        }
+    }
+    assert!(refused >= 5, "{refused}");
+    let left = sender.directory.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = left.filter(|name| name.to_string_lossy().ends_with(".new")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
 /// What the disk is told, and in which order: a power cut at any instant leaves the old wallet or the new one.
 #[test]
 fn a_wallet_is_safe_on_disk_before_it_has_the_name_and_before_anything_is_said() {
