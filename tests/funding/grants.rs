@@ -1,7 +1,15 @@
 //! Starter amounts for work.
 
+use std::{
+    io::Write as _,
+    net::{TcpListener, TcpStream},
+    thread,
+};
+
 use farthing::work;
 use serde_json::{Value, json};
+
+use super::post::proxy::read_message;
 
 use super::*;
 
@@ -187,5 +195,41 @@ fn the_work_grows_dearer_as_the_budget_goes_and_topup_does_it() {
     give(11..20);
     assert_eq!((bits(), &well_known(&world)["grant"]["left"]), (11, &json!(0)), "no dearer than that");
     assert_eq!(world.balance("grants"), -200_000);
+    world.books_balance();
+}
+
+/// While the newcomer's computer works, others are given theirs: her proof has a bit too few when it comes, and her
+/// program makes another.
+#[test]
+fn a_proof_that_others_made_too_cheap_is_made_again() {
+    let world = running(MANY);
+    let near = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", near.local_addr().unwrap());
+    let office = world.office;
+    let others: Vec<Signed> =
+        (1..=5).map(|seed| from(format!("198.51.{seed}.1"), worked_with(&Customer::new(seed), 12))).collect();
+    let relay = thread::spawn(move || {
+        let mut proofs = vec![];
+        let mut others = others;
+        while proofs.len() < 2 {
+            let (mut client, _) = near.accept().unwrap();
+            let request = read_message(&mut client).unwrap();
+            if request.starts_with(b"POST /v1/grants") {
+                proofs.push(text(&request));
+                for other in others.drain(..) {
+                    assert_eq!(credited(&other.send_to(office)), (10_000, 10_000));
+                }
+            }
+            let mut upstream = TcpStream::connect(office).unwrap();
+            upstream.write_all(&request).unwrap();
+            client.write_all(&read_message(&mut upstream).unwrap()).unwrap();
+        }
+        proofs
+    });
+    world.json(&["wallet", "new"]);
+    assert_eq!(world.json(&["topup", "--work", "--office", &url])["credited"], 10_000);
+    let proofs = relay.join().unwrap();
+    assert!(proofs[0].contains("\"1:8:") && proofs[1].contains("\"1:9:"), "{proofs:?}");
+    assert_eq!(world.balance("grants"), -60_000);
     world.books_balance();
 }
