@@ -183,6 +183,12 @@ fn as_cron_mutt_and_a_link_call_it() {
     assert!(copy.text().ends_with("\n\nHello\n"), "a single dot ends it: {}", copy.text());
     assert_eq!(sender.delivered(copy), "paid");
 
+    // To a stranger's domain its author is completed as a mail server does it: a stamp is bound to him.
+    let to_bob = cron.replace("To: root", "To: bob@b.example");
+    let handed = sender.sent(&["-FCronDaemon", "-i", "-f", ALICE, BOB], &to_bob);
+    assert_eq!(handed[2].values("From"), ["root@a.example (Cron Daemon)"]);
+    assert_eq!(sender.delivered(&handed[2]), "paid");
+
     // Itself in the system's place: it must not call itself for ever.
     let mut command = sender.command(link.to_str().unwrap());
     let output = ran(command.env("FARTHING_SENDMAIL", &link).arg("root"), cron);

@@ -18,7 +18,7 @@ use crate::{
 pub const EXAMPLES: &str = "Examples:
   farthing buy b.example                                        ten stamps; office and price by DNS
   farthing buy b.example --count 3 --value 0.5c
-  farthing buy b.example --up-to 10                             as many as are missing to have ten in hand
+  farthing buy b.example --up-to 10                             so that ten are in hand
   farthing buy b.example --office https://b.example/            the office in the refusal you got
 
 An order that was not answered is sent again by the next `buy` and charged once: run the same command again.";

@@ -7,6 +7,7 @@ mod carried;
 mod copies;
 mod flags;
 mod handing;
+mod origin;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -94,6 +95,10 @@ fn send(args: &SendmailArgs, context: &Context) -> Result<(), Failure> {
         .filter(|domain| author.as_ref().is_none_or(|author| author.domain() != *domain))
         .collect();
     let asks = asked(&domains, &request, context)?;
+    // What needs no stamp goes to the system's sendmail as it came: that one completes it.
+    let as_it_came = asks.is_empty() && request.smtp.is_none();
+    let letter = if as_it_came { letter } else { with_author(letter, &request) };
+    let author = split_message(&letter).author();
     let taker = Taker::new(&request, author.as_ref().map(ToString::to_string).as_deref())?;
     let now = unix_now();
     let on_it = |recipient: &Address| {
@@ -107,7 +112,7 @@ fn send(args: &SendmailArgs, context: &Context) -> Result<(), Failure> {
     handed
 }
 
-/// The letter on standard input: to its end, or to a line with a single dot. With an author, if only the flags name one.
+/// The letter on standard input: to its end, or to a line with a single dot.
 fn letter(request: &Request) -> Result<Vec<u8>, Failure> {
     let mut letter = read_message()?;
     if !request.dots_are_text
@@ -115,19 +120,28 @@ fn letter(request: &Request) -> Result<Vec<u8>, Failure> {
     {
         letter.truncate(end);
     }
-    let from = request.from.as_deref().filter(|from| !matches!(*from, "" | "<>"));
-    if let Some(from) = from
-        && split_message(&letter).values("From").next().is_none()
-        && let Ok(address) = Address::parse(from.as_bytes())
-    {
-        let value = match request.full_name.as_deref().filter(|name| !name.contains(['\r', '\n', '"', '\\']))
-        {
-            Some(name) if name.is_ascii() => format!("\"{name}\" <{address}>"),
-            _ => address.to_string(),
-        };
-        letter = add_fields(&letter, &[("From", &value)]);
-    }
     Ok(letter)
+}
+
+/// The letter with an author, if the flags name one or the machine has a name for its own.
+fn with_author(letter: Vec<u8>, request: &Request) -> Vec<u8> {
+    let parts = split_message(&letter);
+    if parts.author().is_some() {
+        return letter;
+    }
+    let sender = request.from.as_deref().filter(|from| !matches!(*from, "" | "<>"));
+    let address = sender.and_then(|from| Address::parse(from.as_bytes()).ok());
+    let domain = || address.as_ref().map(|address| address.domain().clone()).or_else(origin::mail_name);
+    if parts.values("From").next().is_some() {
+        return domain().and_then(|domain| origin::qualified(&letter, &domain)).unwrap_or(letter);
+    }
+    // Of a sender given without a domain, or none, as the mail server would write it.
+    let login = || ["LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
+    let local = || Address::from_parts(sender.map(ToOwned::to_owned).or_else(login)?.as_bytes(), domain()?);
+    match address.clone().or_else(local) {
+        Some(address) => origin::with_author(&letter, &address, request.full_name.as_deref()),
+        None => letter,
+    }
 }
 
 /// Where a line begins that is a single dot.
