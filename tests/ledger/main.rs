@@ -111,6 +111,7 @@ mod sqlite_conforms {
             a_voucher_beyond_what_an_account_can_hold_stays_good,
             a_grant_comes_once_a_day_and_once_a_proof,
             grants_of_a_day_stay_within_its_budget,
+            grants_to_a_network_and_for_little_work_stay_within_theirs,
             old_grants_are_forgotten_when_their_proofs_are,
             a_payment_is_credited_once_for_each_event_and_reference,
             one_payment_told_of_many_times_at_once_is_credited_once,
