@@ -44,7 +44,7 @@ fn work_gets_a_pass_for_one_letter() {
     assert_eq!((&terms["from"], &terms["to"]), (&json!(ALICE), &json!("bob@b.example")));
     assert_eq!((&terms["price"], &terms["currency"]), (&json!(2500), &json!("USD")));
     let challenge = &terms["challenge"];
-    assert_eq!((&challenge["puzzles"], &challenge["bits"]), (&json!(4), &json!(2)));
+    assert_eq!((&challenge["puzzles"], &challenge["bits"]), (&json!(8), &json!(1)));
     let nonces = solved(challenge);
     let solution = json!({"from": ALICE, "challenge": challenge["text"], "nonces": nonces});
     let pass = post.post(PAGE, &solution).json();
@@ -78,14 +78,14 @@ fn what_solves_nothing_gets_nothing() {
         post.post(PAGE, &question)
     };
     for (members, words) in [
-        (json!({"challenge": text, "nonces": [1, 2, 3]}), "a solution is 4 whole numbers"),
-        (json!({"challenge": text, "nonces": [1, 2, 3, -4]}), "not the JSON of this call"),
-        (json!({"challenge": text, "nonces": [1, 2, 3, 1e40]}), "not the JSON of this call"),
+        (json!({"challenge": text, "nonces": [1, 2, 3]}), "a solution is 8 whole numbers"),
+        (json!({"challenge": text, "nonces": [1, 2, 3, 4, 5, 6, 7, -8]}), "not the JSON of this call"),
+        (json!({"challenge": text, "nonces": [1, 2, 3, 4, 5, 6, 7, 1e40]}), "not the JSON of this call"),
         (json!({"challenge": text}), "send challenge and nonces"),
-        (json!({"nonces": [1, 2, 3, 4]}), "send challenge and nonces"),
+        (json!({"nonces": [1, 2, 3, 4, 5, 6, 7, 8]}), "send challenge and nonces"),
         (json!({"challenge": text, "nonces": [], "stamp": ""}), "send challenge and nonces"),
-        (json!({"challenge": "", "nonces": [1, 2, 3, 4]}), "not of this office"),
-        (json!({"challenge": text.to_lowercase(), "nonces": [1, 2, 3, 4]}), "not of this office"),
+        (json!({"challenge": "", "nonces": [1, 2, 3, 4, 5, 6, 7, 8]}), "not of this office"),
+        (json!({"challenge": text.to_lowercase(), "nonces": [1, 2, 3, 4, 5, 6, 7, 8]}), "not of this office"),
         (json!({"stamp": "nonsense"}), "tag"),
         (json!({"from": "alice"}), "alice"),
         (json!({"from": "alice@a.example\r\nX: 1"}), ""),
@@ -95,7 +95,7 @@ fn what_solves_nothing_gets_nothing() {
         assert!(detail.contains(words), "{members}: {detail}");
     }
     // Each wrong solution costs the office a hash; whoever brings many is slowed down.
-    let wrong = json!({"challenge": text, "nonces": [1, 2, 3, 4]});
+    let wrong = json!({"challenge": text, "nonces": [1, 2, 3, 4, 5, 6, 7, 8]});
     let mut said = vec![];
     for _ in 0..12 {
         let answer = with(wrong.clone());
