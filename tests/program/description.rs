@@ -324,7 +324,12 @@ fn page(stage: &mut Stage) {
     let large = stage.ask("POST", here, &[], &vec![b' '; 300_000]);
     stage.said.holds(path, "post", &large);
     let over = overdue_challenge(&stage.world);
-    stage.holds(path, "post", here, &json!({"from": ALICE, "challenge": over, "nonces": [1, 2, 3, 4, 5, 6, 7, 8]}));
+    stage.holds(
+        path,
+        "post",
+        here,
+        &json!({"from": ALICE, "challenge": over, "nonces": [1, 2, 3, 4, 5, 6, 7, 8]}),
+    );
 
     let bought = stage.world.buy(1).remove(0);
     let pass = stage.holds(path, "post", here, &json!({"from": ALICE, "stamp": bought.to(BOB, ALICE)}));

@@ -71,6 +71,8 @@ pub struct Typed {
     pub once: String,
     /// What was wrong with it, in the reader's words; empty when it is new.
     pub fault: String,
+    /// Words of a wallet with what the code holds, where that is too little; else empty.
+    pub wallet: Zeroizing<String>,
 }
 
 impl Typed {
@@ -122,13 +124,16 @@ pub async fn pay(office: &SharedOffice, request: Request) -> Result<Response, Pr
     let price = told_price(office, &site, &to).await?;
     let typed = Typed::of(&body);
     let paid = match Wish::of(&typed, price, language) {
-        Ok(wish) => let_in(office, client, &wish, &to).await.map_err(|problem| Fault::of(problem, language)),
+        Ok(wish) => let_in(office, client, &wish, &to)
+            .await
+            .map_err(|problem| Fault::of(problem, &Signer::of_voucher(&wish.code), language)),
         Err(fault) => Err(fault),
     };
     match paid {
         Ok(paid) => answer(StatusCode::OK, language, &paid.page(language, &to)),
-        Err(Fault { words, status, retry_after_s }) => {
-            let mut page = pay_page(&site, language, &to, price, status, Typed { fault: words, ..typed })?;
+        Err(Fault { words, wallet, status, retry_after_s }) => {
+            let typed = Typed { fault: words, wallet, ..typed };
+            let mut page = pay_page(&site, language, &to, price, status, typed)?;
             if let Some(seconds) = retry_after_s {
                 page.headers_mut().insert(header::RETRY_AFTER, seconds.into());
             }
@@ -138,27 +143,29 @@ pub async fn pay(office: &SharedOffice, request: Request) -> Result<Response, Pr
 }
 
 /// What went wrong, in the reader's words.
-#[derive(Debug)]
 struct Fault {
     words: String,
+    /// See [`Typed::wallet`].
+    wallet: Zeroizing<String>,
     status: StatusCode,
     retry_after_s: Option<u64>,
 }
 
 impl Fault {
     fn bad(words: String) -> Self {
-        Self { words, status: StatusCode::BAD_REQUEST, retry_after_s: None }
+        Self { words, wallet: Zeroizing::default(), status: StatusCode::BAD_REQUEST, retry_after_s: None }
     }
 
-    fn of(problem: Problem, language: &Language) -> Self {
-        let words = match problem.short {
-            Some((balance, cost)) => language.script_text(
-                "too_little",
-                &[("balance", &balance.to_string()), ("price", &cost.to_string())],
-            ),
-            None => language.script_text("refused", &[("detail", &problem.detail)]),
+    fn of(problem: Problem, signer: &Signer, language: &Language) -> Self {
+        let Problem { status, retry_after_s, .. } = problem;
+        let (words, wallet) = match problem.short {
+            Some((balance, cost)) => {
+                let blanks = [("balance", &*balance.to_string()), ("price", &*cost.to_string())];
+                (language.script_text("too_little", &blanks), signer.words())
+            }
+            None => (language.script_text("refused", &[("detail", &problem.detail)]), Zeroizing::default()),
         };
-        Self { words, status: problem.status, retry_after_s: problem.retry_after_s }
+        Self { words, wallet, status, retry_after_s }
     }
 }
 
@@ -179,10 +186,8 @@ impl Wish {
             amount => amount.parse().ok().filter(|amount| *amount >= price),
         };
         let value = value.ok_or_else(|| bad("bad_amount", &[("price", &price.to_string())]))?;
-        let code = typed
-            .voucher
-            .parse()
-            .map_err(|e: CodeError| bad("refused", &[("detail", &e.to_string())]))?;
+        let code =
+            typed.voucher.parse().map_err(|e: CodeError| bad("refused", &[("detail", &e.to_string())]))?;
         if !(1..=ONCE_LEN_MAX).contains(&typed.once.len()) {
             return Err(bad("refused", &[("detail", "the form is not whole; load the page again")]));
         }
@@ -214,6 +219,8 @@ async fn let_in(
     let signer = Signer::of_voucher(&wish.code);
     let account = AccountKey(signer.account().public().to_bytes());
     office.counters().account(account, 1)?;
+    // What cannot be sold leaves the voucher as it is.
+    site.takes_value(wish.value)?;
     vouchers::credit(office, client, account, &wish.code).await?;
     let field = buy(office, &site, &signer, wish, to, now).await?;
     let got = pass::bought(&site, wish.value, &field, to, &wish.from, now)?;
@@ -304,7 +311,8 @@ mod tests {
 
     #[test]
     fn forms_as_browsers_send_them() {
-        let typed = Typed::of(b"from=+alice%2Bx%40a.example&voucher=WNFZF-D637G&amount=&once=a+b&once=c%&x&=&&y=1");
+        let typed =
+            Typed::of(b"from=+alice%2Bx%40a.example&voucher=WNFZF-D637G&amount=&once=a+b&once=c%&x&=&&y=1");
         assert_eq!((&*typed.from, &**typed.voucher), ("alice+x@a.example", "WNFZF-D637G"));
         assert_eq!((&*typed.amount, &*typed.once), ("", "c%"));
         let odd = Typed::of(b"from=%ff%00&voucher");
@@ -333,8 +341,12 @@ mod tests {
         let (price, bob): (Micros, Address) = ("0.25c".parse().unwrap(), "bob@b.example".parse().unwrap());
         let id = |change: fn(&mut Typed), to: &Address| {
             let code = Zeroizing::new("wnfzf-d637g-jc9hk-jc6fb".into());
-            let mut typed =
-                Typed { from: "alice@a.example".into(), voucher: code, once: "once".into(), ..Typed::default() };
+            let mut typed = Typed {
+                from: "alice@a.example".into(),
+                voucher: code,
+                once: "once".into(),
+                ..Typed::default()
+            };
             change(&mut typed);
             Wish::of(&typed, price, english).unwrap().id(to)
         };
@@ -352,8 +364,12 @@ mod tests {
         }
         let fault = |change: fn(&mut Typed)| {
             let code = Zeroizing::new("wnfzf-d637g-jc9hk-jc6fb".into());
-            let mut typed =
-                Typed { from: "alice@a.example".into(), voucher: code, once: "once".into(), ..Typed::default() };
+            let mut typed = Typed {
+                from: "alice@a.example".into(),
+                voucher: code,
+                once: "once".into(),
+                ..Typed::default()
+            };
             change(&mut typed);
             Wish::of(&typed, price, english).err().unwrap().words
         };

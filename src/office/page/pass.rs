@@ -127,10 +127,7 @@ pub fn gives_passes(site: &Site) -> Result<(), Problem> {
     if site.gives_passes {
         return Ok(());
     }
-    Err(Problem::new(
-        StatusCode::FORBIDDEN,
-        "this office cannot tell who sent a letter; put the stamp on it",
-    ))
+    Err(Problem::new(StatusCode::FORBIDDEN, "this office cannot tell who sent a letter; put the stamp on it"))
 }
 
 /// Keeps what was got as a pass; until when, in Unix seconds. The same again changes nothing.

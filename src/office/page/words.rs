@@ -201,6 +201,7 @@ mod tests {
             include_str!("templates/ways.html"),
             include_str!("templates/plain.html"),
             include_str!("templates/let_in.html"),
+            include_str!("templates/left.html"),
             include_str!("templates/not_here.html"),
             include_str!("templates/key.html"),
             include_str!("templates/languages.html"),
