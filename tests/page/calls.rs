@@ -222,7 +222,10 @@ fn the_page_speaks_the_readers_language() {
         german.body
     );
     assert!(german.body.contains("0.25c (0,0025 USD)"), "{}", german.body);
-    assert_eq!((german.header("content-language"), german.header("vary")), ("de", "Accept-Language"));
+    assert_eq!(
+        (german.header("content-language"), german.header("vary")),
+        ("de", "Accept-Language, Accept-Encoding")
+    );
     let chosen = post.get_with(&format!("{PAGE}?lang=en"), "Accept-Language", "de");
     assert!(chosen.body.contains("Your letter to bob@b.example needs a stamp of 0.25c"));
     let elsewhere = post.get_with("/p/bob@c.example", "Accept", "text/html");
@@ -254,6 +257,11 @@ fn the_files_of_the_page_are_small_and_kept_for_ever() {
         }
         let again = post.get_with(&at(name), "If-None-Match", file.header("etag"));
         assert_eq!((again.status, again.body.as_str()), (304, ""), "{name}");
+    }
+    let packed = |target: &str| post.get_packed(target);
+    for target in [PAGE, &at("page.js"), &at("vendor/noble.js")] {
+        let (octets, plain) = (packed(target), post.get(target).body.len());
+        assert!(octets * 2 < plain, "{target}: {octets} of {plain} octets");
     }
     assert!(loaded < 30_000, "the page and what it loads: {loaded} octets");
     post.get(&at("nothing.js")).problem(404);

@@ -348,7 +348,7 @@ mod tests {
                 ..Typed::default()
             };
             change(&mut typed);
-            Wish::of(&typed, price, english).unwrap().id(to)
+            Wish::of(&typed, price, english).ok().unwrap().id(to)
         };
         let first = id(|_| {}, &bob);
         assert_eq!(id(|typed| typed.voucher = Zeroizing::new("WNFZF D637G JC9HK JC6FB".into()), &bob), first);

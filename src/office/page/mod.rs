@@ -9,6 +9,7 @@
 pub mod assets;
 mod cost;
 mod form;
+mod gzip;
 pub mod pass;
 mod plain;
 pub mod puzzle;
@@ -17,10 +18,12 @@ mod words;
 use askama::Template;
 use axum::{
     Json,
+    body::to_bytes,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{Html, IntoResponse as _, Response},
 };
+use flate2::Compression;
 use percent_encoding::percent_decode_str;
 
 pub use plain::{Forms, page, wants_page};
@@ -33,6 +36,8 @@ use words::{Filled, Language};
 
 /// Octets of an address that may stand in a command for people to copy: nothing that a shell reads as its own.
 const PLAIN: &[u8] = b".-_+@";
+/// Octets of a page that is packed; they have ten thousand.
+const PAGE_OCTETS_MAX: usize = 1_024 * 1_024;
 /// What the page may do: load its own style and scripts, run them as workers, and ask this office.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -50,7 +55,25 @@ pub async fn show(State(office): State<SharedOffice>, request: Request) -> Resul
     };
     let micros = told_price(&office, &site, &address).await?;
     let empty = Typed::new().map_err(|e| trouble(&e))?;
-    pay_page(&site, language, &address, micros, StatusCode::OK, empty)
+    let page = pay_page(&site, language, &address, micros, StatusCode::OK, empty)?;
+    smaller(page, request.headers()).await
+}
+
+/// The page packed, for who takes it so.
+async fn smaller(page: Response, headers: &HeaderMap) -> Result<Response, Problem> {
+    if !gzip::is_taken(headers) {
+        return Ok(page);
+    }
+    let (mut head, body) = page.into_parts();
+    let html = to_bytes(body, PAGE_OCTETS_MAX).await.map_err(|e| trouble(&e))?;
+    Ok(match gzip::packed(&html, Compression::fast()) {
+        None => Response::from_parts(head, html.into()),
+        Some(packed) => {
+            head.headers.insert(header::CONTENT_ENCODING, gzip::GZIP);
+            head.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(head, packed.into())
+        }
+    })
 }
 
 /// `POST /p/ADDRESS`: what the page's script asks, or its form.
@@ -185,7 +208,7 @@ fn answer(status: StatusCode, language: &Language, page: &impl Template) -> Resu
     let fields = response.headers_mut();
     fields.insert(header::CONTENT_SECURITY_POLICY, POLICY);
     fields.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.code));
-    fields.insert(header::VARY, HeaderValue::from_static("Accept-Language"));
+    fields.insert(header::VARY, HeaderValue::from_static("Accept-Language, Accept-Encoding"));
     Ok(response)
 }
 
