@@ -15,7 +15,8 @@ const WORKERS_MAX = 4;
 const SHOW_EVERY_MS = 250;
 const TELL_EVERY_MS = 5_000;
 const FIRST_TELL_MS = 1_500;
-// Tries of each worker that are measured, and the octets of a challenge.
+// Tries of each worker that are measured, after those in which the browser gets up to speed; and the octets of a challenge.
+const WARMING_TRIES = 3;
 const MEASURED_TRIES = 2;
 const SALT_OCTETS = 41;
 // Standard deviations between which luck is four times out of five.
@@ -152,19 +153,18 @@ function solve(challenge, salt, stopped) {
   return work.finally(() => crew?.dismiss());
 }
 
-/// Tries a second: a few for each worker, after a first one that only warms up. Under a hundredth of the work.
+/// Tries a second, by a few of each worker: a hundredth of the work at the usual difficulty.
 function measure() {
   const memory_kib = Number(main.dataset.memoryKib);
   const measured = new Promise((done, failed) => {
     let tries = 0;
-    let warm = 0;
     let begun;
     const next = (tried) => {
-      if (tried && begun === undefined && ++warm === crew.count) begun = performance.now();
-      else if (tried && begun !== undefined && ++tries === MEASURED_TRIES * crew.count) {
-        return void done((1000 * tries) / (performance.now() - begun));
-      }
-      return { puzzle: 0, number: 0 };
+      if (tried) tries += 1;
+      const measured = tries - WARMING_TRIES * crew.count;
+      if (tried && measured === 0) begun = performance.now();
+      if (measured < MEASURED_TRIES * crew.count) return { puzzle: 0, number: 0 };
+      return void done((1000 * measured) / (performance.now() - begun));
     };
     crew = hire(new Uint8Array(SALT_OCTETS), memory_kib, next, failed);
   });
