@@ -26,6 +26,10 @@ const BACKUP_HELP: &str = "\
 The words are the account and its money at every office. Stamps in hand are in the wallet's file alone: without it their
 money comes back to the account when they expire.";
 
+const RESTORE_EXAMPLES: &str = "Examples:
+  farthing wallet restore < words.txt
+  farthing wallet restore < ~/Downloads/postage-wallet-b.example.json";
+
 const SET_EXAMPLES: &str = "Examples:
   farthing wallet set                                  shows the limits
   farthing wallet set --per-letter 5c --per-day 2.00
@@ -52,11 +56,14 @@ pub enum Wallet {
         /// As a QR code too.
         #[arg(long)]
         qr: bool,
+        /// Instead of words: write the account into this new file, which the page of a refusal loads.
+        #[arg(long, value_name = "FILE", conflicts_with = "qr")]
+        to_file: Option<PathBuf>,
         #[command(flatten)]
         file: WalletFile,
     },
-    /// Make a wallet of the words of a backup, read from standard input.
-    #[command(after_help = "Example:\n  farthing wallet restore < words.txt")]
+    /// Make a wallet of a backup read from standard input: of its words, or of a file that the page of a refusal saved.
+    #[command(after_help = RESTORE_EXAMPLES)]
     Restore(WalletFile),
     /// Show or set how much the wallet may spend by itself, and how many stamps are bought ahead.
     #[command(after_help = SET_EXAMPLES)]
@@ -133,14 +140,22 @@ pub fn run(command: &Wallet, context: &Context) -> Result<(), Failure> {
                 format!("{path} made; keep a copy, it is as good as money\naccount {account}\n")
             })
         }
-        Wallet::Backup { qr, file } => backup(&file.open()?, *qr, context),
+        Wallet::Backup { to_file: Some(copy), file, .. } => {
+            let wallet = file.open()?;
+            wallet.copy_account(copy)?;
+            let (account, path) = (wallet.account().to_string(), copy.display().to_string());
+            context.print(&json!({"account": account, "file": path}), || {
+                format!("{path} made; whoever has it has the money on account {account}\n")
+            })
+        }
+        Wallet::Backup { qr, file, .. } => backup(&file.open()?, *qr, context),
         Wallet::Restore(file) => {
-            let words = Zeroizing::new(read_message()?);
-            let words = std::str::from_utf8(&words).map_err(|_| WalletError::Words(WordsError::Count))?;
-            let wallet = wallet::Wallet::restore(&file.path()?, words)?;
+            let backup = Zeroizing::new(read_message()?);
+            let backup = std::str::from_utf8(&backup).map_err(|_| WalletError::Words(WordsError::Count))?;
+            let wallet = wallet::Wallet::restore(&file.path()?, backup)?;
             let (account, path) = (wallet.account().to_string(), wallet.path().display().to_string());
             context.print(&json!({"account": account, "file": path}), || {
-                format!("{path} made of the words\naccount {account}\n")
+                format!("{path} made of the backup\naccount {account}\n")
             })
         }
         Wallet::Set { per_letter, per_day, ahead, file } => {

@@ -27,7 +27,8 @@ use crate::ledger::{AccountKey, funding::NetworkKey};
 
 /// Buckets of one limiter: some megabytes when all are full, and two busy clients seldom share one.
 const BUCKETS_MAX: u64 = 65_536;
-/// Solutions of one client address that are checked: a household tries a few times; each costs up to a tenth of a second.
+/// Solutions of one client address that are checked: a household tries a few times; each costs up to a quarter
+/// of a second.
 const SOLUTIONS: Rate = Rate { per_s: NonZeroU32::MIN, burst: number(6) };
 /// Stamps that count as one call of an account more: signing a hundred takes about two milliseconds.
 const STAMPS_A_CALL: usize = 100;

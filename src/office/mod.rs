@@ -175,7 +175,7 @@ fn routes() -> [(&'static str, MethodRouter<SharedOffice>); 14] {
         ("/v1/webhooks/{provider}", post(webhook::receive)),
         ("/p/voucher", get(page::voucher)),
         ("/p/-/{version}/{*name}", get(page::assets::show)),
-        ("/p/{*address}", get(page::show).post(page::pass::make)),
+        ("/p/{*address}", get(page::show).post(page::ask)),
         ("/w/{token}", get(links::ask_wanted).post(links::mark_wanted)),
         ("/u/{token}", get(links::ask_unwanted).post(links::mark_unwanted)),
     ]

@@ -134,6 +134,11 @@ impl Contents {
         }
     }
 
+    /// The same account with the offices it is at, and no stamps: two files must not hold the same ones.
+    pub fn account_alone(&self) -> Self {
+        Self { offices: self.offices.clone(), limits: self.limits, ..Self::new(self.seed.clone()) }
+    }
+
     /// Whether a newer program wrote it, in a form that this one might damage.
     pub const fn is_too_new(&self) -> bool {
         self.version > VERSION

@@ -105,15 +105,30 @@ impl Wallet {
         Ok(Self { contents, file })
     }
 
-    /// Makes a wallet of the words of a backup, in a file that does not exist yet. It has the account again; stamps that
-    /// were in hand stay in the old file, and their money comes back when they expire.
+    /// Makes a wallet of a backup, in a file that does not exist yet: of its words, or of what another wallet's file
+    /// holds, such as the one that the page of a refusal saves. It has the account again; stamps that were in hand stay
+    /// in the old file, and their money comes back when they expire.
     ///
     /// # Errors
-    /// [`WalletError::Words`] when they are none of a wallet, or [`WalletError`] of the file.
-    pub fn restore(path: &Path, words: &str) -> Result<Self, WalletError> {
-        let contents = Contents::new(Seed::from_words(words)?);
+    /// [`WalletError::Words`] or [`WalletError::Damaged`] when it is neither, or [`WalletError`] of the file.
+    pub fn restore(path: &Path, backup: &str) -> Result<Self, WalletError> {
+        let contents = if backup.trim_start().starts_with('{') {
+            parsed(backup.as_bytes(), "what was given")?.account_alone()
+        } else {
+            Contents::new(Seed::from_words(backup)?)
+        };
         let file = WalletFile::create(path, &serialized(&contents)?)?;
         Ok(Self { contents, file })
+    }
+
+    /// Writes account and offices, without the stamps in hand, into a file that does not exist yet: a wallet that the
+    /// page of a refusal loads.
+    ///
+    /// # Errors
+    /// [`WalletError`] of that file.
+    pub fn copy_account(&self, path: &Path) -> Result<(), WalletError> {
+        WalletFile::create(path, &serialized(&self.contents.account_alone())?)?;
+        Ok(())
     }
 
     /// The 24 words of which [`Wallet::restore`] makes the account again: whoever reads them has the money.
@@ -129,12 +144,7 @@ impl Wallet {
     /// [`WalletError`] of the file or its content.
     pub fn open(path: &Path) -> Result<Self, WalletError> {
         let (file, content) = WalletFile::open(path)?;
-        let shown = file.path().display().to_string();
-        let contents: Contents = serde_json::from_slice(&content)
-            .map_err(|e| WalletError::Damaged { path: shown.clone(), what: e.to_string() })?;
-        if contents.is_too_new() {
-            return Err(WalletError::TooNew(shown));
-        }
+        let contents = parsed(&content, &file.path().display().to_string())?;
         Ok(Self { contents, file })
     }
 
@@ -255,6 +265,18 @@ impl Wallet {
 pub struct Signer(Seed);
 
 impl Signer {
+    /// Of the account that a voucher's code opens by itself: whoever has the code has what is left on it.
+    #[must_use]
+    pub fn of_voucher(code: &Code) -> Self {
+        Self(Seed::of_voucher(code))
+    }
+
+    /// The 24 words of which [`Wallet::restore`] makes a wallet with this account.
+    #[must_use]
+    pub fn words(&self) -> Zeroizing<String> {
+        self.0.words().unwrap_or_default()
+    }
+
     /// The account's key, the same at every office.
     #[must_use]
     pub fn account(&self) -> SecretKey {
@@ -311,6 +333,16 @@ impl Teller {
     ) -> Result<Credit, ClientError> {
         client.grant(office, &self.0, proof)
     }
+}
+
+/// A wallet's file, read; `name` is what errors call it.
+fn parsed(content: &[u8], name: &str) -> Result<Contents, WalletError> {
+    let contents: Contents = serde_json::from_slice(content)
+        .map_err(|e| WalletError::Damaged { path: name.to_owned(), what: e.to_string() })?;
+    if contents.is_too_new() {
+        return Err(WalletError::TooNew(name.to_owned()));
+    }
+    Ok(contents)
 }
 
 /// The file's content, in a buffer that never grows: what a growing one leaves behind is not wiped.
