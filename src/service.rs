@@ -105,18 +105,22 @@ async fn serve(config: Config, path: &Path) -> ExitCode {
     let office = daemon.office_address().map(|a| a.to_string()).unwrap_or_default();
     tracing::info!(milter = milter.join(" "), office, mode, "ready");
     notify(&[sd_notify::NotifyState::Ready]);
-    loop {
+    let code = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break ExitCode::SUCCESS,
+            _ = interrupt.recv() => break ExitCode::SUCCESS,
+            () = daemon.ended() => {
+                tracing::error!("the milter or the office broke off");
+                break ExitCode::from(EX_SOFTWARE);
+            }
             _ = hangup.recv() => reload(&daemon, path),
         }
-    }
+    };
     notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping: finishing the mail in hand");
     let summary = daemon.stop().await;
     tracing::info!(sessions = summary.sessions, cut = summary.cut, "stopped");
-    ExitCode::SUCCESS
+    code
 }
 
 /// 78 where a restart would find the same fault, so that nobody restarts it again and again.

@@ -13,7 +13,7 @@ use std::{
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::{address::Address, config::Config};
+use crate::{address::Address, clock, config::Config};
 
 mod account;
 mod buy;
@@ -394,9 +394,7 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
 /// A time for people, in UTC: `2026-11-22 13:04`.
 #[must_use]
 pub fn shown_time(unix_s: u64) -> String {
-    let time =
-        i64::try_from(unix_s).ok().and_then(|s| jiff::Timestamp::from_second(s).ok()).unwrap_or_default();
-    time.strftime("%Y-%m-%d %H:%M").to_string()
+    clock::utc(unix_s, "%Y-%m-%d %H:%M")
 }
 
 /// Runs one asynchronous call to its end.

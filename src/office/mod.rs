@@ -49,7 +49,7 @@ use crate::{
     config::{Config, IdentityCheck},
     discovery::Discovery,
     keys::{KeyError, Keys},
-    ledger::Ledger,
+    ledger::{Ledger, Mark},
     money::{Currency, Micros, STAMP_VALUE_MAX},
     stamp::{PublicKey, SecretKey, Selector, tokens::TokenKey},
 };
@@ -176,8 +176,8 @@ fn routes() -> [(&'static str, MethodRouter<SharedOffice>); 14] {
         ("/p/voucher", get(page::voucher)),
         ("/p/-/{version}/{*name}", get(page::assets::show)),
         ("/p/{*address}", get(page::show).post(page::ask)),
-        ("/w/{token}", get(links::ask_wanted).post(links::mark_wanted)),
-        ("/u/{token}", get(links::ask_unwanted).post(links::mark_unwanted)),
+        ("/w/{token}", links::of(Mark::Wanted)),
+        ("/u/{token}", links::of(Mark::Unwanted)),
     ]
 }
 
