@@ -200,8 +200,11 @@ impl Buyer<'_> {
             stamps: order.ids.iter().map(wish).collect(),
         };
         let office = order.office.clone();
-        let call =
-            tokio::task::spawn_blocking(move || OfficeClient::new(&url)?.order(&office, &account, &body));
+        let call = tokio::task::spawn_blocking(move || {
+            let client = OfficeClient::new(&url)?;
+            client.must_be(&office)?;
+            client.order(&office, &account, &body)
+        });
         call.await.map_err(|_| unreachable("the call was broken off".into()))?
     }
 

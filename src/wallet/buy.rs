@@ -79,7 +79,12 @@ impl Wallet {
             };
             self.contents.orders.push(order.clone());
             self.save()?;
-            bought.count += self.finish(client, office, &order)?;
+            let brought = self.finish(client, office, &order)?;
+            if brought == 0 {
+                // Ordering again would only spend again.
+                return Err(client.answer("stamps that have expired already").into());
+            }
+            bought.count += brought;
         }
         Ok(bought)
     }
