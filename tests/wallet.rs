@@ -7,25 +7,15 @@ use std::{
     collections::HashSet,
     fs,
     io::Write as _,
-    net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
 };
 
-use data_encoding::BASE64URL_NOPAD;
-use farthing::{
-    demo::dns::ZoneServer,
-    stamp::{SecretKey, Terms},
-};
+use farthing::demo::dns::ZoneServer;
 use post::{
     Post,
-    proxy::{self, Manner, Proxy},
+    proxy::{Manner, Proxy},
     wait_until,
 };
 use serde_json::{Value, json};
@@ -577,62 +567,6 @@ fn an_answer_that_does_not_verify_brings_nothing_into_the_purse() {
     assert_eq!(sender.buy("3", &net.url()).code, 0);
     assert_eq!(sender.in_hand(), 3);
     assert_eq!(post.account(&sender.account()).balance.get(), 1_000_000 - 7_500);
-}
-
-/// An office that sells what has expired already: its URL, and how many orders it has had.
-fn seller_of_the_past() -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let orders = Arc::new(AtomicUsize::new(0));
-    let counted = orders.clone();
-    let key = SecretKey::from_seed(&[5; 32]);
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let Some(request) = proxy::read_message(&mut stream) else { continue };
-            let answer = if request.starts_with(b"GET /.well-known/postage") {
-                json!({
-                    "office": "evil.example", "selector": "s1", "public": key.public().to_string(), "currency": "USD",
-                    "min": 1, "max": 100_000, "lifetime_days": 90,
-                })
-            } else {
-                counted.fetch_add(1, Ordering::SeqCst);
-                let at = request.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-                let order: Value = serde_json::from_slice(&request[at + 4..]).unwrap();
-                let expiry = farthing::clock::unix_now() - 5;
-                let sold = |wish: &Value| {
-                    let octets =
-                        |name: &str| BASE64URL_NOPAD.decode(wish[name].as_str().unwrap().as_bytes()).unwrap();
-                    let terms = Terms {
-                        office: "evil.example".parse().unwrap(),
-                        selector: "s1".parse().unwrap(),
-                        id: octets("id").try_into().unwrap(),
-                        value: "0.25c".parse().unwrap(),
-                        currency: "USD".parse().unwrap(),
-                        audience: "b.example".parse().unwrap(),
-                        expiry,
-                        holder: octets("k").try_into().unwrap(),
-                    };
-                    BASE64URL_NOPAD.encode(&key.sell(terms).unwrap().signature)
-                };
-                let signatures: Vec<String> = order["stamps"].as_array().unwrap().iter().map(sold).collect();
-                json!({"s": "s1", "x": expiry, "b": signatures})
-            };
-            let answer = answer.to_string();
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len());
-            let _ = stream.write_all((head + &answer).as_bytes());
-        }
-    });
-    (url, orders)
-}
-
-#[test]
-fn an_office_that_sells_what_has_expired_is_paid_once_and_no_more() {
-    let (url, orders) = seller_of_the_past();
-    let sender = Sender::new();
-    let bought = sender.run(&["buy", "b.example", "--count", "3", "--value", "0.25c", "--office", &url]);
-    assert!(bought.failed(69).contains("stamps that have expired already"));
-    assert_eq!(orders.load(Ordering::SeqCst), 1);
-    assert_eq!((sender.in_hand(), sender.open_orders()), (0, 0));
 }
 
 #[test]

@@ -205,7 +205,10 @@ impl OfficeClient {
         if quote.micros == Micros::ZERO || quote.micros > STAMP_VALUE_MAX {
             return Err(self.answer("a price that no stamp can have"));
         }
-        Ok(quote)
+        let currency: Currency = quote.currency.parse().map_err(|e| self.answer(e))?;
+        let offices = quote.offices.into_iter().filter(|at| is_office_url(&at.url)).collect();
+        // What is in it may be shown: nothing is taken over as it came that could be more than it seems.
+        Ok(Quote { to: to.to_string(), currency: currency.to_string(), offices, ..quote })
     }
 
     /// Sends an order; the same again is charged once.
