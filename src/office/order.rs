@@ -48,7 +48,7 @@ pub async fn sell(
     }
     site.takes_value(wanted.value)?;
     // Keys cost nothing to make up, and a signature takes time: without the money nothing is signed.
-    let held = ledger.account(wanted.account, unix_now()).await?.balance;
+    let held = ledger.balance(wanted.account).await?;
     if held < wanted.cost() {
         // The same order, come twice at once, may just have taken it.
         let before = wanted.sold_before(ledger).await?;
