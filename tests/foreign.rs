@@ -16,11 +16,12 @@ use farthing::{
     address::Domain,
     clock::unix_now,
     demo::dns::{Manner, ZoneServer},
-    office::wire::SettlementBody,
+    money::Micros,
+    office::wire::{Bytes, OrderAnswer, OrderBody, SettlementBody, Wish},
     stamp::{CancelledStamp, PublicKey, SecretKey, Terms, records},
     wallet::{ClientError, OfficeClient},
 };
-use farthing_milter::client::Letter;
+use farthing_milter::{client::Letter, macros::Stage};
 use serde_json::{Value, json};
 use support::{ALICE, BOB, Bought, Site, World, added, random, refusal, result, text, wait_until};
 
@@ -291,6 +292,56 @@ fn an_office_that_does_not_answer_holds_up_no_stop() {
     let begun = Instant::now();
     assert!(site.end_daemon("TERM").success());
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn an_office_that_sells_what_is_of_no_use_is_paid_once_for_a_domain() {
+    let more = "[franking]\nwallet = \"franking.wallet\"".to_owned();
+    let site = World::start(&Site { more, ..Site::default() });
+    let (tell, orders) = mpsc::channel();
+    let key: Arc<Mutex<Option<SecretKey>>> = Arc::default();
+    let evil = Stranger::start(&site.zone, EVIL, {
+        let key = key.clone();
+        move |order| {
+            let order: OrderBody = serde_json::from_slice(order).unwrap();
+            let expiry = unix_now() + 60;
+            let sign = |wish: &Wish| {
+                let terms = Terms {
+                    office: EVIL.parse().unwrap(),
+                    selector: "s1".parse().unwrap(),
+                    id: wish.id.0,
+                    value: Micros::new(order.value.as_u64().unwrap()).unwrap(),
+                    currency: "USD".parse().unwrap(),
+                    audience: order.audience.clone(),
+                    expiry,
+                    holder: wish.k.0,
+                };
+                Bytes(key.lock().unwrap().as_ref().unwrap().sell(terms).unwrap().signature)
+            };
+            let b = order.stamps.iter().map(sign).collect();
+            let _ = tell.send(());
+            (200, serde_json::to_string(&OrderAnswer { s: "s1".into(), x: expiry, b }).unwrap())
+        }
+    });
+    *key.lock().unwrap() = Some(evil.key.clone());
+    let send = |id: &str| {
+        let to = format!("eve@{EVIL}");
+        let mut letter =
+            Letter::new(BOB, &[&to], "Lunch?").header("To", &to).header("Message-ID", format!("<{id}>"));
+        letter.macros.push((Stage::Mail, "{auth_authen}".into(), BOB.into()));
+        site.send(&letter)
+    };
+    assert!(refusal(&send("1@b.example")).contains("is being bought"));
+    orders.recv_timeout(support::PATIENCE).unwrap();
+    site.wait_for_log("expire too soon to be used");
+    let second = send("2@b.example");
+    assert!(
+        second.is_delivered(),
+        "where nothing of use can be bought no letter waits: {}",
+        refusal(&second)
+    );
+    assert!(orders.try_recv().is_err(), "nothing was ordered again");
+    site.books_balance();
 }
 
 /// A domain that reports refunds to b.example's office.
