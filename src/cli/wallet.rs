@@ -155,7 +155,10 @@ pub fn run(command: &Wallet, context: &Context) -> Result<(), Failure> {
             let wallet = wallet::Wallet::restore(&file.path()?, backup)?;
             let (account, path) = (wallet.account().to_string(), wallet.path().display().to_string());
             context.print(&json!({"account": account, "file": path}), || {
-                format!("{path} made of the backup\naccount {account}\n")
+                format!(
+                    "{path} made of the backup\naccount {account}\nits money: farthing wallet show --office URL, for each \
+                     office it was at; stamps that were in hand come back to the account when they expire\n"
+                )
             })
         }
         Wallet::Set { per_letter, per_day, ahead, file } => {

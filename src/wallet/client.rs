@@ -41,7 +41,7 @@ pub enum ClientError {
     #[error("`{0}` is not an office's URL: https://…, or http:// on this machine, without a query")]
     Url(String),
     /// Nobody there, or it cannot be trusted.
-    #[error("{url} cannot be reached: {what}")]
+    #[error("{url} cannot be reached: {what}; is that the office's URL? try again")]
     Unreachable {
         /// The office's URL.
         url: String,

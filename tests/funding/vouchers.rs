@@ -271,7 +271,7 @@ fn vouchers_are_printed_on_a_sheet_for_its_owner_alone() {
     }
     assert!(html.matches("<svg").count() == 4 && html.contains("2.50 USD"));
     assert!(html.contains(&format!("http://{}/p/voucher", world.office)));
-    says(&world.farthing(&issue), 74, "no voucher was made");
+    says(&world.farthing(&issue), 74, "is there already; name another file; no voucher was made");
     assert_eq!(world.json(&["voucher", "list"]).as_array().unwrap().len(), 4, "none without its sheet");
     let page = world.get("/p/voucher");
     assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("farthing topup --voucher -"), "{page}");

@@ -43,7 +43,7 @@ pub const EXAMPLES: &str = "Where programs name their sendmail:
   mutt           set sendmail=\"farthing sendmail -oem -oi\"
   git            git config sendemail.sendmailCmd \"farthing sendmail\"
   PHP            sendmail_path = \"farthing sendmail -t -i\"
-  a link         ln -s /usr/bin/farthing /usr/local/bin/sendmail
+  a link         ln -s \"$(command -v farthing)\" /usr/local/bin/sendmail
 
 Flags are those of sendmail(1): -t, -i, -oi, -f ADDRESS, -F NAME, and those that tune a mail server, which are handed on.
 Besides: --smtp URL hands the copies to a mail server, --sendmail PATH (or $FARTHING_SENDMAIL) to another program than
