@@ -172,7 +172,8 @@ impl Wallet {
         Ok((wallet, finished))
     }
 
-    /// Sends an open order, with the wallet closed, until it is answered, and puts its stamps into the purse; their number.
+    /// Sends an open order, with the wallet closed, until it is answered, and puts its stamps into the purse, if nobody
+    /// has; how many of them are not expired.
     fn finish(
         self,
         client: &OfficeClient,
@@ -194,14 +195,14 @@ impl Wallet {
                 return Ok((wallet, Err(error)));
             }
         };
-        // What is no longer open brought its stamps before, and they may be on letters by now.
-        if !wallet.contents.orders.contains(order) {
-            return Ok((wallet, Ok(0)));
-        }
         // Of an order that lay open until its stamps expired the money is back on the account.
         let now = unix_now();
         let live: Vec<Stamp> = stamps.into_iter().filter(|stamp| stamp.terms.expiry >= now).collect();
         let count = live.len();
+        // To what is no longer open another process has brought them, and they may be on letters by now.
+        if !wallet.contents.orders.contains(order) {
+            return Ok((wallet, Ok(count)));
+        }
         wallet.contents.put(live);
         wallet.contents.orders.retain(|open| open != order);
         wallet.save()?;
