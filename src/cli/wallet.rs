@@ -7,13 +7,14 @@ use qrcode::{QrCode, render::unicode::Dense1x2};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Context, Exit, Failure, read_message, table};
+use super::{Context, Exit, Failure, read_message, shown_time, table};
 use crate::{
     address::Domain,
     clock::unix_now,
     money::Micros,
     wallet::{
-        self, AHEAD_MAX, ClientError, FileError, KnownOffice, OfficeClient, Teller, WalletError, WordsError,
+        self, AHEAD_MAX, ClientError, FileError, KnownOffice, NotAhead, OfficeClient, Teller, WalletError,
+        WordsError,
     },
 };
 
@@ -203,6 +204,8 @@ fn show(wallet: wallet::Wallet, office: Option<&str>, context: &Context) -> Resu
         .map(|o| json!({"office": o.office, "audience": o.audience, "value": o.value, "count": o.ids.len()}))
         .collect();
     let unanswered = wallet.open_orders().len();
+    let (spent, not_ahead) = (wallet.spent(unix_now()), wallet.not_ahead().to_vec());
+    let limit = wallet.limits().per_day;
     let teller = wallet.teller();
     // Others may use the wallet while offices are asked.
     drop(wallet);
@@ -220,6 +223,8 @@ fn show(wallet: wallet::Wallet, office: Option<&str>, context: &Context) -> Resu
         "offices": balances.iter().map(|(office, balance)| json!({"office": office, "balance": balance})).collect::<Vec<_>>(),
         "stamps": held,
         "open_orders": open,
+        "spent_today": spent.iter().map(|(currency, micros)| json!({"currency": currency.as_str(), "micros": micros})).collect::<Vec<_>>(),
+        "not_bought_ahead": not_ahead,
     });
     context.print(&value, || {
         let mut text = format!("account {account}\n");
@@ -239,6 +244,12 @@ fn show(wallet: wallet::Wallet, office: Option<&str>, context: &Context) -> Resu
             text += &format!(
                 "\n{unanswered} order(s) without an answer yet; the next `farthing buy` at that office finishes them\n"
             );
+        }
+        for (currency, micros) in spent {
+            text += &format!("\n{micros} {currency} put on letters today (UTC), of at most {limit}\n");
+        }
+        for NotAhead { audience, time, why } in not_ahead {
+            text += &format!("\nnot bought ahead for {audience} at {}: {why}\n", shown_time(time));
         }
         text
     })

@@ -21,6 +21,7 @@ pub mod book;
 mod carried;
 mod chain;
 mod check;
+pub mod dossier;
 pub mod foreign;
 pub mod foresee;
 pub mod franking;
@@ -419,7 +420,8 @@ pub enum LedgerError {
 /// addresses is given, `+detail` or not.
 #[async_trait]
 pub trait Ledger:
-    foresee::Foresee
+    dossier::Dossiers
+    + foresee::Foresee
     + Foreign
     + franking::Franking
     + Funding
@@ -485,6 +487,9 @@ pub trait Ledger:
 
     /// What an account holds; zero for one never seen.
     async fn account(&self, key: AccountKey, now: u64) -> Result<AccountState, LedgerError>;
+
+    /// What an account can buy stamps with, alone: what this reads does not grow with what was bought.
+    async fn balance(&self, key: AccountKey) -> Result<Micros, LedgerError>;
 
     /// Every account of a buyer.
     async fn accounts(&self, now: u64) -> Result<Vec<(AccountKey, AccountState)>, LedgerError>;

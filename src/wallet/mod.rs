@@ -1,7 +1,7 @@
 //! The sender's side: one secret, stamps in hand, buying more, putting them on letters.
 //!
-//! A wallet is a file for its owner alone. While a [`Wallet`] lives, its file is locked: other programs wait. What
-//! always holds, whatever is killed when: money spent is stamps in hand or an order that will still bring them, and a
+//! A wallet is a file for its owner alone. While a [`Wallet`] lives, its file is locked: other programs wait, so nobody
+//! keeps one while an office or DNS is asked. What always holds, whatever is killed when: money spent is stamps in hand or an order that will still bring them, and a
 //! stamp that has left the wallet is never handed out again.
 
 mod attach;
@@ -17,11 +17,11 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 pub use attach::Postmark;
-pub use buy::{Bought, PURSE_STAMPS_MAX, Purchase};
+pub use buy::{BUYING_TRIES_MAX, Bought, Buyer, Count, PURSE_STAMPS_MAX, Purchase};
 pub use client::{ClientError, Description, OfficeClient};
-pub use contents::{Held, KnownOffice, OpenOrder};
+pub use contents::{Held, KnownOffice, NotAhead, OpenOrder};
 pub use file::FileError;
-pub use limits::{AHEAD_MAX, Limits, OverLimit};
+pub use limits::{AHEAD_MAX, AHEAD_PAUSE_S, Limits, OverLimit};
 
 use crate::{
     address::{Address, Domain},
@@ -215,6 +215,34 @@ impl Wallet {
         &self.contents.orders
     }
 
+    /// What its stamps on letters were worth today, by currency.
+    #[must_use]
+    pub fn spent(&self, now: u64) -> Vec<(Currency, Micros)> {
+        self.contents.spent.on_day_of(now)
+    }
+
+    /// Stamps in hand that a letter to this domain could bear, each worth at least `least`.
+    #[must_use]
+    pub fn usable(&self, audience: &Domain, least: Micros, now: u64) -> usize {
+        self.contents.usable(audience, least, now)
+    }
+
+    /// Where buying ahead failed when it was tried last.
+    #[must_use]
+    pub fn not_ahead(&self) -> &[NotAhead] {
+        &self.contents.not_ahead
+    }
+
+    /// Notes, durably, that stamps could not be bought ahead; forgotten when some are bought.
+    ///
+    /// # Errors
+    /// [`WalletError`] of the file.
+    pub fn note_not_ahead(&mut self, failure: NotAhead) -> Result<(), WalletError> {
+        self.contents.not_ahead.retain(|other| other.audience != failure.audience);
+        self.contents.not_ahead.push(failure);
+        self.save()
+    }
+
     /// Who can ask for balances when the wallet is closed again, so that nobody waits for an office meanwhile.
     #[must_use]
     pub fn teller(&self) -> Teller {
@@ -266,6 +294,12 @@ impl Signer {
 pub struct Teller(SecretKey);
 
 impl Teller {
+    /// The wallet's account.
+    #[must_use]
+    pub fn account(&self) -> AccountKey {
+        AccountKey(self.0.public().to_bytes())
+    }
+
     /// What the account holds at an office.
     ///
     /// # Errors
