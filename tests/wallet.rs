@@ -182,6 +182,34 @@ fn a_wallet_is_lost_and_made_again_of_its_words() {
 }
 
 #[test]
+fn a_wallet_goes_into_a_file_and_comes_out_of_one() {
+    let sender = Sender::new();
+    let account = sender.account();
+    let copy = sender.path().with_file_name("copy.json");
+    let backup = ["wallet", "backup", "--to-file", copy.to_str().unwrap()];
+    assert_eq!(sender.run(&backup).code, 0);
+    assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(sender.run(&backup).failed(1).contains("already"), "nothing is overwritten");
+    let content = std::fs::read_to_string(&copy).unwrap();
+    let seed = content.split("\"seed\":\"").nth(1).unwrap().split('"').next().unwrap();
+
+    std::fs::remove_file(sender.path()).unwrap();
+    let restore = |content: &str| sender.run_with(&["wallet", "restore"], content.as_bytes());
+    for (broken, words) in [
+        (content.replace(seed, &seed[1..]), "the seed is damaged"),
+        (content[..content.len() / 2].to_owned(), "what was given is not a wallet, or is damaged"),
+        (content.replace("\"version\":1", "\"version\":2"), "written by a newer farthing"),
+        ("{}".into(), "missing field"),
+    ] {
+        let said = restore(&broken).failed(65).to_owned();
+        assert!(said.contains(words) && !said.contains(&seed[1..]), "{said}");
+    }
+    assert!(!sender.path().exists());
+    assert_eq!(restore(&format!("\n{content}")).code, 0);
+    assert_eq!(sender.account(), account);
+}
+
+#[test]
 fn a_wallet_is_made_once_and_for_its_owner_alone() {
     let sender = Sender::without_wallet();
     let ran = sender.run(&["--json", "wallet", "new"]);

@@ -109,8 +109,7 @@ fn refused_then_work_on_the_page_then_delivered() {
     let alice_ip = ALICE_IP.to_string();
     let page = mx.refused(&alice_ip, "first");
     let browser = Browser::chromium("en-US", 1100, 900);
-    browser.open(&page);
-    browser.wait_for("the form", "document.getElementById('ways')");
+    browser.open_form(&page);
     assert_eq!(browser.text("h1"), format!("Your letter to {BOB} needs a stamp of 0.25c"));
     keep_picture(&browser, "desktop-light");
 
@@ -140,8 +139,7 @@ fn work_tells_how_far_it_is_and_can_be_stopped() {
     let mx = Mx::asking(20);
     let page = mx.refused(&ALICE_IP.to_string(), "first");
     let browser = Browser::chromium("en-US", 1100, 900);
-    browser.open(&page);
-    browser.wait_for("the form", "document.getElementById('ways')");
+    browser.open_form(&page);
     assert!(browser.text("#work-how").contains("5100 to 77000 seconds"), "{}", browser.text("#work-how"));
     browser.type_into("#from", ALICE);
     browser.wait_for("the speed", "!document.getElementById('speed').hidden");
@@ -167,8 +165,7 @@ fn refused_then_paid_on_the_page_then_delivered() {
     let mx = Mx::start();
     let page = mx.refused(&ALICE_IP.to_string(), "first");
     let browser = Browser::chromium("en-US", 1100, 900);
-    browser.open(&page);
-    browser.wait_for("the form", "document.getElementById('ways')");
+    browser.open_form(&page);
     browser.type_into("#from", ALICE);
     browser.click("#pay");
     browser.wait_for("the account", "!document.getElementById('purse').hidden");
@@ -195,7 +192,7 @@ fn refused_then_paid_on_the_page_then_delivered() {
     assert_eq!(mx.world.balance(&format!("account:{account}")), 7500);
 
     // The key stays in the browser: another page of this office knows the account. Carol asks for more.
-    browser.open(&page.replace("bob@", "carol@"));
+    browser.open_form(&page.replace("bob@", "carol@"));
     browser.type_into("#from", ALICE);
     browser.script("document.getElementById('amount').closest('details').open = true");
     browser.type_into("#amount", "0.2c");
@@ -215,7 +212,7 @@ fn the_pages_key_is_a_wallet_and_a_wallet_is_the_pages_key() {
     let page = mx.refused(&ALICE_IP.to_string(), "first");
     let browser = Browser::chromium("en-US", 1100, 900);
     let pay = |voucher: Option<&str>| {
-        browser.open(&page);
+        browser.open_form(&page);
         browser.type_into("#from", ALICE);
         browser.click("#pay");
         browser.wait_for("the account", "!document.getElementById('purse').hidden");
@@ -309,8 +306,7 @@ fn a_printed_voucher_is_opened_by_its_code_and_pays_later() {
     let mx = Mx::start();
     let code = mx.voucher("0.5c");
     let browser = Browser::chromium("en-US", 500, 900);
-    browser.open(&format!("http://{}/p/voucher#{code}", mx.world.office));
-    browser.wait_for("the form", "document.getElementById('ways')");
+    browser.open_form(&format!("http://{}/p/voucher#{code}", mx.world.office));
     assert_eq!(browser.script("return document.getElementById('voucher').value"), code.as_str());
     assert_eq!(browser.script("return location.hash"), "", "it does not stay in the history");
     browser.click("#voucher-use");
@@ -327,7 +323,7 @@ fn a_printed_voucher_is_opened_by_its_code_and_pays_later() {
     assert!(browser.text("#pay-said").starts_with("The post office says: "), "{}", browser.text("#pay-said"));
 
     let page = mx.refused(&ALICE_IP.to_string(), "first");
-    browser.open(&page);
+    browser.open_form(&page);
     browser.type_into("#from", ALICE);
     browser.click("#pay");
     browser.wait_for("the pass", "!document.getElementById('done').hidden");
@@ -342,8 +338,7 @@ fn the_page_fits_a_phone_in_german_and_in_the_dark() {
     let browser = Browser::chromium("de-DE", 600, 900);
     for (width, dark, name) in [(320, false, "phone-320-light"), (390, true, "phone-390-dark")] {
         browser.view(width, 800, dark);
-        browser.open(&page);
-        browser.wait_for("the form", "document.getElementById('ways')");
+        browser.open_form(&page);
         browser.script("document.querySelectorAll('details').forEach((one) => { one.open = true })");
         assert_eq!(browser.script("return document.documentElement.lang"), "de");
         let wide = browser.script("return document.documentElement.scrollWidth");
@@ -369,8 +364,7 @@ fn a_screen_reader_finds_a_name_for_everything_and_every_word_can_be_read() {
     let browser = Browser::chromium("en-US", 1100, 900);
     for dark in [false, true] {
         browser.view(900, 900, dark);
-        browser.open(&page);
-        browser.wait_for("the form", "document.getElementById('ways')");
+        browser.open_form(&page);
         browser.script(
             "for (const one of document.querySelectorAll('[hidden]')) one.hidden = false;
              for (const one of document.querySelectorAll('details')) one.open = true;

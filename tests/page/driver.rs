@@ -2,7 +2,7 @@
 //! and WebKit, whose pages Safari shows.
 
 use std::{
-    io::Read as _,
+    io::{BufRead as _, BufReader},
     net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
@@ -58,13 +58,12 @@ impl Browser {
         screen.args(["-displayfd", "1", "-screen", "0", "1280x1024x24", "-nolisten", "tcp"]);
         let mut screen = started(screen.stdout(Stdio::piped()), "xvfb");
         // It says which number it got when it is ready.
-        let mut number = Vec::new();
-        let mut said = screen.stdout.take().unwrap().bytes();
-        number.extend(said.by_ref().map(Result::unwrap).take_while(|octet| *octet != b'\n'));
+        let mut number = String::new();
+        BufReader::new(screen.stdout.take().unwrap()).read_line(&mut number).unwrap();
         let port = crate::support::free_address().port();
         let mut driver = Command::new("WebKitWebDriver");
         driver.arg(format!("--port={port}")).stdout(Stdio::null());
-        driver.env("DISPLAY", format!(":{}", String::from_utf8(number).unwrap()));
+        driver.env("DISPLAY", format!(":{}", number.trim_end()));
         driver.env("LIBGL_ALWAYS_SOFTWARE", "1").env_remove("WAYLAND_DISPLAY");
         let driver = started(&mut driver, "webkit2gtk-driver");
         Self::driven_by(vec![driver, screen], port).with(&json!({}))
@@ -109,8 +108,14 @@ impl Browser {
     }
 
     /// Opens a page.
-    pub fn open(&self, url: &str) {
+    fn open(&self, url: &str) {
         self.call("POST", "/url", &json!({"url": url}));
+    }
+
+    /// Opens a page with a form of its script, and waits until that is there.
+    pub fn open_form(&self, url: &str) {
+        self.open(url);
+        self.wait_for("the form", "document.getElementById('ways')");
     }
 
     /// Sizes the view as a phone's or a desktop's is, whatever the least window is.

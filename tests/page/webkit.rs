@@ -11,8 +11,7 @@ fn refused_then_let_in_by_a_webkit_browser_then_delivered() {
     let mx = Mx::start();
     let page = mx.refused(&ALICE_IP.to_string(), "first");
     let browser = Browser::webkit();
-    browser.open(&page);
-    browser.wait_for("the form", "document.getElementById('ways')");
+    browser.open_form(&page);
     browser.type_into("#from", ALICE);
     browser.wait_for("the speed", "!document.getElementById('speed').hidden");
     browser.click("#work");
@@ -21,7 +20,7 @@ fn refused_then_let_in_by_a_webkit_browser_then_delivered() {
     assert!(said.starts_with(&format!("One letter from {ALICE} to {BOB} is let in until ")), "{said}");
     assert_eq!(mx.delivered("first", 1), format!("mx.b.example; result=work; rcpt={BOB}"));
 
-    browser.open(&mx.refused(&ALICE_IP.to_string(), "second"));
+    browser.open_form(&mx.refused(&ALICE_IP.to_string(), "second"));
     browser.type_into("#from", ALICE);
     browser.click("#pay");
     browser.wait_for("the balance", "document.getElementById('pay-said').textContent.includes('needed')");

@@ -285,22 +285,25 @@ async function pay() {
 
 /// The ways that need a script, in place of those that do not.
 function unfold() {
-  const plain = at("plain");
   const typed = at("from")?.value;
-  plain.insertAdjacentHTML("afterend", at("scripted").textContent);
-  plain.remove();
+  const isTyping = Boolean(typed) && document.activeElement === at("from");
+  at("plain").insertAdjacentHTML("afterend", at("scripted").textContent);
+  at("plain").remove();
   if (typed) at("from").value = typed;
+  if (isTyping) at("from").focus();
 }
 
-if (at("scripted")) {
+if (at("scripted") && main.dataset.to) {
   unfold();
-  if (at("form")) {
-    at("form").addEventListener("submit", at("work") ? guard(work, "work-said") : guard(pay));
-    if (at("work")) {
-      at("pay").addEventListener("click", guard(pay));
-      at("form").addEventListener("focusin", () => tellSpeed(), { once: true });
-    }
-  } else {
-    import("./purse.js").then(({ openVoucher }) => openVoucher(guard), fault);
+  at("form").addEventListener("submit", at("work") ? guard(work, "work-said") : guard(pay));
+  if (at("work")) {
+    at("pay").addEventListener("click", guard(pay));
+    at("form").addEventListener("focusin", () => tellSpeed(), { once: true });
   }
+} else if (at("scripted")) {
+  // The page of a voucher: its form does nothing before that is loaded.
+  import("./purse.js").then(({ openVoucher }) => {
+    unfold();
+    openVoucher(guard);
+  });
 }
