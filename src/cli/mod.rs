@@ -56,6 +56,10 @@ pub enum Exit {
     Usage = 64,
     /// The input is wrong.
     Data = 65,
+    /// A recipient is not known, says the program that the letter was handed to.
+    NoUser = 67,
+    /// A recipient's host is not known, says the program that the letter was handed to.
+    NoHost = 68,
     /// A service it needs does not answer as it should.
     Unavailable = 69,
     /// Something failed that should not; a fault of ours or the machine's.
@@ -286,7 +290,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 /// Called by the name of sendmail, it is `farthing sendmail`.
 fn as_sendmail(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let name = arguments.first().map(std::path::Path::new).and_then(std::path::Path::file_name);
-    if name.is_some_and(|name| name == "sendmail") {
+    // mail(1) has its own spelling.
+    if name.is_some_and(|name| name == "sendmail" || name == "send-mail") {
         arguments.insert(1, "sendmail".into());
     }
     arguments

@@ -165,12 +165,12 @@ pub async fn explain(
             rows_of(&assessment, party, decided, site, &stamps),
         ));
     }
-    told.judged(&settled, verdict_text(&settled, site, &letter, ledger).await, &rows)
+    told.judged(&settled, verdict_text(&settled, site, &letter), &rows)
 }
 
 /// What the sending server reads; empty when the letter is let in.
-async fn verdict_text(settled: &Settled, site: &Site, letter: &Letter, ledger: &dyn Ledger) -> String {
-    match answer::verdict(settled, &Told { site, queue_id: None, client: None, letter }, ledger).await {
+fn verdict_text(settled: &Settled, site: &Site, letter: &Letter) -> String {
+    match answer::verdict(settled, &Told { site, queue_id: None, client: None, letter }) {
         Verdict::Refuse(reply) => reply.to_string(),
         _ => String::new(),
     }

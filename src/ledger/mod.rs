@@ -21,6 +21,7 @@ pub mod book;
 mod carried;
 mod chain;
 mod check;
+pub mod dossier;
 pub mod foreign;
 pub mod foresee;
 pub mod franking;
@@ -419,7 +420,8 @@ pub enum LedgerError {
 /// addresses is given, `+detail` or not.
 #[async_trait]
 pub trait Ledger:
-    foresee::Foresee
+    dossier::Dossiers
+    + foresee::Foresee
     + Foreign
     + franking::Franking
     + Funding

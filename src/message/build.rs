@@ -35,6 +35,23 @@ pub fn add_fields(message: &[u8], fields: &[(&str, &str)]) -> Vec<u8> {
     out
 }
 
+/// The message without the fields of these names; everything else of it stays octet by octet.
+#[must_use]
+pub fn without(message: &[u8], is_unwanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let parts = split_message(message);
+    let mut out = Vec::with_capacity(message.len());
+    out.extend_from_slice(parts.envelope_line);
+    let mut headers = 0;
+    for header in &parts.headers {
+        headers += header.raw.len();
+        if !is_unwanted(header.name) {
+            out.extend_from_slice(header.raw);
+        }
+    }
+    out.extend_from_slice(message.get(parts.envelope_line.len() + headers..).unwrap_or_default());
+    out
+}
+
 /// How the message ends its lines: as it ends the first one; CRLF when it has none.
 fn line_end(message: &[u8]) -> &'static [u8] {
     let first = message.iter().position(|&b| b == b'\n');

@@ -175,7 +175,7 @@ fn routes() -> [(&'static str, MethodRouter<SharedOffice>); 14] {
         ("/v1/webhooks/{provider}", post(webhook::receive)),
         ("/p/voucher", get(page::voucher)),
         ("/p/-/{version}/{*name}", get(page::assets::show)),
-        ("/p/{*address}", get(page::show).post(page::pass::make)),
+        ("/p/{*address}", get(page::show).post(page::ask)),
         ("/w/{token}", links::of(Mark::Wanted)),
         ("/u/{token}", links::of(Mark::Unwanted)),
     ]

@@ -40,14 +40,20 @@ pub async fn sell(
     let wanted = body.and_then(|body| Wanted::of(call.account, body));
     // What cannot be read counts as a call too.
     office.counters().account(call.account, wanted.as_ref().map_or(0, |w| w.stamps.len()))?;
-    let wanted = wanted?;
+    fill(&office, site, wanted?).await.map(Json)
+}
 
+/// Sells what is wanted; the same again gets the same and is charged once.
+///
+/// # Errors
+/// 400 (the value), 402 (too little money), 409 (of these ids others were sold), 503.
+pub async fn fill(office: &SharedOffice, site: Arc<Site>, wanted: Wanted) -> Result<OrderAnswer, Problem> {
     let ledger = office.ledger();
     if let Some(answer) = wanted.sold_before(ledger).await? {
-        return Ok(Json(answer));
+        return Ok(answer);
     }
     site.takes_value(wanted.value)?;
-    let order = signed_order(&office, site, wanted.clone(), unix_now()).await?;
+    let order = signed_order(office, site, wanted.clone(), unix_now()).await?;
     let answer = OrderAnswer {
         s: order.selector.clone(),
         x: order.expiry,
@@ -59,12 +65,12 @@ pub async fn sell(
                 account = %wanted.account, audience = %wanted.audience, count = wanted.stamps.len(),
                 value_micros = wanted.value.get(), balance_micros = balance.get(), "stamps sold"
             );
-            Ok(Json(answer))
+            Ok(answer)
         }
         Sale::Short(balance) => Err(Problem::short(balance, wanted.cost())),
         // The same order came twice at once, and the other was first.
         Sale::SomeSold => match wanted.sold_before(ledger).await? {
-            Some(answer) => Ok(Json(answer)),
+            Some(answer) => Ok(answer),
             None => Err(conflict()),
         },
     }
@@ -72,7 +78,7 @@ pub async fn sell(
 
 /// An order as the buyer sent it, well-formed.
 #[derive(Clone)]
-struct Wanted {
+pub struct Wanted {
     account: AccountKey,
     audience: Domain,
     value: Micros,
@@ -81,6 +87,12 @@ struct Wanted {
 }
 
 impl Wanted {
+    /// One stamp.
+    #[must_use]
+    pub fn one(account: AccountKey, audience: Domain, value: Micros, id: StampId, holder: [u8; 32]) -> Self {
+        Self { account, audience, value, stamps: vec![(id, holder)] }
+    }
+
     fn of(account: AccountKey, body: OrderBody) -> Result<Self, Problem> {
         let count = body.stamps.len();
         if !(1..=ORDER_STAMPS_MAX).contains(&count) {

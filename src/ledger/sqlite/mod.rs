@@ -37,6 +37,7 @@ mod backup;
 mod batch;
 mod book;
 mod cut;
+mod dossier;
 mod fail;
 mod foreign;
 mod foresee;
@@ -231,11 +232,11 @@ impl Passes for SqliteLedger {
     async fn passes(
         &self,
         author: &Address,
-        recipients: &[Address],
+        recipient: &Address,
         now: u64,
-    ) -> Result<Vec<Vec<Pass>>, LedgerError> {
-        let (author, recipients) = (author.clone(), recipients.to_vec());
-        self.readers.read(move |conn| passes::find(conn, &author, &recipients, now)).await
+    ) -> Result<Vec<Pass>, LedgerError> {
+        let (author, recipient) = (author.clone(), recipient.clone());
+        self.readers.read(move |conn| passes::find(conn, &author, &recipient, now)).await
     }
 }
 
