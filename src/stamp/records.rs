@@ -222,7 +222,7 @@ mod tests {
         let record = write_key(&key());
         assert_eq!(record, format!("v=postage1; k=ed25519; p={}", key()));
         assert_eq!(read_key(&[record]), Ok(key()));
-        assert_eq!(read_key(&["v=POSTAGE1; k=ed25519; p="]), Err(RecordError::Revoked));
+        assert_eq!(read_key(&["v=postage1; k=ed25519; p="]), Err(RecordError::Revoked));
     }
 
     #[test]
