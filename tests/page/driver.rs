@@ -2,7 +2,7 @@
 //! and WebKit, whose pages Safari shows.
 
 use std::{
-    io::Read as _,
+    io::{BufReader, Read as _},
     net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
@@ -59,7 +59,7 @@ impl Browser {
         let mut screen = started(screen.stdout(Stdio::piped()), "xvfb");
         // It says which number it got when it is ready.
         let mut number = Vec::new();
-        let mut said = screen.stdout.take().unwrap().bytes();
+        let mut said = BufReader::new(screen.stdout.take().unwrap()).bytes();
         number.extend(said.by_ref().map(Result::unwrap).take_while(|octet| *octet != b'\n'));
         let port = crate::support::free_address().port();
         let mut driver = Command::new("WebKitWebDriver");

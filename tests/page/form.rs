@@ -133,7 +133,7 @@ fn what_is_wrong_with_a_form_stands_on_the_page() {
 
     let elsewhere = post_form(&post, "/p/bob@c.example", &[("from", ALICE)]);
     assert_eq!(elsewhere.status, 404);
-    let large = vec![("from", "x")].repeat(100_000);
+    let large = [("from", "x")].repeat(100_000);
     assert_eq!(post_form(&post, PAGE, &large).status, 413);
     let blind = Post::with_config("[identity]\ncheck = \"none\"\n");
     assert_eq!(post_form(&blind, PAGE, &[("from", ALICE)]).status, 403);
