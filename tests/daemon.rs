@@ -439,6 +439,15 @@ fn a_log_in_json_is_json_line_by_line() {
 }
 
 #[test]
+fn a_daemon_that_fails_leaves_no_core_with_its_keys() {
+    let mut world = World::without_daemon(&Site::default());
+    world.start_daemon_under(&["prlimit", "--core=unlimited"]);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", world.daemon_pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+}
+
+#[test]
 fn a_site_without_an_office_takes_another_offices_stamps() {
     let site = Site { office: false, ..Site::gate("accept_offices = [\"post.example\"]") };
     let mut world = World::start(&site);

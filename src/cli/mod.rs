@@ -13,7 +13,7 @@ use std::{
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::{address::Address, clock, config::Config};
+use crate::{address::Address, clock, config::Config, service::leave_no_core};
 
 mod account;
 mod buy;
@@ -269,6 +269,7 @@ struct Completions {
 /// Runs the command line; never panics for what is typed.
 #[must_use]
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    leave_no_core();
     let cli = match Cli::try_parse_from(as_sendmail(ids::protected(arguments))) {
         Ok(cli) => cli,
         Err(e) => return ExitCode::from(usage::answer("farthing", &e)),

@@ -16,7 +16,7 @@ use crate::{
     gate::Site,
     ledger::{
         Ledger, LedgerError,
-        franking::{Need, ORDER_KEPT_S, PurseOrder, PurseStamp},
+        franking::{LIFE_LEFT_MIN_S, Need, ORDER_KEPT_S, PurseOrder, PurseStamp},
     },
     office::wire::{Bytes, OrderAnswer, OrderBody, Wish},
     stamp::{Selector, Terms, check::EXPIRY_AHEAD_MAX_S},
@@ -182,6 +182,11 @@ impl Buyer<'_> {
         let stamps = self.checked(&order, &answer).await?;
         let count = stamps.len();
         self.ledger.purse_filled(order.seq, stamps).await?;
+        if answer.x < unix_now().saturating_add(LIFE_LEFT_MIN_S) {
+            // More of them would be as useless, and cost as much.
+            let words = format!("{} sells stamps that expire too soon to be used", order.office);
+            return Err(BuyError::Trouble(words));
+        }
         Ok(count)
     }
 
@@ -200,8 +205,11 @@ impl Buyer<'_> {
             stamps: order.ids.iter().map(wish).collect(),
         };
         let office = order.office.clone();
-        let call =
-            tokio::task::spawn_blocking(move || OfficeClient::new(&url)?.order(&office, &account, &body));
+        let call = tokio::task::spawn_blocking(move || {
+            let client = OfficeClient::new(&url)?;
+            client.must_be(&office)?;
+            client.order(&office, &account, &body)
+        });
         call.await.map_err(|_| unreachable("the call was broken off".into()))?
     }
 

@@ -488,6 +488,9 @@ pub trait Ledger:
     /// What an account holds; zero for one never seen.
     async fn account(&self, key: AccountKey, now: u64) -> Result<AccountState, LedgerError>;
 
+    /// What an account can buy stamps with, alone: what this reads does not grow with what was bought.
+    async fn balance(&self, key: AccountKey) -> Result<Micros, LedgerError>;
+
     /// Every account of a buyer.
     async fn accounts(&self, now: u64) -> Result<Vec<(AccountKey, AccountState)>, LedgerError>;
 

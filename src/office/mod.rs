@@ -274,3 +274,16 @@ async fn plain_fields(mut response: Response) -> Response {
     );
     response
 }
+
+/// The office of b.example over a new ledger.
+#[cfg(test)]
+fn office_of_b(directory: &std::path::Path, limits: Limits) -> SharedOffice {
+    use crate::{clock::unix_now, dns::Dns, keys, ledger::sqlite};
+    let text = "[gate]\ndomains = [\"b.example\"]\n[office]\ndomain = \"b.example\"\n";
+    let config = Config::parse(text, std::path::Path::new("farthing.toml")).unwrap();
+    let keys = keys::ensure(directory, true, unix_now()).unwrap();
+    let options = sqlite::Options::new(config.ledger.currency);
+    let ledger = sqlite::open(directory.join("ledger.db"), options).unwrap();
+    let discovery = Discovery::new(Dns::new(&config.dns).unwrap());
+    Office::new(Site::new(&config, &keys, &discovery).unwrap(), Arc::new(ledger), limits)
+}

@@ -1,8 +1,8 @@
 //! `POST /v1/stamps`: stamps are signed and sold (SPEC.md §10).
 //!
 //! An order is named by its ids: the same order again gets the same answer and is charged once, whatever became
-//! of the first answer. Signing is done before the ledger is asked, off the threads that serve; a stamp that was
-//! signed and not sold is worth nothing, for our gate asks the ledger.
+//! of the first answer. Signing is done before the ledger sells, off the threads that serve, for who has the money; a
+//! stamp that was signed and not sold is worth nothing, for our gate asks the ledger.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -53,6 +53,13 @@ pub async fn fill(office: &SharedOffice, site: Arc<Site>, wanted: Wanted) -> Res
         return Ok(answer);
     }
     site.takes_value(wanted.value)?;
+    // Keys cost nothing to make up, and a signature takes time: without the money nothing is signed.
+    let held = ledger.balance(wanted.account).await?;
+    if held < wanted.cost() {
+        // The same order, come twice at once, may just have taken it.
+        let before = wanted.sold_before(ledger).await?;
+        return before.ok_or_else(|| Problem::short(held, wanted.cost()));
+    }
     let order = signed_order(office, site, wanted.clone(), unix_now()).await?;
     let answer = OrderAnswer {
         s: order.selector.clone(),
@@ -208,6 +215,10 @@ fn expiry(now: u64, lifetime_s: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        office::{Limits, office_of_b, signed},
+        stamp::SecretKey,
+    };
 
     const DAY_START: u64 = 20_000 * DAY_S;
 
@@ -227,6 +238,39 @@ mod tests {
             assert_eq!(x, end, "{now} {lifetime}");
             assert!(x <= now + EXPIRY_AHEAD_MAX_S && x % DAY_S == DAY_S - 1);
         }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_signed_for_who_has_not_the_money() {
+        let directory = tempfile::tempdir().unwrap();
+        let office = office_of_b(directory.path(), Limits::default());
+        // Whoever waits for a signature would wait for ever.
+        office.signers.close();
+        let key = SecretKey::from_seed(&[1; 32]);
+        let (id, k) = ("A".repeat(22), key.public().to_string());
+        let body = format!(r#"{{"audience":"b.example","value":2500,"stamps":[{{"id":"{id}","k":"{k}"}}]}}"#);
+        let domain = "b.example".parse().unwrap();
+        let signed =
+            signed::Request { method: "POST", target: "/v1/stamps", office: &domain, body: body.as_bytes() };
+        let date = unix_now().to_string();
+        let signature = Bytes(key.sign(&signed.signed_bytes(&date))).to_string();
+        let order = || {
+            Request::post("/v1/stamps")
+                .header(signed::ACCOUNT, &k)
+                .header(signed::DATE, &date)
+                .header(signed::SIGNATURE, &signature)
+                .body(body.clone().into())
+                .unwrap()
+        };
+        assert_eq!(sell(State(office.clone()), order()).await.unwrap_err().status.as_u16(), 402);
+        let price = Micros::new(2_500).unwrap();
+        let account = AccountKey(key.public().to_bytes());
+        office.ledger().credit(account, "credit", price, "", unix_now()).await.unwrap();
+        assert_eq!(
+            sell(State(office), order()).await.unwrap_err().status.as_u16(),
+            500,
+            "it would be signed"
+        );
     }
 
     fn wanted(ids: &[u8]) -> Wanted {

@@ -135,9 +135,14 @@ impl Buyer {
             wallet.contents.met(&office.office, client.url());
             wallet.contents.orders.push(order.clone());
             wallet.save()?;
-            let count;
-            (wallet, count) = wallet.finish(client, office, &order)?;
-            bought.count += count?;
+            let brought;
+            (wallet, brought) = wallet.finish(client, office, &order)?;
+            let brought = brought?;
+            if brought == 0 {
+                // Ordering again would only spend again.
+                return Err(client.answer("stamps that have expired already").into());
+            }
+            bought.count += brought;
         }
         Ok((wallet, bought))
     }

@@ -92,12 +92,13 @@ impl WalletFile {
     pub fn open(path: &Path) -> Result<(Self, Zeroizing<Vec<u8>>), FileError> {
         let fault = |error| FileError::Io { path: path.to_owned(), error };
         let path = real(path)?;
+        // Before it is opened: opening a pipe waits for whoever writes into it.
+        if !fs::metadata(&path).map_err(fault)?.is_file() {
+            return Err(fault(io::Error::other("it is not a file")));
+        }
         loop {
             let file = File::open(&path).map_err(fault)?;
             let metadata = file.metadata().map_err(fault)?;
-            if !metadata.is_file() {
-                return Err(fault(io::Error::other("it is not a file")));
-            }
             let mode = metadata.permissions().mode() & 0o777;
             if mode & 0o077 != 0 {
                 return Err(FileError::Open { path, mode });
@@ -334,5 +335,11 @@ mod tests {
         let (directory, path) = place();
         assert!(matches!(WalletFile::open(&path), Err(FileError::Missing(_))));
         assert!(matches!(WalletFile::open(directory.path()), Err(FileError::Io { .. })));
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(
+            matches!(WalletFile::open(&pipe), Err(FileError::Io { .. })),
+            "and nobody waits for a writer"
+        );
     }
 }

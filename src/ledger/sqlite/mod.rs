@@ -424,6 +424,10 @@ impl Ledger for SqliteLedger {
         self.readers.read(move |conn| trade::account(conn, &key, now)).await
     }
 
+    async fn balance(&self, key: AccountKey) -> Result<Micros, LedgerError> {
+        self.readers.read(move |conn| trade::balance(conn, &key)).await
+    }
+
     async fn accounts(&self, now: u64) -> Result<Vec<(AccountKey, AccountState)>, LedgerError> {
         self.readers.read(move |conn| trade::accounts(conn, now)).await
     }
