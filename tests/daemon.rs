@@ -27,13 +27,9 @@ use farthing_milter::{
     command::Command as Milter,
 };
 use support::{
-    ALICE, ALICE_IP, BOB, Bought, Site, World, added, block_on, client, free_address, random, refusal,
-    result, text, wait_until,
+    ALICE, ALICE_IP, BOB, Bought, Site, World, added, block_on, client, free_address, letter, random,
+    refusal, result, text, wait_until,
 };
-
-fn letter(subject: &str) -> Letter {
-    Letter::new(ALICE, &[BOB], subject).header("Message-ID", format!("<{subject}@a.example>"))
-}
 
 fn farthingd(arguments: &[&str], directory: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_farthingd"));

@@ -79,10 +79,7 @@ fn field(site: &World, to: &str) -> String {
 }
 
 fn letter(subject: &str, field: &str) -> Letter {
-    Letter::new(ALICE, &[BOB], subject)
-        .header("Message-ID", format!("<{subject}@a.example>"))
-        .header("Date", "Mon, 02 Nov 2026 09:00:00 +0000")
-        .header("Postage-Stamp", field)
+    support::letter(subject).header("Postage-Stamp", field)
 }
 
 fn want(site: &World, field: &str) {

@@ -379,9 +379,7 @@ fn overdue_challenge(world: &World) -> String {
 }
 
 fn letter(id: &str, stamp: &str) -> Letter {
-    Letter::new(ALICE, &[BOB], id)
-        .header("Message-ID", format!("<{id}@a.example>"))
-        .header("Postage-Stamp", stamp)
+    crate::support::letter(id).header("Postage-Stamp", stamp)
 }
 
 fn links(stage: &mut Stage) {
