@@ -12,7 +12,12 @@ use clap::Args;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Context, Exit, Failure, market::Names, wallet::WalletFile, work::minted};
+use super::{
+    Context, Exit, Failure,
+    market::{Names, must_be_itself},
+    wallet::WalletFile,
+    work::minted,
+};
 use crate::{
     address::{Domain, shown},
     money::Micros,
@@ -69,6 +74,7 @@ pub fn run(args: &TopupArgs, context: &Context) -> Result<(), Failure> {
     let client = OfficeClient::new(&place.url)?;
     let office = client.describe()?;
     place.must_be(&office)?;
+    must_be_itself(&client, &office.office, wallet.offices(), context)?;
     let credit = match &code {
         Some(code) => {
             if !place.named && !args.yes {
