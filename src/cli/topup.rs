@@ -74,7 +74,7 @@ pub fn run(args: &TopupArgs, context: &Context) -> Result<(), Failure> {
     let client = OfficeClient::new(&place.url)?;
     let office = client.describe()?;
     place.must_be(&office)?;
-    must_be_itself(&client, &office.office, wallet.offices(), context)?;
+    must_be_itself(&client, &office.office, &known, context)?;
     let credit = match &code {
         Some(code) => {
             if !place.named && !args.yes {
