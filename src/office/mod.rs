@@ -91,6 +91,8 @@ pub struct Site {
     grant: Option<grants::Terms>,
     /// Who may tell of payments.
     providers: Vec<Box<dyn webhook::Provider>>,
+    /// Where customers pay, where there is such a place.
+    payment_url: Option<String>,
     /// What checks the tokens of links and the challenges of the page; the newest makes challenges.
     tokens: Vec<TokenKey>,
 }
@@ -136,6 +138,7 @@ impl Site {
             discovery: discovery.clone(),
             grant: grants::Terms::of(office),
             providers: webhook::providers(config)?,
+            payment_url: office.payment_url.clone(),
             tokens: keys.tokens.clone(),
         })
     }

@@ -56,7 +56,7 @@ pub async fn credit(
                 %account, voucher = number, value_micros = value.get(),
                 balance_micros = balance.get(), again, "a voucher was used"
             );
-            Ok(Credit { credited: value, balance })
+            Ok(Credit { credited: value, balance, before: again })
         }
         VoucherUse::No => Err(Problem::new(
             StatusCode::NOT_FOUND,

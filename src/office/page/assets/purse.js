@@ -153,17 +153,30 @@ async function showAccount() {
   const held = await signed("GET", "v1/account");
   at("account").textContent = held.account;
   at("balance").textContent = amount(held.balance);
+  // Whom the payment is for stands in the link.
+  if (at("payment")) at("payment").href = at("payment").dataset.before + held.account;
   at("purse").hidden = false;
   return held.balance;
+}
+
+// What the letter costs, as it was last asked; the page of a voucher is about none.
+let needed;
+
+/// What to do with so much on the account.
+function next(balance) {
+  if (needed === undefined) return "";
+  if (balance >= needed) return say("then_pay", { button: at("pay").textContent });
+  return say("too_little", { balance: amount(balance), price: amount(needed) });
 }
 
 async function useVoucher() {
   const code = at("voucher").value.trim();
   if (!code) return at("voucher").focus();
-  const { credited } = await signed("POST", "v1/vouchers", { code });
+  const { credited, before } = await signed("POST", "v1/vouchers", { code });
   at("voucher").value = "";
-  await showAccount();
-  tell(say("credited", { amount: amount(credited) }));
+  const balance = await showAccount();
+  const values = { amount: amount(credited) };
+  tell(`${before ? say("credited_before", values) : say("credited", values)} ${next(balance)}`.trim());
 }
 
 function onKeyButtons(guard) {
@@ -246,6 +259,7 @@ export async function pay(guard) {
     }
     const told = await ask({ from });
     const terms = { ...told, price: toPay(told.price) };
+    needed = terms.price;
     const balance = await showAccount();
     const open = localStorage.getItem(OPEN);
     if (balance < terms.price && !open) {
