@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{
@@ -87,7 +87,10 @@ pub fn run(args: &TopupArgs, context: &Context) -> Result<(), Failure> {
         None => return tell_where(&path, &office, context),
     };
     let Credit { credited, balance, before } = credit;
-    let json = json!({"office": office.office, "credited": credited, "balance": balance, "before": before});
+    let mut json = json!({"office": office.office, "credited": credited, "balance": balance});
+    if let (true, Value::Object(members)) = (before, &mut json) {
+        members.insert("before".into(), json!(true));
+    }
     let when = if before { "were credited before" } else { "credited" };
     context.print(&json, || format!("{credited} {when} at {}; the account holds {balance}\n", office.office))
 }

@@ -146,7 +146,10 @@ fn every_fault_is_named_with_its_line_and_what_to_do() {
         ),
         ("[office]\ndomain = \"b.example\"\npayment_url = \"http://pay.example/\"", "is not a URL of https"),
         ("[office]\ndomain = \"b.example\"\npayment_url = \"javascript:alert(1)\"", "is not a URL of https"),
-        ("[office]\ndomain = \"b.example\"\npayment_url = \"https://me@pay.example/\"", "is not a URL of https"),
+        (
+            "[office]\ndomain = \"b.example\"\npayment_url = \"https://me@pay.example/\"",
+            "is not a URL of https",
+        ),
         (
             "[office]\ndomain = \"b.example\"\npayment_url = \"https://pay.example/?client_reference_id=x\"",
             "leave client_reference_id out",

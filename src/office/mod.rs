@@ -160,7 +160,8 @@ impl Site {
             return Ok(());
         }
         let (least, most) = (STAMP_VALUE_MIN.get(), self.value_max.get());
-        Err(Problem::bad(format!("a stamp is worth {least} to {most} micros here, not {}", value.get())))
+        Err(Problem::bad(format!("a stamp is worth {least} to {most} micros here, not {}", value.get()))
+            .of(problem::Kind::ValueOutOfRange))
     }
 }
 

@@ -71,6 +71,25 @@ fn ignored(answer: &Answer) -> String {
 }
 
 #[test]
+fn topup_says_where_to_pay_with_the_account_filled_in() {
+    let mut world = site("payment_url = \"https://pay.example/b\"\n");
+    let url = format!("http://{}/", world.office);
+    world.start_daemon();
+    let account = world.json(&["wallet", "show", "--office", &url])["account"].as_str().unwrap().to_owned();
+    let link = format!("https://pay.example/b?client_reference_id={account}");
+    let told = world.json(&["topup", "--office", &url]);
+    assert_eq!(told, json!({"office": "b.example", "payment": link}));
+    assert!(
+        text(&world.farthing(&["topup", "--office", &url]).stdout).starts_with(&format!("pay at {link}\n"))
+    );
+
+    let mut elsewhere = site("");
+    elsewhere.start_daemon();
+    let url = format!("http://{}/", elsewhere.office);
+    says(&elsewhere.farthing(&["topup", "--office", &url]), 64, "names no place to pay");
+}
+
+#[test]
 fn a_paid_session_is_credited_once_however_often_it_is_told() {
     let world = taking_payments();
     let account = someone(1);

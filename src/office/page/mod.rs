@@ -28,7 +28,12 @@ use percent_encoding::percent_decode_str;
 
 pub use plain::{Forms, page, wants_page};
 
-use super::{SharedOffice, Site, calls::told_price, problem::Problem, wire::{Quote, payment_link}};
+use super::{
+    SharedOffice, Site,
+    calls::told_price,
+    problem::Problem,
+    wire::{Quote, payment_link},
+};
 use crate::{address::Address, money::Micros};
 use cost::Cost;
 use form::Typed;

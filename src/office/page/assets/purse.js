@@ -2,7 +2,7 @@
 // a wallet of the program farthing has, and the keys come of it in the same way, so that each reads the other's file.
 
 import { blake3, getPublicKeyAsync, signAsync } from "./vendor/noble.js";
-import { Trouble, ask, call, letIn, officeTime, say, sender, tell } from "./page.js";
+import { MICROS_PER_CENT, Trouble, amount, ask, call, letIn, officeTime, say, sender, tell } from "./page.js";
 
 const at = (id) => document.getElementById(id);
 const { office, currency } = document.querySelector("main").dataset;
@@ -17,7 +17,6 @@ const SEED_TEXT = /^[A-Za-z0-9_-]{43}$/;
 const WALLET_VERSION = 1;
 // A wallet of a hundred thousand stamps has fifteen million octets.
 const WALLET_OCTETS_MAX = 64 * 1024 * 1024;
-const MICROS_PER_CENT = 10_000;
 
 const text = new TextEncoder();
 const random = (count) => crypto.getRandomValues(new Uint8Array(count));
@@ -53,9 +52,6 @@ function lengthBefore(value) {
   const octets = text.encode(value);
   return joined(Uint8Array.of(octets.length >> 8, octets.length & 255), octets);
 }
-
-/// An amount as people write it here: hundredths of the unit.
-const amount = (micros) => `${micros / MICROS_PER_CENT}c`;
 
 /// What is to be paid: the price, or more, where a refusal asked for more (SPEC.md §2).
 function toPay(price) {
