@@ -125,7 +125,7 @@ impl Daemon {
             .zip(office.clone())
             .map(|(listener, office)| tokio::spawn(office::serve(listener, office, until(stopped.clone()))));
         let of_gate = gate.clone();
-        let courier = Courier::new(ledger.clone(), move || of_gate.site());
+        let courier = Courier::new(ledger.clone(), move || of_gate.site()).with_franker(franker.clone());
         let courier_task = tokio::spawn(courier.run(stopped.clone()));
         let of_gate = gate.clone();
         let settler_task = tokio::spawn(settler::run(

@@ -89,7 +89,7 @@ impl Buyer<'_> {
         for order in self.ledger.purse_orders().await? {
             let now = unix_now();
             if order.time.saturating_add(ORDER_KEPT_S) < now {
-                self.ledger.purse_filled(order.seq, vec![]).await?;
+                self.ledger.purse_filled(order.seq, vec![], unix_now()).await?;
             } else if !self.franker.is_put_off(&Dealing::At(order.office.clone()), now) {
                 let dealing = Dealing::At(order.office.clone());
                 let done = self.finish(order).await;
@@ -170,7 +170,7 @@ impl Buyer<'_> {
             Err(error) => {
                 // The office says that the order was not done and never will be.
                 if matches!(&error, ClientError::Refused { status: 400 | 402 | 403 | 409 | 422, .. }) {
-                    self.ledger.purse_filled(order.seq, vec![]).await?;
+                    self.ledger.purse_filled(order.seq, vec![], unix_now()).await?;
                 }
                 if let ClientError::Refused { status: 402, detail, .. } = error {
                     let account = self.franker.signer.account().public().to_string();
@@ -181,7 +181,7 @@ impl Buyer<'_> {
         };
         let stamps = self.checked(&order, &answer).await?;
         let count = stamps.len();
-        self.ledger.purse_filled(order.seq, stamps).await?;
+        self.ledger.purse_filled(order.seq, stamps, unix_now()).await?;
         Ok(count)
     }
 

@@ -21,11 +21,13 @@ pub mod book;
 mod carried;
 mod chain;
 mod check;
+pub mod copies;
 pub mod foreign;
 pub mod foresee;
 pub mod franking;
 pub mod freepost;
 pub mod funding;
+pub mod logins;
 pub mod marks;
 pub mod outbox;
 pub mod owners;
@@ -419,10 +421,12 @@ pub enum LedgerError {
 /// addresses is given, `+detail` or not.
 #[async_trait]
 pub trait Ledger:
-    foresee::Foresee
+    copies::Copies
+    + foresee::Foresee
     + Foreign
     + franking::Franking
     + Funding
+    + logins::Logins
     + Marks
     + Outbox
     + Passes

@@ -3,7 +3,7 @@
 use data_encoding::BASE32_NOPAD;
 use jiff::{Timestamp, fmt::rfc2822, tz::TimeZone};
 
-use super::split_message;
+use super::{is_name, split_message};
 use crate::address::Domain;
 
 /// The message with these fields at its top, in their order, with the message's own line ends. A field's value may be
@@ -32,6 +32,23 @@ pub fn add_fields(message: &[u8], fields: &[(&str, &str)]) -> Vec<u8> {
         out.extend_from_slice(line_end);
     }
     out.extend_from_slice(rest);
+    out
+}
+
+/// The message without its fields of these names.
+#[must_use]
+pub fn without_fields(message: &[u8], names: &[&str]) -> Vec<u8> {
+    let parts = split_message(message);
+    let mut out = Vec::with_capacity(message.len());
+    out.extend_from_slice(parts.envelope_line);
+    let mut headers = 0;
+    for header in &parts.headers {
+        headers += header.raw.len();
+        if !names.iter().any(|name| is_name(header.name, name)) {
+            out.extend_from_slice(header.raw);
+        }
+    }
+    out.extend_from_slice(message.get(parts.envelope_line.len() + headers..).unwrap_or_default());
     out
 }
 

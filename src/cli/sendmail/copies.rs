@@ -7,7 +7,7 @@ use mail_parser::MessageParser;
 
 use crate::{
     address::{Address, Domain},
-    message::{is_name, split_message},
+    message::{build::without_fields, split_message},
     money::{Currency, Micros},
 };
 
@@ -101,18 +101,7 @@ pub fn copies(recipients: Vec<Recipient>, shown: &[Address], asks: &Asks) -> Vec
 /// The letter without the fields that name hidden recipients.
 #[must_use]
 pub fn without_hidden(message: &[u8]) -> Vec<u8> {
-    let parts = split_message(message);
-    let mut out = Vec::with_capacity(message.len());
-    out.extend_from_slice(parts.envelope_line);
-    let mut headers = 0;
-    for header in &parts.headers {
-        headers += header.raw.len();
-        if !HIDDEN.iter().any(|hidden| is_name(header.name, hidden)) {
-            out.extend_from_slice(header.raw);
-        }
-    }
-    out.extend_from_slice(message.get(parts.envelope_line.len() + headers..).unwrap_or_default());
-    out
+    without_fields(message, &HIDDEN)
 }
 
 /// A word of the command line: an address, or several behind each other.

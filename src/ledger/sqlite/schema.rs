@@ -33,6 +33,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V8__funding", include_str!("v8.sql")),
     ("V9__passes", include_str!("v9.sql")),
     ("V10__offices", include_str!("v10.sql")),
+    ("V11__copies", include_str!("v11.sql")),
 ];
 /// Permissions of a new ledger: it names who writes to whom.
 const FILE_MODE: u32 = 0o600;
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn books_of_every_older_schema_become_as_new_ones_are() {
-        assert_eq!(newest_schema(), 10);
+        assert_eq!(newest_schema(), 11);
         for version in 1..MIGRATIONS.len() {
             let mut conn = Connection::open_in_memory().unwrap();
             let older: Vec<_> = MIGRATIONS
