@@ -22,6 +22,7 @@ use crate::{
     gate::Site,
     ledger::{
         Ledger as _,
+        copies::Copies as _,
         foreign::{Foreign as _, Standing},
         franking::{Franking as _, Purse},
         marks::Marks as _,
@@ -322,6 +323,22 @@ async fn purse(config: &Config, franking: &config::Franking) -> Result<String, S
         in_hand.len(),
         franking.per_day
     );
+    let copies = ledger.copies_state().await.map_err(|e| e.to_string())?;
+    let what = match copies.oldest {
+        None => what,
+        Some(oldest) => format!(
+            "{what}; {} copies wait for a stamp, {} to be handed in, the oldest for {} min",
+            copies.unstamped,
+            copies.ready,
+            unix_now().saturating_sub(oldest) / 60
+        ),
+    };
+    if let Some(error) = copies.last_error {
+        let smarthost = &config.commands.smtp;
+        return Err(format!(
+            "{what}; the last error: {error}; does {smarthost} take mail, and is [commands] smtp right?"
+        ));
+    }
     if let Some(order) = waiting.iter().find(|order| Some(order.time) == oldest)
         && unix_now().saturating_sub(order.time) > ORDER_LAG_MAX_S
     {

@@ -261,9 +261,11 @@ fn over(which: Over, config: &config::Franking) -> SmtpReply {
             config.per_letter
         ),
         Over::User => format!("your postage of {} for today is used up; send this tomorrow", config.per_user),
-        Over::Account => "the postage account of your login holds too little for this letter; ask your postmaster to \
+        Over::Account => {
+            "the postage account of your login holds too little for this letter; ask your postmaster to \
                           put money on it"
-            .to_owned(),
+                .to_owned()
+        }
         Over::Site => "this server's postage for today is used up; send this tomorrow".to_owned(),
     };
     reply::temporary("4.7.1", &text)

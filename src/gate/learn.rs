@@ -25,7 +25,12 @@ impl Submission {
     /// Of this login, as the MTA names it.
     #[must_use]
     pub fn of(login: &[u8]) -> Self {
-        Self { login: String::from_utf8_lossy(login).into_owned(), recipients: vec![], envelope: vec![], count: 0 }
+        Self {
+            login: String::from_utf8_lossy(login).into_owned(),
+            recipients: vec![],
+            envelope: vec![],
+            count: 0,
+        }
     }
 
     /// The login, as the MTA names it.

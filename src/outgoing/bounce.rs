@@ -98,7 +98,8 @@ fn status(error: &str) -> &str {
     let is_code = |word: &&str| {
         let numbers: Vec<&str> = word.split('.').collect();
         let [class, subject, detail] = numbers.as_slice() else { return false };
-        let is_number = |text: &str| (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        let is_number =
+            |text: &str| (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
         *class == "5" && is_number(subject) && is_number(detail)
     };
     error.split([' ', '-']).take(3).find(is_code).unwrap_or("5.0.0")
@@ -128,7 +129,8 @@ mod tests {
     fn a_mail_program_reads_what_failed_and_why() {
         let parties = parties();
         let letter = b"From: carol@c.example\r\nSubject: Lunch?\r\n\r\nat noon\r\n";
-        let told = bounce(&failed(letter, "550 5.1.1 nobody\u{e4}\r\nX: y", &parties), 1_800_000_100, &[7; 16]);
+        let told =
+            bounce(&failed(letter, "550 5.1.1 nobody\u{e4}\r\nX: y", &parties), 1_800_000_100, &[7; 16]);
         let told = told.unwrap();
         assert_eq!((told.to.to_string().as_str(), told.kind), ("carol+x@c.example", MailKind::Bounce));
         assert!(told.message.is_ascii());
@@ -138,7 +140,11 @@ mod tests {
         let text = parsed.body_text(0).unwrap();
         assert!(text.contains("<eve@b.example>") && text.contains("550 5.1.1 nobody"), "{text}");
         let whole = String::from_utf8(told.message.clone()).unwrap();
-        assert!(whole.contains("\r\nFinal-Recipient: rfc822; eve@b.example\r\nAction: failed\r\nStatus: 5.1.1\r\n"));
+        assert!(
+            whole.contains(
+                "\r\nFinal-Recipient: rfc822; eve@b.example\r\nAction: failed\r\nStatus: 5.1.1\r\n"
+            )
+        );
         assert!(!whole.contains("\r\nX: y"), "what the server said stays in its line");
         assert_eq!(parsed.attachment(0).is_some(), true);
         assert!(whole.contains("Subject: Lunch?\r\n\r\nat noon\r\n"));

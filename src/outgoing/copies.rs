@@ -71,13 +71,7 @@ impl Courier {
     }
 
     /// Tells the sender, in the commit that ends the copy.
-    async fn give_up(
-        &self,
-        copy: &Copy,
-        error: &str,
-        config: &Config,
-        now: u64,
-    ) -> Result<(), LedgerError> {
+    async fn give_up(&self, copy: &Copy, error: &str, config: &Config, now: u64) -> Result<(), LedgerError> {
         let failed = Failed {
             sender: &copy.sender,
             recipient: &copy.recipient,

@@ -43,8 +43,7 @@ impl Wanted {
         }
         let author = submission.author(site, letter)?;
         let wishes = wishes(site, config, recipients(site, letter, submission)).await;
-        let can_copy =
-            wishes.len() <= COPIES_OF_LETTER_MAX && envelope_address(&letter.mail_from).is_some();
+        let can_copy = wishes.len() <= COPIES_OF_LETTER_MAX && envelope_address(&letter.mail_from).is_some();
         (!wishes.is_empty()).then_some(Self { author, wishes, can_copy })
     }
 }

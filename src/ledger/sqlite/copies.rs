@@ -143,7 +143,13 @@ pub(super) fn give_stamps(batch: &mut Batch<'_>, audience: Option<&Domain>, now:
          WHERE t.waits AND (?1 IS NULL OR t.audience = ?1) ORDER BY t.seq LIMIT ?2",
     )?;
     let rows = find.query_map(params![audience.map(Domain::as_str), BOUGHT_AT_ONCE_MAX], |row| {
-        Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get::<_, bool>(3)?, row.get::<_, String>(4)?))
+        Ok((
+            row.get(0)?,
+            row.get::<_, String>(1)?,
+            row.get(2)?,
+            row.get::<_, bool>(3)?,
+            row.get::<_, String>(4)?,
+        ))
     })?;
     let mut given = 0;
     for (seq, audience, charged, by_login, login) in rows.collect::<Result<Vec<_>, _>>()? {
@@ -213,8 +219,7 @@ fn read(conn: &Connection, seq: i64) -> Result<Option<Copy>, Fail> {
 }
 
 fn message(conn: &Connection, letter: i64) -> Result<Vec<u8>, Fail> {
-    let mut find =
-        conn.prepare_cached("SELECT octets FROM franked_part WHERE letter = ?1 ORDER BY part")?;
+    let mut find = conn.prepare_cached("SELECT octets FROM franked_part WHERE letter = ?1 ORDER BY part")?;
     let mut rows = find.query([letter])?;
     let mut message = Vec::new();
     while let Some(row) = rows.next()? {
@@ -258,12 +263,14 @@ fn tried(
 }
 
 /// Letters that nothing is left to do for, and messages that never came to belong to one: by that time.
-const LETTERS_OVER: &str = "SELECT l.seq FROM franked_letter l WHERE l.time < CASE WHEN l.key IS NULL THEN ?2 ELSE ?1 END
+const LETTERS_OVER: &str =
+    "SELECT l.seq FROM franked_letter l WHERE l.time < CASE WHEN l.key IS NULL THEN ?2 ELSE ?1 END
     AND NOT EXISTS (SELECT 1 FROM franked_to t WHERE t.letter = l.seq
                     AND (t.next_try IS NOT NULL OR t.tried >= ?1))";
 
 /// Letters whose message is kept and that no copy is left to make of.
-const MESSAGES_OVER: &str = "SELECT l.seq FROM franked_letter l WHERE l.octets > 0 AND (l.key IS NOT NULL OR l.time < ?1)
+const MESSAGES_OVER: &str =
+    "SELECT l.seq FROM franked_letter l WHERE l.octets > 0 AND (l.key IS NOT NULL OR l.time < ?1)
     AND NOT EXISTS (SELECT 1 FROM franked_to t WHERE t.letter = l.seq AND t.next_try IS NOT NULL)";
 
 fn bounds(now: u64) -> (i64, i64) {
@@ -274,8 +281,7 @@ fn bounds(now: u64) -> (i64, i64) {
 fn is_tidy(conn: &Connection, now: u64) -> Result<bool, Fail> {
     let (kept, unfinished) = bounds(now);
     let messages = conn.prepare_cached(&format!("{MESSAGES_OVER} LIMIT 1"))?.exists([unfinished])?;
-    let letters =
-        conn.prepare_cached(&format!("{LETTERS_OVER} LIMIT 1"))?.exists([kept, unfinished])?;
+    let letters = conn.prepare_cached(&format!("{LETTERS_OVER} LIMIT 1"))?.exists([kept, unfinished])?;
     Ok(!messages && !letters)
 }
 
@@ -294,7 +300,8 @@ fn tidy(conn: &Connection, now: u64) -> Result<(), Fail> {
         return Ok(());
     }
     let mut find = conn.prepare_cached(&format!("{LETTERS_OVER} AND l.octets = 0 LIMIT ?3"))?;
-    let rows = find.query_map(params![kept, unfinished, LETTERS_DROPPED_AT_ONCE], |row| row.get::<_, i64>(0))?;
+    let rows =
+        find.query_map(params![kept, unfinished, LETTERS_DROPPED_AT_ONCE], |row| row.get::<_, i64>(0))?;
     for letter in rows.collect::<Result<Vec<_>, _>>()? {
         conn.prepare_cached("DELETE FROM franked_to WHERE letter = ?1")?.execute([letter])?;
         conn.prepare_cached("DELETE FROM franked_letter WHERE seq = ?1")?.execute([letter])?;
@@ -309,8 +316,8 @@ fn state(conn: &Connection) -> Result<CopiesState, Fail> {
     )?;
     let (unstamped, ready, oldest): (i64, i64, Option<i64>) =
         find.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let mut find = conn
-        .prepare_cached("SELECT coalesce(sum(octets), 0) FROM franked_letter WHERE octets > 0")?;
+    let mut find =
+        conn.prepare_cached("SELECT coalesce(sum(octets), 0) FROM franked_letter WHERE octets > 0")?;
     let octets = find.query_row([], |row| row.get(0).map(read_time))?;
     let mut find = conn.prepare_cached(
         "SELECT last_error FROM franked_to WHERE next_try IS NOT NULL AND tried IS NOT NULL ORDER BY tried DESC LIMIT 1",

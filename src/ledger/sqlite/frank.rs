@@ -6,9 +6,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     batch::Batch,
-    copies, franking,
+    copies,
     fail::{Fail, read_time, stored_time},
-    logins,
+    franking, logins,
     redeem::day_of,
 };
 use crate::{
@@ -91,12 +91,7 @@ pub(super) fn frank(
 }
 
 /// What the recipient got when the same letter came before.
-fn given_before(
-    conn: &Connection,
-    key: &[u8; 16],
-    wish: &Wish,
-    now: u64,
-) -> Result<Option<Given>, Fail> {
+fn given_before(conn: &Connection, key: &[u8; 16], wish: &Wish, now: u64) -> Result<Option<Given>, Fail> {
     let mut find = conn.prepare_cached(
         "SELECT t.apart, t.office, t.id, t.selector, t.audience, t.value, t.expiry, t.signature
          FROM franked_letter l JOIN franked_to t ON t.letter = l.seq

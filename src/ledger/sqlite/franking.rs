@@ -235,12 +235,7 @@ impl Franking for SqliteLedger {
         self.readers.read(orders).await
     }
 
-    async fn purse_filled(
-        &self,
-        order: i64,
-        stamps: Vec<PurseStamp>,
-        now: u64,
-    ) -> Result<(), LedgerError> {
+    async fn purse_filled(&self, order: i64, stamps: Vec<PurseStamp>, now: u64) -> Result<(), LedgerError> {
         let work = move |batch: &mut Batch<'_>| {
             filled(batch.conn, order, &stamps)?;
             let audience = stamps.first().map(|stamp| &stamp.audience);

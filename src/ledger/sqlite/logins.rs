@@ -118,9 +118,8 @@ fn returned(batch: &mut Batch<'_>, office: &Domain, ids: &[StampId], now: u64) -
         let mut take = batch.conn.prepare_cached(
             "DELETE FROM franked_charge WHERE office = ?1 AND id = ?2 RETURNING login, charged",
         )?;
-        let row = take.query_row(params![office.as_str(), id], |row| {
-            Ok((row.get::<_, String>(0)?, row.get(1)?))
-        });
+        let row =
+            take.query_row(params![office.as_str(), id], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)));
         let Some((login, charged)) = row.optional()? else { continue };
         let memo = format!("{office} gives back {}", data_encoding::BASE64URL_NOPAD.encode(id));
         transfer(batch, "unfrank", FRANKING, &account_name(&login), amount(charged)?, &memo, now)?;
