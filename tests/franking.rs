@@ -591,3 +591,48 @@ fn an_office_that_does_not_answer_holds_no_letter_up() {
     let free = c.send(&written(CAROL, &["eve@e.example"], "2@c.example", "eve@e.example"));
     assert_eq!(stamps(&free).len(), 0);
 }
+
+#[test]
+fn a_login_pays_from_an_account_of_its_own_and_has_back_what_is_given_back() {
+    let b = asking();
+    let mut c = franking(&b, "ahead = 2\npays = \"login\"");
+    fund(&b, &c, "1.00");
+    let letter = to_bob(CAROL, "1@c.example");
+    let said = refusal(&c.submit(&letter));
+    assert!(said.contains("451 4.7.1 the postage account of your login holds too little"), "{said}");
+    let name = format!("login:{CAROL}");
+    let credited = c.json(&["account", "credit", &name, "0.5c", "--memo", "pocket money"]);
+    assert_eq!(credited["balance"], 5_000);
+
+    let copy = c.submit_first(&letter);
+    let stamped =
+        Letter { macros: vec![], ..letter }.header("Postage-Stamp", &fields(&copy, "Postage-Stamp")[0]);
+    assert_eq!(result(&b.send(&stamped)), "paid");
+    assert_eq!(stamps(&c.submit(&to_bob(CAROL, "2@c.example"))).len(), 1);
+    assert_eq!((c.balance(&name), c.balance("franking")), (0, 5_000));
+    // Letters that need no stamp go all the same.
+    assert_eq!(
+        stamps(&c.submit(&written(CAROL, &["eve@e.example"], "3@c.example", "eve@e.example"))).len(),
+        0
+    );
+
+    // Bob wants it; her server hears of that when it asks the next time.
+    let id = CancelledStamp::parse(fields(&copy, "Postage-Stamp")[0].as_bytes()).unwrap().stamp.terms.id;
+    let id = data_encoding::BASE64URL_NOPAD.encode(&id);
+    assert!(b.farthing(&["wanted", &id]).status.success());
+    let _ = c.world.end_daemon("TERM");
+    books(&c).execute("UPDATE franked_charge SET asked = 0", []).unwrap();
+    c.world.start_daemon();
+    wait_until("what came back", || c.balance(&name) == 2_500);
+    let shown = c.json(&["account", "show", &name]);
+    let kinds: Vec<_> =
+        shown["entries"].as_array().unwrap().iter().map(|e| e["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["unfrank", "frank", "frank", "credit"]);
+    let listed = c.json(&["account", "list"]);
+    let listed = listed.as_array().unwrap().iter().find(|account| account["account"] == name.as_str());
+    assert_eq!(listed.unwrap()["balance"], 2_500);
+    assert_eq!(c.farthing(&["account", "debit", &name, "1c"]).status.code(), Some(1));
+    for site in [&b, &c.world] {
+        site.books_balance();
+    }
+}

@@ -15,11 +15,11 @@ use crate::{
     config,
     gate::Site,
     ledger::{
-        Ledger, LedgerError,
+        Ledger, LedgerError, StampId,
         franking::{Need, ORDER_KEPT_S, PurseOrder, PurseStamp},
     },
-    office::wire::{Bytes, OrderAnswer, OrderBody, Wish},
-    stamp::{Selector, Terms, check::EXPIRY_AHEAD_MAX_S},
+    office::wire::{Bytes, OrderAnswer, OrderBody, ReturnsBody, Wish},
+    stamp::{SecretKey, Selector, Terms, check::EXPIRY_AHEAD_MAX_S},
     wallet::{ClientError, OfficeClient},
 };
 
@@ -29,6 +29,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const OFFICES_TRIED: usize = 3;
 /// Purchases of a day may be so many times what letters of a day may bear: what is in hand stays for the next.
 const BOUGHT_DAYS: u64 = 2;
+
+/// Calls in a row that ask what came back.
+const RETURNS_CALLS_MAX: usize = 10;
 
 /// Why nothing was bought.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +104,26 @@ impl Buyer<'_> {
             if !self.franker.is_put_off(&dealing, unix_now()) {
                 let done = self.buy(&need).await;
                 self.note(&dealing, done)?;
+            }
+        }
+        self.ask_for_returns().await
+    }
+
+    /// Asks offices what came back of the stamps that logins paid for.
+    async fn ask_for_returns(&self) -> Result<(), LedgerError> {
+        for _ in 0..RETURNS_CALLS_MAX {
+            let Some((office, ids)) = self.ledger.returns_to_ask(unix_now()).await? else { break };
+            let body = ReturnsBody { stamps: ids.into_iter().map(Bytes).collect() };
+            let asked =
+                self.call(&office, move |client, office, account| client.returns(office, account, &body));
+            match asked.await {
+                Ok(answer) => {
+                    let ids: Vec<StampId> = answer.returned.into_iter().map(|id| id.0).collect();
+                    let count = self.ledger.returned(&office, &ids, unix_now()).await?;
+                    tracing::info!(%office, count, "postage came back to those who paid for it");
+                }
+                // It is asked again later.
+                Err(error) => tracing::warn!(%office, %error, "it is not told what postage came back"),
             }
         }
         Ok(())
@@ -186,10 +209,6 @@ impl Buyer<'_> {
     }
 
     async fn send(&self, order: &PurseOrder) -> Result<OrderAnswer, ClientError> {
-        let unreachable = |what: String| ClientError::Unreachable { url: order.office.to_string(), what };
-        let url =
-            self.site.discovery.office_url(&order.office).await.map_err(|e| unreachable(e.to_string()))?;
-        let account = self.franker.signer.account();
         let wish = |id: &[u8; 16]| {
             let holder = self.franker.signer.holder(&order.office, id);
             Wish { id: Bytes(*id), k: Bytes(holder.public().to_bytes()) }
@@ -199,10 +218,20 @@ impl Buyer<'_> {
             value: order.value.get().into(),
             stamps: order.ids.iter().map(wish).collect(),
         };
-        let office = order.office.clone();
-        let call =
-            tokio::task::spawn_blocking(move || OfficeClient::new(&url)?.order(&office, &account, &body));
-        call.await.map_err(|_| unreachable("the call was broken off".into()))?
+        self.call(&order.office, move |client, office, account| client.order(office, account, &body)).await
+    }
+
+    /// Calls an office, aside, for it may take a while.
+    async fn call<T: Send + 'static>(
+        &self,
+        office: &Domain,
+        call: impl FnOnce(&OfficeClient, &Domain, &SecretKey) -> Result<T, ClientError> + Send + 'static,
+    ) -> Result<T, ClientError> {
+        let unreachable = |what: String| ClientError::Unreachable { url: office.to_string(), what };
+        let url = self.site.discovery.office_url(office).await.map_err(|e| unreachable(e.to_string()))?;
+        let (account, name) = (self.franker.signer.account(), office.clone());
+        let calling = tokio::task::spawn_blocking(move || call(&OfficeClient::new(&url)?, &name, &account));
+        calling.await.map_err(|_| unreachable("the call was broken off".into()))?
     }
 
     /// The stamps of an answer, if every one is what was ordered.

@@ -6,7 +6,7 @@
 
 use async_trait::async_trait;
 
-use super::{Entry, LedgerError, StampId};
+use super::{AccountKey, Entry, LedgerError, StampId};
 use crate::{address::Domain, clock::DAY_S, money::Micros};
 
 /// Where what logins pay stands.
@@ -61,4 +61,7 @@ pub trait Logins {
     /// The office gives back what these stamps cost: it is credited to those who paid for them, once. Returns how many that
     /// were.
     async fn returned(&self, office: &Domain, ids: &[StampId], now: u64) -> Result<usize, LedgerError>;
+
+    /// Of these stamps of our own office those that this account has bought and has the postage back of.
+    async fn came_back(&self, account: AccountKey, ids: &[StampId]) -> Result<Vec<StampId>, LedgerError>;
 }

@@ -14,6 +14,7 @@ mod order;
 mod page;
 mod problem;
 mod request;
+mod returns;
 mod serve;
 mod settlement;
 pub mod signed;
@@ -162,13 +163,14 @@ impl Site {
 }
 
 /// Every call, by its path as axum writes it. What is here stands in `openapi.json`, and the other way round.
-fn routes() -> [(&'static str, MethodRouter<SharedOffice>); 14] {
+fn routes() -> [(&'static str, MethodRouter<SharedOffice>); 15] {
     [
         ("/.well-known/postage", get(calls::well_known)),
         ("/v1/openapi.json", get(openapi::show)),
         ("/v1/quote", get(calls::quote)),
         ("/v1/stamps", post(order::sell)),
         ("/v1/account", get(calls::account)),
+        ("/v1/returns", post(returns::returns)),
         ("/v1/settlements", post(settlement::settle)),
         ("/v1/vouchers", post(vouchers::redeem)),
         ("/v1/grants", post(grants::grant)),

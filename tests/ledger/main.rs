@@ -205,7 +205,8 @@ mod sqlite_conforms {
             a_message_is_kept_whole_and_goes_when_nobody_wants_it,
             only_so_much_is_kept,
             a_login_pays_from_its_own_account,
-            what_a_login_paid_for_a_stamp_that_never_came_is_its_own_again;
+            what_a_login_paid_for_a_stamp_that_never_came_is_its_own_again,
+            a_buyer_hears_which_stamps_came_back;
         foreign:
             an_office_owes_up_to_its_cap,
             the_cap_counts_all_stamps_of_a_letter,

@@ -7,12 +7,12 @@ use super::{
     batch::{Batch, NewEntry, short_of},
     fail::{Fail, stored_time},
     franking::{amount, counted, domain},
-    trade,
+    returns, trade,
 };
 use crate::{
     address::Domain,
     ledger::{
-        Entry, LedgerError, StampId,
+        AccountKey, Entry, LedgerError, StampId,
         franking::PurseStamp,
         logins::{
             FRANKING, LOGIN_PREFIX, Logins, RETURNS_AFTER_EXPIRY_S, RETURNS_ASKED_EVERY_S, RETURNS_ASKED_MAX,
@@ -88,6 +88,15 @@ pub(super) fn note_charge(
         stored_time(now)
     ])?;
     Ok(())
+}
+
+fn is_any_to_ask(conn: &Connection, now: u64) -> Result<bool, Fail> {
+    let before = stored_time(now.saturating_sub(RETURNS_ASKED_EVERY_S));
+    let mut find = conn.prepare_cached(
+        "SELECT 1 WHERE EXISTS (SELECT 1 FROM franked_charge WHERE asked < ?1)
+                     OR EXISTS (SELECT 1 FROM franked_charge WHERE ends < ?2)",
+    )?;
+    Ok(find.exists(params![before, stored_time(now)])?)
 }
 
 fn to_ask(conn: &Connection, now: u64) -> Result<Option<(Domain, Vec<StampId>)>, Fail> {
@@ -199,11 +208,20 @@ impl Logins for SqliteLedger {
     }
 
     async fn returns_to_ask(&self, now: u64) -> Result<Option<(Domain, Vec<StampId>)>, LedgerError> {
+        // Mostly there is nothing to do, and then nothing is written.
+        if !self.readers.read(move |conn| is_any_to_ask(conn, now)).await? {
+            return Ok(None);
+        }
         self.write(move |batch| to_ask(batch.conn, now)).await
     }
 
     async fn returned(&self, office: &Domain, ids: &[StampId], now: u64) -> Result<usize, LedgerError> {
         let (office, ids) = (office.clone(), ids.to_vec());
         self.write(move |batch| returned(batch, &office, &ids, now)).await
+    }
+
+    async fn came_back(&self, account: AccountKey, ids: &[StampId]) -> Result<Vec<StampId>, LedgerError> {
+        let (ids, office) = (ids.to_vec(), self.site.office.clone());
+        self.readers.read(move |conn| returns::came_back(conn, office.as_ref(), &account, &ids)).await
     }
 }

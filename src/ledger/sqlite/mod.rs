@@ -54,6 +54,7 @@ mod prove;
 mod queue;
 mod readers;
 mod redeem;
+mod returns;
 mod schema;
 mod sent;
 mod settings;

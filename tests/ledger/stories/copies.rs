@@ -1,7 +1,7 @@
 //! Copies of users' letters: who gets one, what becomes of it, and that a letter sent again changes nothing.
 
 use farthing::ledger::{
-    Ledger,
+    AccountKey, Ledger, Mark, MarkTarget, StampId,
     copies::{COPIES_OCTETS_MAX, COPY_OCTETS_MAX, Copy, LETTER_KEPT_S, PART_OCTETS, UNFINISHED_KEPT_S},
     franking::{Copying, Given, Need, OutgoingLetter, Over, PurseOrder, Taken, Wish},
     outbox::{Attempt, MailKind, NewMail},
@@ -263,4 +263,21 @@ pub async fn what_a_login_paid_for_a_stamp_that_never_came_is_its_own_again(site
     assert_eq!(ledger.returned(&domain("other.example"), &[id(1)], NOW).await.unwrap(), 1);
     assert_eq!(ledger.login_account("carol").await.unwrap(), micros(3 * PRICE));
     site.must_balance().await;
+}
+
+pub async fn a_buyer_hears_which_stamps_came_back(site: &Site) {
+    let ledger = site.with_stamps(3).await;
+    let ids: Vec<_> = (1..=4).map(id).collect();
+    let back = async |account| ledger.came_back(account, &ids).await.unwrap();
+    assert_eq!(back(buyer()).await, Vec::<StampId>::new(), "unused");
+    for n in [1, 2] {
+        paid(&redeem_one(ledger, to_bob(n, &[stamp(n)])).await);
+    }
+    assert_eq!(back(buyer()).await, Vec::<StampId>::new(), "in escrow");
+    let marked = ledger.mark(MarkTarget::Stamp(None, id(2)), Mark::Wanted, NOW).await.unwrap();
+    assert_eq!(marked.refunded, Some(micros(PRICE)));
+    assert_eq!(back(buyer()).await, [id(2)]);
+    assert_eq!(back(AccountKey([8; 32])).await, Vec::<StampId>::new(), "nobody else hears of it");
+    settle(ledger, EXPIRY + 10 * DAY).await;
+    assert_eq!(back(buyer()).await, [id(2), id(3)], "and what expired unused");
 }
