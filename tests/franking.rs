@@ -110,11 +110,18 @@ impl Franking {
 
     /// Sends the first letter to a domain: it is taken, and goes as a copy once its stamp is there.
     fn submit_first(&self, letter: &Letter) -> Taken {
-        let before = self.sink.taken().len();
+        let his = || {
+            let taken = self.sink.taken();
+            let is_his = |mail: &Taken| {
+                mail.to.iter().eq(letter.recipients.iter().map(|r| r.trim_matches(['<', '>'])))
+            };
+            taken.into_iter().filter(is_his).collect::<Vec<_>>()
+        };
+        let before = his().len();
         let outcome = self.submit(letter);
         assert_eq!(outcome.said, Said::Discard, "{outcome:?}");
-        wait_until("the copy", || self.sink.taken().len() > before);
-        self.sink.taken()[before].clone()
+        wait_until("the copy", || his().len() > before);
+        his().remove(before)
     }
 
     /// Has stamps bought for b.example.

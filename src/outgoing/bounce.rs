@@ -43,15 +43,18 @@ pub fn bounce(failed: &Failed<'_>, now: u64, random: &[u8; 16]) -> Option<NewMai
     let boundary = data_encoding::HEXLOWER.encode(random);
     let (recipient, sender) = (escaped(&failed.recipient.to_bytes()), escaped(failed.sender));
     let (error, hostname, domain) = (escaped(failed.error.as_bytes()), failed.hostname, failed.domain);
+    // What a machine reads is ASCII.
+    let error: String = error.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
     let returned = returned(failed.message);
-    let encoding = if returned.octets.is_ascii() { "7bit" } else { "8bit" };
+    let all_ascii = returned.octets.is_ascii() && recipient.is_ascii() && sender.is_ascii();
+    let encoding = if all_ascii { "7bit" } else { "8bit" };
     let head = format!(
         "From: Mail Delivery System <postmaster@{domain}>\r\nTo: <{sender}>\r\n\
          Subject: Undelivered mail: {recipient}\r\nDate: {date}\r\nMessage-ID: {message_id}\r\n\
          Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n\
          Content-Type: multipart/report; report-type=delivery-status;\r\n boundary=\"{boundary}\"\r\n\
          Content-Transfer-Encoding: {encoding}\r\n\r\n\
-         --{boundary}\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n\
+         --{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n\
          Your letter of {sent} could not be delivered to\r\n\r\n    <{recipient}>\r\n\r\n\
          His copy went by itself, so that others do not see who else got one, or because\r\n\
          postage had to be bought for it. All other recipients are not concerned.\r\n\r\n\
@@ -146,7 +149,7 @@ mod tests {
             )
         );
         assert!(!whole.contains("\r\nX: y"), "what the server said stays in its line");
-        assert_eq!(parsed.attachment(0).is_some(), true);
+        assert!(parsed.attachment(0).is_some());
         assert!(whole.contains("Subject: Lunch?\r\n\r\nat noon\r\n"));
     }
 

@@ -278,6 +278,6 @@ pub async fn a_buyer_hears_which_stamps_came_back(site: &Site) {
     assert_eq!(marked.refunded, Some(micros(PRICE)));
     assert_eq!(back(buyer()).await, [id(2)]);
     assert_eq!(back(AccountKey([8; 32])).await, Vec::<StampId>::new(), "nobody else hears of it");
-    settle(ledger, EXPIRY + 10 * DAY).await;
+    settle(ledger, EXPIRY + 2 * DAY).await;
     assert_eq!(back(buyer()).await, [id(2), id(3)], "and what expired unused");
 }
