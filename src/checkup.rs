@@ -32,7 +32,7 @@ use crate::{
     },
     office::webhook,
     reporter, settler,
-    stamp::records,
+    stamp::records::{self, MailPolicy},
 };
 
 /// How long a listener may take to accept.
@@ -435,6 +435,30 @@ fn keys(site: &Site) -> Result<String, String> {
     }
 }
 
+/// Wherein a published policy is not ours, the first thing that differs; `None` when senders are told what is so.
+fn difference(published: &MailPolicy, ours: &MailPolicy) -> Option<String> {
+    let offices = |policy: &MailPolicy| {
+        let mut names: Vec<String> = policy.offices.iter().map(ToString::to_string).collect();
+        names.sort();
+        names.join(", ")
+    };
+    let url = |policy: &MailPolicy| policy.url.clone().unwrap_or_else(|| "nowhere".into());
+    let work = |policy: &MailPolicy| policy.work_bits.unwrap_or(0);
+    if published.price != ours.price {
+        Some(format!("asks {}, the gate {}", published.price, ours.price))
+    } else if published.currency != ours.currency {
+        Some(format!("asks {}, the books are in {}", published.currency, ours.currency))
+    } else if offices(published) != offices(ours) {
+        Some(format!("names the offices {}, the gate takes stamps of {}", offices(published), offices(ours)))
+    } else if url(published) != url(ours) {
+        Some(format!("sends buyers to {}, the office is at {}", url(published), url(ours)))
+    } else if work(published) != work(ours) {
+        Some(format!("says work of {} bits, the gate takes {}; 0 is none", work(published), work(ours)))
+    } else {
+        None
+    }
+}
+
 /// What DNS says against what we have.
 async fn published(site: &Site) -> Vec<Check> {
     const PUBLISH: &str = "publish what `farthing key dns` prints";
@@ -451,16 +475,55 @@ async fn published(site: &Site) -> Vec<Check> {
         };
         checks.push(Check::of(format!("DNS {}", records::key_name(&key.selector, domain)), found));
     }
+    let ours = site.config.mail_policy();
     for domain in &site.config.gate.domains {
         let found = match site.discovery.policy(domain).await {
-            Ok(Ok(policy)) if policy.price == site.config.gate.price => Ok(format!("asks {}", policy.price)),
-            Ok(Ok(policy)) => {
-                Err(format!("asks {}, the gate {}; {PUBLISH}", policy.price, site.config.gate.price))
-            }
+            Ok(Ok(policy)) => match difference(&policy, &ours) {
+                None => Ok(format!("asks {}", policy.price)),
+                Some(said) => Err(format!("{said}; {PUBLISH}")),
+            },
             Ok(Err(e)) => Err(format!("{e}; {PUBLISH}")),
             Err(e) => Err(format!("{e}; is [dns] right, and the name server up?")),
         };
         checks.push(Check::of(format!("DNS {}", records::policy_name(domain)), found));
     }
     checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_dns_says_of_the_postage_must_be_what_the_gate_does() {
+        let read = |text: &str| MailPolicy::read(&[text]).unwrap();
+        let ours = read("v=postage1; c=USD; n=2500; i=b.example,c.example; w=20; u=https://b.example/");
+        let cases = [
+            ("c=USD; n=2500; i=c.example,b.example; w=20; u=https://b.example/", None),
+            (
+                "c=USD; n=5000; i=b.example,c.example; w=20; u=https://b.example/",
+                Some("asks 0.5c, the gate 0.25c"),
+            ),
+            (
+                "c=EUR; n=2500; i=b.example,c.example; w=20; u=https://b.example/",
+                Some("asks EUR, the books are in USD"),
+            ),
+            (
+                "c=USD; n=2500; i=b.example; w=20; u=https://b.example/",
+                Some("names the offices b.example, the gate takes stamps of b.example, c.example"),
+            ),
+            (
+                "c=USD; n=2500; i=b.example,c.example; w=20",
+                Some("sends buyers to nowhere, the office is at https://b.example/"),
+            ),
+            (
+                "c=USD; n=2500; i=b.example,c.example; u=https://b.example/",
+                Some("says work of 0 bits, the gate takes 20; 0 is none"),
+            ),
+        ];
+        for (published, said) in cases {
+            let found = difference(&read(&format!("v=postage1; {published}")), &ours);
+            assert_eq!(found.as_deref(), said, "{published}");
+        }
+    }
 }

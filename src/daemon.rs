@@ -8,7 +8,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use farthing_milter::server::{
     Address, BindError, Limits, Listen as MilterListen, Server, Summary, UnixListen, group_number,
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     clock::unix_now,
@@ -25,6 +28,7 @@ use crate::{
     office::{self, Office},
     outgoing::Courier,
     reporter, settler,
+    tasks::{BEGIN_AGAIN, keep_going, tell_end},
     wallet::WalletError,
 };
 
@@ -77,10 +81,9 @@ pub struct Daemon {
     stop: watch::Sender<bool>,
     milter_task: JoinHandle<Summary>,
     office_task: Option<JoinHandle<()>>,
-    courier_task: JoinHandle<()>,
-    settler_task: JoinHandle<()>,
-    reporter_task: JoinHandle<()>,
-    buyer_task: Option<JoinHandle<()>>,
+    /// What goes on beside the mail.
+    tasks: Vec<JoinHandle<()>>,
+    ended: Arc<Notify>,
 }
 
 impl Daemon {
@@ -121,26 +124,12 @@ impl Daemon {
                 office::Limits::default(),
             )),
         };
-        let office_task = office_listener
-            .zip(office.clone())
-            .map(|(listener, office)| tokio::spawn(office::serve(listener, office, until(stopped.clone()))));
-        let of_gate = gate.clone();
-        let courier = Courier::new(ledger.clone(), move || of_gate.site()).with_franker(franker.clone());
-        let courier_task = tokio::spawn(courier.run(stopped.clone()));
-        let of_gate = gate.clone();
-        let settler_task = tokio::spawn(settler::run(
-            ledger.clone(),
-            move |now, clock| settler::terms(&of_gate.site().config, now, clock),
-            stopped.clone(),
-        ));
-        let buyer_task = franker.map(|franker| {
-            let of_gate = gate.clone();
-            tokio::spawn(buyer::run(franker, ledger.clone(), move || of_gate.site(), stopped.clone()))
+        let ended = Arc::new(Notify::new());
+        let office_task = office_listener.zip(office.clone()).map(|(listener, office)| {
+            tell_end(&ended, office::serve(listener, office, until(stopped.clone())))
         });
-        let of_gate = gate.clone();
-        let reporter_task =
-            tokio::spawn(reporter::run(ledger.clone(), move || of_gate.site(), stopped.clone()));
-        let milter_task = tokio::spawn(server.run(GateService(gate.clone()), until(stopped)));
+        let tasks = tasks(&gate, &ledger, franker, &stopped);
+        let milter_task = tell_end(&ended, server.run(GateService(gate.clone()), until(stopped)));
         Ok(Self {
             gate,
             office,
@@ -150,10 +139,8 @@ impl Daemon {
             stop,
             milter_task,
             office_task,
-            courier_task,
-            settler_task,
-            reporter_task,
-            buyer_task,
+            tasks,
+            ended,
         })
     }
 
@@ -198,18 +185,17 @@ impl Daemon {
         Ok(waiting)
     }
 
+    /// Waits until the milter or the office listens no more though nobody has stopped them: a fault of this program.
+    pub async fn ended(&self) {
+        self.ended.notified().await;
+    }
+
     /// Takes no more mail, finishes what is in hand, and closes the books.
     pub async fn stop(self) -> Summary {
         let _ = self.stop.send(true);
         let summary = self.milter_task.await.unwrap_or_default();
         let others = async {
-            if let Some(task) = self.office_task {
-                let _ = task.await;
-            }
-            let _ = self.courier_task.await;
-            let _ = self.settler_task.await;
-            let _ = self.reporter_task.await;
-            if let Some(task) = self.buyer_task {
+            for task in self.office_task.into_iter().chain(self.tasks) {
                 let _ = task.await;
             }
         };
@@ -217,6 +203,41 @@ impl Daemon {
         self.ledger.close().await;
         summary
     }
+}
+
+/// Begins what goes on beside the mail.
+fn tasks(
+    gate: &Arc<Gate>,
+    ledger: &Arc<SqliteLedger>,
+    franker: Option<Arc<Franker>>,
+    stopped: &watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
+    let gate = gate.clone();
+    let site = move || gate.site();
+    let (books, site_now) = (ledger.clone(), site.clone());
+    let wallet = franker.clone();
+    let courier = move |stopped| {
+        Courier::new(books.clone(), site_now.clone()).with_franker(wallet.clone()).run(stopped)
+    };
+    let (books, site_now) = (ledger.clone(), site.clone());
+    let settler = move |stopped| {
+        let site = site_now.clone();
+        let terms = move |now, clock| settler::terms(&site().config, now, clock);
+        settler::run(books.clone(), terms, stopped)
+    };
+    let (books, site_now) = (ledger.clone(), site.clone());
+    let reporter = move |stopped| reporter::run(books.clone(), site_now.clone(), stopped);
+    let mut tasks = vec![
+        keep_going("courier", BEGIN_AGAIN, stopped.clone(), courier),
+        keep_going("settler", BEGIN_AGAIN, stopped.clone(), settler),
+        keep_going("reporter", BEGIN_AGAIN, stopped.clone(), reporter),
+    ];
+    if let Some(franker) = franker {
+        let books = ledger.clone();
+        let buyer = move |stopped| buyer::run(franker.clone(), books.clone(), site.clone(), stopped);
+        tasks.push(keep_going("buyer", BEGIN_AGAIN, stopped.clone(), buyer));
+    }
+    tasks
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {

@@ -3,7 +3,9 @@
 //! It tells "there is no such record" (an empty answer) from "nobody could say" ([`DnsTrouble`]), because only the
 //! first may lead to a refusal (SPEC.md §5). It never looks at /etc/hosts or search domains: who sent a letter is not
 //! decided by local files. Every question ends within [`LOOKUP_TIME`]; answers, negative ones too, are kept for their
-//! TTL within [`TTL_MIN`] and [`TTL_MAX`], at most [`CACHED_ANSWERS_MAX`] of them.
+//! TTL within [`TTL_MIN`] and [`TTL_MAX`], within a bounded memory (`kept`).
+
+mod kept;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -25,6 +27,8 @@ use hickory_resolver::{
 use mail_auth::MessageAuthenticator;
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
+use kept::{Answer, Kept};
+
 /// One attempt at a question. A resolver that walks the tree from the root needs about a second; a lost packet is
 /// sent again within it.
 pub const ATTEMPT_TIME: Duration = Duration::from_millis(1_500);
@@ -36,8 +40,6 @@ pub const LOOKUP_TIME: Duration = Duration::from_secs(5);
 pub const TTL_MIN: Duration = Duration::from_secs(60);
 /// Answers are kept at most this long (SPEC.md §5).
 pub const TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// Answers kept. At a kilobyte or two each, a few megabytes; the senders a site hears from daily fit.
-pub const CACHED_ANSWERS_MAX: u64 = 4_096;
 
 /// DNS could not be asked, or could not say: SERVFAIL, time-out, a refused connection, a broken answer.
 /// It is never a "no".
@@ -64,7 +66,9 @@ pub enum DnsSetupError {
 /// A DNS client with its cache. Clones share both. Ask it on the tokio runtime on which it was first asked.
 #[derive(Clone)]
 pub struct Dns {
+    /// It keeps nothing.
     resolver: TokioResolver,
+    kept: Kept,
 }
 
 impl Dns {
@@ -85,7 +89,7 @@ impl Dns {
             .with_tls_config(trusting_nobody().map_err(DnsSetupError::Servers)?)
             .build()
             .map_err(DnsSetupError::Servers)?;
-        Ok(Self { resolver })
+        Ok(Self { resolver, kept: Kept::new() })
     }
 
     /// The TXT records of a name, the strings of each joined without a space; none when there is no such record or name.
@@ -143,7 +147,7 @@ impl Dns {
             .collect())
     }
 
-    /// The same resolver and cache for mail-auth's checks. These must be bounded in time by the caller.
+    /// The same resolver for mail-auth's checks. Nothing that it is asked is kept: whoever checks gives it what it needs.
     #[must_use]
     pub fn authenticator(&self) -> MessageAuthenticator {
         MessageAuthenticator(self.resolver.clone())
@@ -151,24 +155,31 @@ impl Dns {
 
     /// Forgets every answer.
     pub fn forget(&self) {
-        self.resolver.clear_cache();
+        self.kept.forget();
     }
 
-    async fn ask(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, DnsTrouble> {
+    async fn ask(&self, name: &str, kind: RecordType) -> Result<Arc<[RData]>, DnsTrouble> {
         // What is no name in DNS has no records there: nobody can publish any.
-        let Ok(mut whole) = Name::from_ascii(name) else { return Ok(Vec::new()) };
+        let Ok(mut whole) = Name::from_ascii(name) else { return Ok(Arc::new([])) };
         whole.set_fqdn(true);
         self.answer(whole, kind).await
     }
 
-    async fn answer(&self, name: Name, kind: RecordType) -> Result<Vec<RData>, DnsTrouble> {
-        let trouble = |what: String| DnsTrouble { name: plain(&name), what };
-        match tokio::time::timeout(LOOKUP_TIME, self.resolver.lookup(name.clone(), kind)).await {
-            Ok(Ok(lookup)) => Ok(data(&lookup)),
-            Ok(Err(e)) if is_no(&e) => Ok(Vec::new()),
-            Ok(Err(e)) => Err(trouble(e.to_string())),
-            Err(_) => Err(trouble(format!("no answer within {} s", LOOKUP_TIME.as_secs()))),
+    async fn answer(&self, name: Name, kind: RecordType) -> Result<Arc<[RData]>, DnsTrouble> {
+        let question = (name, kind);
+        if let Some(data) = self.kept.get(&question) {
+            return Ok(data);
         }
+        let trouble = |what: String| DnsTrouble { name: plain(&question.0), what };
+        let asked = self.resolver.lookup(question.0.clone(), kind);
+        let answer = match tokio::time::timeout(LOOKUP_TIME, asked).await {
+            Ok(Ok(lookup)) => answered(&lookup),
+            Ok(Err(e)) => no_records(&e).ok_or_else(|| trouble(e.to_string()))?,
+            Err(_) => return Err(trouble(format!("no answer within {} s", LOOKUP_TIME.as_secs()))),
+        };
+        let data = answer.data.clone();
+        self.kept.keep(question, answer);
+        Ok(data)
     }
 }
 
@@ -228,23 +239,26 @@ fn trusting_nobody() -> Result<ClientConfig, NetError> {
 fn limited(mut opts: ResolverOpts) -> ResolverOpts {
     opts.timeout = ATTEMPT_TIME;
     opts.attempts = RETRIES;
-    opts.cache_size = CACHED_ANSWERS_MAX;
+    // Its own cache counts answers and does not weigh them.
+    opts.cache_size = 0;
     opts.use_hosts_file = ResolveHosts::Never;
-    opts.positive_min_ttl = Some(TTL_MIN);
-    opts.negative_min_ttl = Some(TTL_MIN);
-    opts.positive_max_ttl = Some(TTL_MAX);
-    opts.negative_max_ttl = Some(TTL_MAX);
     opts
 }
 
-/// Whether an error says that the name or the record does not exist, and nothing else.
-fn is_no(error: &NetError) -> bool {
-    matches!(error, NetError::Dns(DnsError::NoRecordsFound(none))
-        if matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError))
+fn answered(lookup: &Lookup) -> Answer {
+    let ttl = lookup.valid_until().saturating_duration_since(Instant::now());
+    let data = lookup.answers().iter().map(|record| record.data.clone()).collect();
+    Answer { data, ttl: ttl.clamp(TTL_MIN, TTL_MAX) }
 }
 
-fn data(lookup: &Lookup) -> Vec<RData> {
-    lookup.answers().iter().map(|record| record.data.clone()).collect()
+/// The answer that an error is which says that the name or the record does not exist, and nothing else.
+fn no_records(error: &NetError) -> Option<Answer> {
+    let NetError::Dns(DnsError::NoRecordsFound(none)) = error else { return None };
+    if !matches!(none.response_code, ResponseCode::NXDomain | ResponseCode::NoError) {
+        return None;
+    }
+    let ttl = Duration::from_secs(none.negative_ttl.unwrap_or_default().into());
+    Some(Answer { data: Arc::new([]), ttl: ttl.clamp(TTL_MIN, TTL_MAX) })
 }
 
 fn plain(name: &Name) -> String {
@@ -334,6 +348,18 @@ mod tests {
         dns.forget();
         zone.remove("b.example");
         assert!(dns.txt("b.example").await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_takes_much_memory_is_read_and_not_kept() {
+        let (zone, dns) = world();
+        let huge = "x".repeat(60_000);
+        zone.txt("huge.example", &huge).txt("b.example", "one");
+        for _ in 0..2 {
+            assert_eq!(dns.txt("huge.example").await.unwrap(), [huge.as_bytes()]);
+            assert_eq!(dns.txt("b.example").await.unwrap(), [b"one"]);
+        }
+        assert_eq!((zone.asked("huge.example"), zone.asked("b.example")), (4, 1), "by UDP and TCP each time");
     }
 
     #[test]

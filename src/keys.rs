@@ -14,7 +14,10 @@ use std::{
 use data_encoding::BASE64URL_NOPAD;
 use zeroize::Zeroizing;
 
-use crate::stamp::{PublicKey, SecretKey, Selector, tokens::TokenKey};
+use crate::{
+    clock,
+    stamp::{PublicKey, SecretKey, Selector, tokens::TokenKey},
+};
 
 /// Octets a key file may have; a longer one is something else.
 const FILE_OCTETS_MAX: u64 = 200;
@@ -185,7 +188,7 @@ fn new_key(directory: &Path, kind: &str, now: u64) -> Result<String, KeyError> {
         .map_err(|error| KeyError::Io { path: directory.to_path_buf(), error })?;
     let taken: Vec<String> =
         files(directory)?.iter().filter_map(|p| name_and_kind(p)).map(|(name, _)| name).collect();
-    let day = day_name(now);
+    let day = clock::utc(now, "%Y%m%d");
     // A second key of the same day gets a letter, so that the newest sorts last.
     let name = std::iter::once(day.clone())
         .chain((b'b'..=b'z').map(|letter| format!("{day}{}", char::from(letter))))
@@ -201,12 +204,6 @@ fn new_key(directory: &Path, kind: &str, now: u64) -> Result<String, KeyError> {
     write(&path, &seed).map_err(|error| KeyError::Io { path: path.clone(), error })?;
     sync(directory)?;
     Ok(name)
-}
-
-/// `20261122`
-fn day_name(now: u64) -> String {
-    let time = i64::try_from(now).ok().and_then(|s| jiff::Timestamp::from_second(s).ok()).unwrap_or_default();
-    time.strftime("%Y%m%d").to_string()
 }
 
 fn files(directory: &Path) -> Result<Vec<PathBuf>, KeyError> {

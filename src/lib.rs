@@ -30,6 +30,7 @@ pub mod reporter;
 pub mod service;
 pub mod settler;
 pub mod stamp;
+mod tasks;
 pub mod voucher;
 pub mod wallet;
 pub mod warm;

@@ -108,7 +108,9 @@ async fn tell(site: &Site, report: &Report) -> Result<Vec<StampId>, String> {
             s: selector.to_string(),
             stamps: report.refunds.iter().map(|refund| refund.field.clone()).collect(),
         };
-        OfficeClient::new(&url)?.settle(&report.office, &secret, &body)
+        let client = OfficeClient::new(&url)?;
+        client.must_be(&report.office)?;
+        client.settle(&report.office, &secret, &body)
     });
     let answer = told.await.map_err(|_| "the call was broken off".to_owned())?;
     let answer = answer.map_err(|error| error.to_string())?;

@@ -1,8 +1,8 @@
 //! `farthingd` as the system runs it: command line to exit code, log, signals, readiness.
 
-use std::{io::IsTerminal as _, path::Path, process::ExitCode};
+use std::{io::IsTerminal as _, path::Path, process::ExitCode, time::Duration};
 
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -13,6 +13,8 @@ use crate::{
     office::SiteError,
 };
 
+/// What still waits for other offices when all else has ended is given up after this; it is made up for at the next start.
+const LEFT_BEHIND_TIME: Duration = Duration::from_secs(1);
 /// Exit code for a configuration that is wrong (sysexits(3) EX_CONFIG).
 const EX_CONFIG: u8 = 78;
 /// Exit code for what should not happen (EX_SOFTWARE).
@@ -23,6 +25,7 @@ const EX_UNAVAILABLE: u8 = 69;
 /// Runs until SIGTERM or SIGINT, or checks and says what is wrong.
 #[must_use]
 pub fn main(config: Option<&Path>, check: bool) -> ExitCode {
+    leave_no_core();
     let path = Config::path(config, std::env::var_os("FARTHING_CONFIG"));
     let config = match Config::load(&path) {
         Ok(config) => config,
@@ -43,7 +46,9 @@ pub fn main(config: Option<&Path>, check: bool) -> ExitCode {
             return ExitCode::from(EX_SOFTWARE);
         }
     };
-    runtime.block_on(serve(config, &path))
+    let code = runtime.block_on(serve(config, &path));
+    runtime.shutdown_timeout(LEFT_BEHIND_TIME);
+    code
 }
 
 fn complain(error: &dyn std::fmt::Display) {
@@ -59,6 +64,13 @@ fn report(checks: &[Check]) -> ExitCode {
         complain(&format!("{}: {}", fault.name, fault.detail));
     }
     if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EX_CONFIG) }
+}
+
+/// A process that fails leaves no core file behind: it would hold its secret keys.
+pub(crate) fn leave_no_core() {
+    let limit = Rlimit { current: Some(0), ..getrlimit(Resource::Core) };
+    // Less is always allowed.
+    let _ = setrlimit(Resource::Core, limit);
 }
 
 /// Takes as many open files as the system allows: a busy MTA opens more connections than the 1,024 files that a process
@@ -105,18 +117,22 @@ async fn serve(config: Config, path: &Path) -> ExitCode {
     let office = daemon.office_address().map(|a| a.to_string()).unwrap_or_default();
     tracing::info!(milter = milter.join(" "), office, mode, "ready");
     notify(&[sd_notify::NotifyState::Ready]);
-    loop {
+    let code = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break ExitCode::SUCCESS,
+            _ = interrupt.recv() => break ExitCode::SUCCESS,
+            () = daemon.ended() => {
+                tracing::error!("the milter or the office broke off");
+                break ExitCode::from(EX_SOFTWARE);
+            }
             _ = hangup.recv() => reload(&daemon, path),
         }
-    }
+    };
     notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping: finishing the mail in hand");
     let summary = daemon.stop().await;
     tracing::info!(sessions = summary.sessions, cut = summary.cut, "stopped");
-    ExitCode::SUCCESS
+    code
 }
 
 /// 78 where a restart would find the same fault, so that nobody restarts it again and again.

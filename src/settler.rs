@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 use crate::{
-    clock::{DAY_S, unix_now},
+    clock::unix_now,
     config::Config,
     ledger::{
         Ledger, LedgerError,
@@ -42,7 +42,6 @@ pub async fn run(
     terms_at: impl Fn(u64, u64) -> Terms + Send,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut today = Today { day: unix_now() / DAY_S, done: Done::default() };
     let mut in_trouble = false;
     let mut pause = START_PAUSE;
     loop {
@@ -50,10 +49,13 @@ pub async fn run(
             () = tokio::time::sleep(pause) => {}
             _ = stopped.wait_for(|stop| *stop) => break,
         }
+        let mut done = Done::default();
         let passed = tokio::select! {
-            passed = pass(&*ledger, &terms_at, &mut today) => passed,
-            _ = stopped.wait_for(|stop| *stop) => break,
+            passed = pass(&*ledger, &terms_at, &mut done) => Some(passed),
+            _ = stopped.wait_for(|stop| *stop) => None,
         };
+        log(&done);
+        let Some(passed) = passed else { break };
         pause = match passed {
             Ok(()) => PASS_EVERY,
             Err(error) => {
@@ -66,20 +68,18 @@ pub async fn run(
         };
         in_trouble = pause == TROUBLE_PAUSE;
     }
-    today.log();
 }
 
 async fn pass(
     ledger: &dyn Ledger,
     terms_at: &(impl Fn(u64, u64) -> Terms + Send),
-    today: &mut Today,
+    all: &mut Done,
 ) -> Result<(), LedgerError> {
     let clock = ledger.settling_clock(unix_now()).await?;
     loop {
         let now = unix_now();
-        today.turn(now / DAY_S);
         let done = ledger.settle(terms_at(now, clock.min(now))).await?;
-        today.done = today.done.and(done);
+        *all = all.and(done);
         if !done.more {
             return Ok(());
         }
@@ -87,34 +87,20 @@ async fn pass(
     }
 }
 
-/// What was done on a UTC day, for one line of the log.
-struct Today {
-    day: u64,
-    done: Done,
-}
-
-impl Today {
-    fn turn(&mut self, day: u64) {
-        if day != self.day {
-            self.log();
-            *self = Self { day, done: Done::default() };
-        }
+/// One line for a pass that did something.
+fn log(done: &Done) {
+    let Done { settled, returned, given_up, dropped, more } = *done;
+    if *done == (Done { more, ..Done::default() }) {
+        return;
     }
-
-    fn log(&self) {
-        let Done { settled, returned, given_up, dropped, .. } = self.done;
-        if self.done == (Done { more: self.done.more, ..Done::default() }) {
-            return;
-        }
-        tracing::info!(
-            letters = settled.count,
-            kept_or_burned = %settled.value,
-            unused_stamps = returned.count,
-            returned = %returned.value,
-            foreign_stamps = given_up.count,
-            given_up = %given_up.value,
-            rows_dropped = dropped,
-            "postage settled"
-        );
-    }
+    tracing::info!(
+        letters = settled.count,
+        kept_or_burned = %settled.value,
+        unused_stamps = returned.count,
+        returned = %returned.value,
+        foreign_stamps = given_up.count,
+        given_up = %given_up.value,
+        rows_dropped = dropped,
+        "postage settled"
+    );
 }

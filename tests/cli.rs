@@ -13,17 +13,9 @@ use std::{
 
 use farthing_milter::client::{Letter, Outcome};
 use serde_json::{Value, json};
-use support::{ALICE, BOB, BUYER, Bought, CAROL, Site, World, added, refusal, result, text};
+use support::{ALICE, BOB, BUYER, CAROL, Site, World, added, letter, refusal, result, stamped, text};
 
 const FARTHING: &str = env!("CARGO_BIN_EXE_farthing");
-
-fn letter(subject: &str) -> Letter {
-    Letter::new(ALICE, &[BOB], subject).header("Message-ID", format!("<{subject}@a.example>"))
-}
-
-fn stamped(stamp: &Bought, subject: &str) -> Letter {
-    letter(subject).header("Postage-Stamp", stamp.to(BOB, ALICE))
-}
 
 /// A letter as it lies in the mailbox: the gate's fields on top.
 fn delivered(outcome: &Outcome, letter: &Letter) -> String {

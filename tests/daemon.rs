@@ -27,13 +27,9 @@ use farthing_milter::{
     command::Command as Milter,
 };
 use support::{
-    ALICE, ALICE_IP, BOB, Bought, Site, World, added, block_on, client, free_address, random, refusal,
-    result, text, wait_until,
+    ALICE, ALICE_IP, BOB, Bought, Site, World, added, block_on, client, free_address, letter, random,
+    refusal, result, text, wait_until,
 };
-
-fn letter(subject: &str) -> Letter {
-    Letter::new(ALICE, &[BOB], subject).header("Message-ID", format!("<{subject}@a.example>"))
-}
 
 fn farthingd(arguments: &[&str], directory: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_farthingd"));
@@ -440,6 +436,15 @@ fn a_log_in_json_is_json_line_by_line() {
     assert!(refused["queue_id"].as_str().unwrap().starts_with("4\"QUOTED\\"), "{refused}");
     assert_eq!(refused["from"], ALICE);
     assert!(world.wait_for_end().success());
+}
+
+#[test]
+fn a_daemon_that_fails_leaves_no_core_with_its_keys() {
+    let mut world = World::without_daemon(&Site::default());
+    world.start_daemon_under(&["prlimit", "--core=unlimited"]);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", world.daemon_pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
 }
 
 #[test]

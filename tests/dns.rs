@@ -114,6 +114,8 @@ fn a_stranger_needs_nothing_but_dns() {
 
     let price = town.done(&["price", BOB], "");
     assert!(price.contains("0.25c USD") && price.contains("b.example at http://"), "{price}");
+    let page = refused.split("see ").nth(1).unwrap().trim();
+    assert!(price.ends_with(&format!("or in a browser, nothing installed: {page}\n")), "{price}");
     let account = town.done(&["wallet", "new"], "");
     let account = account.split_whitespace().find(|word| word.len() == 43).expect("an account");
     assert!(town.world.farthing(&["account", "credit", account, "1.00"]).status.success());

@@ -7,20 +7,21 @@ mod support;
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use farthing::{
     address::Domain,
     clock::unix_now,
     demo::dns::{Manner, ZoneServer},
-    office::wire::SettlementBody,
+    money::Micros,
+    office::wire::{Bytes, OrderAnswer, OrderBody, SettlementBody, Wish},
     stamp::{CancelledStamp, PublicKey, SecretKey, Terms, records},
     wallet::{ClientError, OfficeClient},
 };
-use farthing_milter::client::Letter;
+use farthing_milter::{client::Letter, macros::Stage};
 use serde_json::{Value, json};
 use support::{ALICE, BOB, Bought, Site, World, added, random, refusal, result, text, wait_until};
 
@@ -78,10 +79,7 @@ fn field(site: &World, to: &str) -> String {
 }
 
 fn letter(subject: &str, field: &str) -> Letter {
-    Letter::new(ALICE, &[BOB], subject)
-        .header("Message-ID", format!("<{subject}@a.example>"))
-        .header("Date", "Mon, 02 Nov 2026 09:00:00 +0000")
-        .header("Postage-Stamp", field)
+    support::letter(subject).header("Postage-Stamp", field)
 }
 
 fn want(site: &World, field: &str) {
@@ -239,6 +237,107 @@ fn an_office_that_answers_nonsense_is_told_again_and_harms_nobody() {
     }
     wait_until("the end of it", || standing(&site, EVIL)["waiting"] == 0);
     assert!(!site.log().contains('\u{1b}'), "what another says is shown escaped");
+    site.books_balance();
+}
+
+/// A listener, and a site that has one of EVIL's stamps to report; by DNS EVIL is reached there.
+fn report_to_a_listener(answer: &'static str) -> (World, Stranger, mpsc::Receiver<String>) {
+    let site = World::start(&gate(&[EVIL], "1.00"));
+    let evil = Stranger::start(&site.zone, EVIL, |_| (200, String::new()));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let policy = format!("_postage.{EVIL}");
+    site.zone.remove(&policy).txt(&policy, format!("v=postage1; c=USD; n=1; i={EVIL}; u={url}"));
+    let field = evil.mint("b.example").to(BOB, ALICE);
+    assert_eq!(result(&site.send(&letter("one", &field))), "paid");
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        // Connections stay open for as long as the test runs.
+        let mut open = vec![];
+        for mut stream in listener.incoming().flatten() {
+            let mut line = String::new();
+            let _ = BufReader::new(&stream).read_line(&mut line);
+            let _ = stream.write_all(answer.as_bytes());
+            if !answer.is_empty() {
+                let _ = stream.shutdown(std::net::Shutdown::Write);
+            }
+            open.push(stream);
+            if tell.send(line.trim().to_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    want(&site, &field);
+    (site, evil, told)
+}
+
+#[test]
+fn what_a_strangers_record_leads_to_on_this_machine_is_asked_only_who_it_is() {
+    let (site, _evil, told) = report_to_a_listener(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+    );
+    wait_until("a try in vain", || standing(&site, EVIL)["trouble"].is_string());
+    assert_eq!(standing(&site, EVIL)["waiting"], 1);
+    let asked: Vec<String> = told.try_iter().collect();
+    assert_eq!(asked, ["GET /.well-known/postage HTTP/1.1"], "and sent nothing");
+}
+
+#[test]
+fn an_office_that_does_not_answer_holds_up_no_stop() {
+    let (mut site, _evil, told) = report_to_a_listener("");
+    told.recv_timeout(support::PATIENCE).unwrap();
+    let begun = Instant::now();
+    assert!(site.end_daemon("TERM").success());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn an_office_that_sells_what_is_of_no_use_is_paid_once_for_a_domain() {
+    let more = "[franking]\nwallet = \"franking.wallet\"".to_owned();
+    let site = World::start(&Site { more, ..Site::default() });
+    let (tell, orders) = mpsc::channel();
+    let key: Arc<Mutex<Option<SecretKey>>> = Arc::default();
+    let evil = Stranger::start(&site.zone, EVIL, {
+        let key = key.clone();
+        move |order| {
+            let order: OrderBody = serde_json::from_slice(order).unwrap();
+            let expiry = unix_now() + 60;
+            let sign = |wish: &Wish| {
+                let terms = Terms {
+                    office: EVIL.parse().unwrap(),
+                    selector: "s1".parse().unwrap(),
+                    id: wish.id.0,
+                    value: Micros::new(order.value.as_u64().unwrap()).unwrap(),
+                    currency: "USD".parse().unwrap(),
+                    audience: order.audience.clone(),
+                    expiry,
+                    holder: wish.k.0,
+                };
+                Bytes(key.lock().unwrap().as_ref().unwrap().sell(terms).unwrap().signature)
+            };
+            let b = order.stamps.iter().map(sign).collect();
+            let _ = tell.send(());
+            (200, serde_json::to_string(&OrderAnswer { s: "s1".into(), x: expiry, b }).unwrap())
+        }
+    });
+    *key.lock().unwrap() = Some(evil.key.clone());
+    let send = |id: &str| {
+        let to = format!("eve@{EVIL}");
+        let mut letter =
+            Letter::new(BOB, &[&to], "Lunch?").header("To", &to).header("Message-ID", format!("<{id}>"));
+        letter.macros.push((Stage::Mail, "{auth_authen}".into(), BOB.into()));
+        site.send(&letter)
+    };
+    assert!(refusal(&send("1@b.example")).contains("is being bought"));
+    orders.recv_timeout(support::PATIENCE).unwrap();
+    site.wait_for_log("expire too soon to be used");
+    let second = send("2@b.example");
+    assert!(
+        second.is_delivered(),
+        "where nothing of use can be bought no letter waits: {}",
+        refusal(&second)
+    );
+    assert!(orders.try_recv().is_err(), "nothing was ordered again");
     site.books_balance();
 }
 
@@ -417,6 +516,11 @@ impl Stranger {
             &format!("_postage.{name}"),
             format!("v=postage1; c=USD; n=1; i={name}; u=http://{address}/"),
         );
+        let description = json!({
+            "office": name, "selector": "s1", "public": public.to_string(), "currency": "USD", "min": 1, "max": 100_000,
+            "lifetime_days": 90,
+        });
+        let description = description.to_string();
         let stop = Arc::new(Mutex::new(false));
         let stopped = stop.clone();
         thread::spawn(move || {
@@ -425,7 +529,7 @@ impl Stranger {
                     return;
                 }
                 // Whoever breaks off is of no interest.
-                let _ = stream.and_then(|stream| serve(stream, &answer));
+                let _ = stream.and_then(|stream| serve(stream, &description, &answer));
             }
         });
         Self { key, name, stop, address }
@@ -443,10 +547,17 @@ impl Drop for Stranger {
     }
 }
 
-fn serve(stream: TcpStream, answer: &impl Fn(&[u8]) -> (u16, String)) -> std::io::Result<()> {
+fn serve(
+    stream: TcpStream,
+    description: &str,
+    answer: &impl Fn(&[u8]) -> (u16, String),
+) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut reader = BufReader::new(&stream);
     let (mut line, mut octets) = (String::new(), 0);
+    reader.read_line(&mut line)?;
+    let is_description = line.starts_with("GET /.well-known/postage ");
+    line.clear();
     while reader.read_line(&mut line)? > 2 {
         if let Some(length) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             octets = length.trim().parse().unwrap_or(0);
@@ -455,7 +566,7 @@ fn serve(stream: TcpStream, answer: &impl Fn(&[u8]) -> (u16, String)) -> std::io
     }
     let mut body = vec![0; octets];
     reader.read_exact(&mut body)?;
-    let (status, text) = answer(&body);
+    let (status, text) = if is_description { (200, description.to_owned()) } else { answer(&body) };
     let head = format!(
         "HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nLocation: /elsewhere\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         text.len()

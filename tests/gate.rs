@@ -6,9 +6,7 @@ use farthing_milter::client::Letter;
 use support::{ALICE, ALICE_IP, BOB, CAROL, MALLORY_IP, Site, World, added, refusal, removed, result, text};
 
 fn letter() -> Letter {
-    Letter::new(ALICE, &[BOB], "Lunch?")
-        .header("Message-ID", "<1@a.example>")
-        .header("Date", "Mon, 02 Nov 2026 09:00:00 +0000")
+    support::letter("Lunch?")
 }
 
 fn stamped(value: &str) -> Letter {

@@ -15,14 +15,9 @@ use farthing::{
 };
 use farthing_milter::client::Letter;
 use support::{
-    ALICE, BOB, Bought, CAROL, MALLORY_IP, Site, World, added, block_on, random, refusal, removed, result,
+    ALICE, BOB, Bought, CAROL, MALLORY_IP, Site, World, added, block_on, letter, random, refusal, removed,
+    result,
 };
-
-fn letter(subject: &str) -> Letter {
-    Letter::new(ALICE, &[BOB], subject)
-        .header("Message-ID", format!("<{subject}@a.example>"))
-        .header("Date", "Mon, 02 Nov 2026 09:00:00 +0000")
-}
 
 fn add(world: &World, recipient: &str, got: Got) {
     let pass = NewPass {

@@ -4,18 +4,25 @@
 
 mod support;
 
+#[path = "sending/ahead.rs"]
+mod ahead;
+#[path = "sending/programs.rs"]
+mod programs;
+#[allow(dead_code)] // it can do more than is needed here
+#[path = "outbox/sink.rs"]
+mod sink;
+
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
-    net::TcpListener,
+    io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::{Command, Output, Stdio},
-    thread,
 };
 
 use farthing::{demo::dns::Manner, message::split_message};
 use farthing_milter::client::Letter;
+use sink::Sink;
 use support::{ALICE, BOB, CAROL, Site, World, result, text, wait_until};
 
 const LETTER: &str = "From: Alice <alice@a.example>\nTo: Bob <bob@b.example>, carol@b.example\nCc: dave@c.example\n\
@@ -176,6 +183,12 @@ fn as_cron_mutt_and_a_link_call_it() {
     assert!(copy.text().ends_with("\n\nHello\n"), "a single dot ends it: {}", copy.text());
     assert_eq!(sender.delivered(copy), "paid");
 
+    // To a stranger's domain its author is completed as a mail server does it: a stamp is bound to him.
+    let to_bob = cron.replace("To: root", "To: bob@b.example");
+    let handed = sender.sent(&["-FCronDaemon", "-i", "-f", ALICE, BOB], &to_bob);
+    assert_eq!(handed[2].values("From"), ["root@a.example (Cron Daemon)"]);
+    assert_eq!(sender.delivered(&handed[2]), "paid");
+
     // Itself in the system's place: it must not call itself for ever.
     let mut command = sender.command(link.to_str().unwrap());
     let output = ran(command.env("FARTHING_SENDMAIL", &link).arg("root"), cron);
@@ -212,8 +225,18 @@ fn a_letter_that_is_not_taken_is_kept_with_its_stamps() {
     let path = said.split("kept as ").nth(1).unwrap().split(": send").next().unwrap();
     let kept = fs::read(path).unwrap();
     assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
-    let copy = Handed { arguments: vec!["--".into(), BOB.into()], letter: kept };
-    assert_eq!(sender.delivered(&copy), "paid");
+
+    // Sent again as it is, it costs nothing more; to others it goes without Bob's stamp.
+    fs::remove_dir_all(sender.world.path("handed")).unwrap();
+    sender.sink("exit 0");
+    let handed = sender.sent(&["-i", BOB, CAROL, "dave@c.example"], &text(&kept));
+    let to: Vec<_> =
+        handed.iter().map(|copy| (copy.recipients(), copy.values("Postage-Stamp").len())).collect();
+    assert_eq!(to, [(vec![BOB, CAROL], 2), (vec!["dave@c.example"], 0)]);
+    assert_eq!(sender.delivered(&handed[0]), "paid");
+    assert_eq!(sender.world.balance("stamps"), 0, "a stamp each was sold, and used");
+    assert_eq!(sender.world.balance("escrow:b.example"), 2 * 2_500);
+    fs::remove_file(path).unwrap();
 }
 
 #[test]
@@ -241,53 +264,16 @@ fn what_is_not_for_it_or_cannot_be_said_now_hands_nothing_on() {
 }
 
 #[test]
-fn stamps_are_bought_ahead_while_nobody_waits() {
-    let sender = Sender::new();
-    sender.world.json(&["wallet", "set", "--ahead", "4"]);
-    sender.sent(&["-i", BOB], LETTER);
-    wait_until("four stamps in hand", || sender.stamps_in_hand() == 4);
-    sender.sent(&["-i", BOB], LETTER);
-    assert_eq!(sender.stamps_in_hand(), 3, "half of them may go before more are bought");
-}
-
-/// One SMTP conversation; gives the lines of the client.
-fn smtp_server(listener: TcpListener) -> Vec<String> {
-    let (mut stream, _) = listener.accept().unwrap();
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-    let mut said = vec![];
-    let mut data = false;
-    stream.write_all(b"220 mail.a.example\r\n").unwrap();
-    while let Some(Ok(line)) = lines.next() {
-        let answer = match line.as_str() {
-            "." => Some("250 2.0.0 queued"),
-            _ if data => None,
-            "DATA" => Some("354 go on"),
-            "QUIT" => Some("221 bye"),
-            _ => Some("250 fine"),
-        };
-        data = line == "DATA" || data && line != ".";
-        said.push(line.clone());
-        if let Some(answer) = answer {
-            stream.write_all(format!("{answer}\r\n").as_bytes()).unwrap();
-        }
-        if line == "QUIT" || line == "." {
-            break;
-        }
-    }
-    said
-}
-
-#[test]
 fn a_mail_server_takes_it_by_smtp() {
     let sender = Sender::new();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("smtp://{}", listener.local_addr().unwrap());
-    let server = thread::spawn(move || smtp_server(listener));
-    let output = sender.send(&["-i", "--smtp", &url, BOB], LETTER);
+    let sink = Sink::start();
+    let output = sender.send(&["-i", "--smtp", &sink.url(), BOB], LETTER);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    let said = server.join().unwrap();
-    assert!(said.contains(&"MAIL FROM:<alice@a.example>".to_owned()), "{said:?}");
-    assert!(said.contains(&"RCPT TO:<bob@b.example>".to_owned()), "{said:?}");
-    assert!(said.contains(&"..".to_owned()), "a dot is stuffed: {said:?}");
-    assert_eq!(said.iter().filter(|line| line.starts_with("Postage-Stamp:")).count(), 1);
+    let taken = sink.taken();
+    assert_eq!(
+        (taken.len(), taken[0].from.as_str(), taken[0].to.as_slice()),
+        (1, ALICE, &[BOB.to_owned()][..])
+    );
+    assert!(taken[0].message.ends_with("Hello\r\n.\r\nafter the dot\r\n"), "a dot is stuffed");
+    assert!(taken[0].field("Postage-Stamp").contains("d=b.example"));
 }

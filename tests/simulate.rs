@@ -17,7 +17,9 @@ use farthing::{
 };
 use farthing_milter::client::Letter;
 use serde_json::Value;
-use support::{ALICE, ALICE_IP, BOB, MALLORY_IP, Site, World, block_on, refusal, result, text, wait_until};
+use support::{
+    ALICE, ALICE_IP, BOB, CAROL, MALLORY_IP, Site, World, block_on, refusal, result, text, wait_until,
+};
 
 fn put(world: &World, path: &str, letter: &str) -> String {
     let file = world.path(path);
@@ -441,4 +443,66 @@ fn an_explanation_is_what_the_gate_then_does() {
     assert!(said.starts_with("let in\n") && said.contains("handed in by the login bob"), "{said}");
     assert_eq!(world.farthing_with(&["explain"], b"From: x@x.example\n\n").status.code(), Some(64));
     assert_eq!(world.farthing_with(&["explain", "--rcpt", BOB], b"").status.code(), Some(65));
+}
+
+#[test]
+fn recipients_whose_copies_are_asked_for_apart_are_explained_as_such() {
+    let world = World::start(&Site::gate("mixed = \"split\""));
+    world.json(&["known", "add", ALICE, "--for", BOB]);
+    let letter =
+        format!("From: {ALICE}\r\nTo: {BOB}\r\nSubject: x\r\nMessage-ID: <1@a.example>\r\n\r\nHello\r\n");
+    let results = |ip: IpAddr| {
+        let ip = ip.to_string();
+        let recipients = ["--rcpt", BOB, "--rcpt", CAROL, "--rcpt", "x@elsewhere.example"];
+        let arguments = [&["--json", "explain", "--ip", &ip, "--from", ALICE][..], &recipients].concat();
+        let told: Value =
+            serde_json::from_slice(&world.farthing_with(&arguments, letter.as_bytes()).stdout).unwrap();
+        let word = |n: usize| told["recipients"][n]["result"].as_str().unwrap().to_owned();
+        (word(0), word(1), word(2))
+    };
+    let words = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
+    assert_eq!(results(ALICE_IP), words("known", "apart", "none"));
+    assert_eq!(results(MALLORY_IP), words("unpaid", "unpaid", "none"), "not for whom SPF does not pass");
+}
+
+#[test]
+fn a_name_found_for_the_client_makes_it_the_forwarder_that_is_allowed() {
+    let world = World::start(&Site {
+        more: "[identity]\nforwarders = [\"host:out.old.example\"]\n".into(),
+        ..Site::default()
+    });
+    world.json(&["known", "add", ALICE, "--for", BOB]);
+    world.zone.address_of("out.old.example", MALLORY_IP);
+    let letter = format!(
+        "Received: from mx.a.example (mx.a.example [{ALICE_IP}]) by out.old.example; Mon, 2 Nov 2026 09:00:00 +0000\r\n\
+         From: {ALICE}\r\nTo: {BOB}\r\nSubject: x\r\nMessage-ID: <1@a.example>\r\n\r\nHello\r\n"
+    );
+    let ip = MALLORY_IP.to_string();
+    let said = |more: &[&str]| {
+        let arguments = [&["explain", "--ip", &ip, "--from", ALICE, "--rcpt", BOB][..], more].concat();
+        text(&world.farthing_with(&arguments, letter.as_bytes()).stdout)
+    };
+    assert!(said(&[]).contains("bob@b.example: unpaid"), "{}", said(&[]));
+    let named = said(&["--name", "out.old.example"]);
+    assert!(named.contains("bob@b.example: known") && named.contains("proven by a forwarder"), "{named}");
+}
+
+#[test]
+fn of_old_mail_that_a_forwarder_brought_nobody_can_tell_what_the_forwarder_saw() {
+    let world = World::start(&Site {
+        more: format!("[identity]\nforwarders = [\"{MALLORY_IP}\"]\n"),
+        ..Site::default()
+    });
+    world.json(&["known", "add", ALICE, "--for", BOB]);
+    let by_way_of = |ip: IpAddr| {
+        let received = format!(
+            "Received: from mx.old.example (mx.old.example [{ip}]) by mx.b.example; Mon, 2 Nov 2026 09:00:00 +0000"
+        );
+        format!("{received}\n{}", came(ALICE, &by("spf=fail smtp.mailfrom=a.example; dkim=none")))
+    };
+    for (ip, result) in [(MALLORY_IP, "unknown"), (ALICE_IP, "unpaid")] {
+        let mail = put(&world, &format!("{ip}/1"), &by_way_of(ip));
+        let told = world.json(&["simulate", &mail]);
+        assert_eq!(line(&told, ALICE)[0]["result"], result, "{told}");
+    }
 }

@@ -15,23 +15,13 @@ use std::{
 use farthing::demo::dns::Manner as DnsManner;
 use farthing_milter::client::{FULL_OFFER, Letter, Manner, MtaClient};
 use support::{
-    ALICE, BOB, Bought, MALLORY_IP, PATIENCE, Site, World, added, block_on, client, refusal, removed, result,
-    wait_until,
+    ALICE, BOB, Bought, MALLORY_IP, PATIENCE, Site, World, added, block_on, client, letter, refusal, removed,
+    result, stamped, wait_until,
 };
 
 const PRICE_MICROS: i64 = 2_500;
 const ESCROW: &str = "escrow:b.example";
 const UNCHECKED: &str = "451 4.7.1 <bob@b.example>: postage cannot be checked now; try again";
-
-fn letter(subject: &str) -> Letter {
-    Letter::new(ALICE, &[BOB], subject)
-        .header("Message-ID", format!("<{subject}@a.example>"))
-        .header("Date", "Mon, 02 Nov 2026 09:00:00 +0000")
-}
-
-fn stamped(stamp: &Bought, subject: &str) -> Letter {
-    letter(subject).header("Postage-Stamp", stamp.to(BOB, ALICE))
-}
 
 /// The gate still judges as it should: a stranger is asked, a stamp pays.
 fn is_well(world: &World, stamp: &Bought) {

@@ -18,7 +18,7 @@ use crate::{
 pub const EXAMPLES: &str = "The letter is judged by the book, the stamps and DNS as they are now; nothing
 is changed, and no stamp is spent. Each row of the verdict says what was found,
 up to the one that decides. Several --rcpt are judged as one copy for all of
-them; with mixed = split, the gate may ask for copies apart instead.
+them, but for those whose copy the gate asks for apart (mixed = split).
 
 Examples:
   farthing explain --ip 192.0.2.1 --helo mx.a.example \\
@@ -35,6 +35,9 @@ pub struct ExplainArgs {
     /// The name that server gives.
     #[arg(long, value_name = "NAME", default_value = "")]
     helo: String,
+    /// The name that your mail server finds for its address in DNS.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    name: String,
     /// The envelope sender, `` or <> for the null sender [default: Return-Path].
     #[arg(long, value_name = "ADDRESS")]
     from: Option<String>,
@@ -72,6 +75,7 @@ pub fn run(args: &ExplainArgs, context: &Context) -> Result<(), Failure> {
     let envelope = Envelope {
         client: args.ip,
         helo: args.helo.clone().into_bytes(),
+        name: args.name.clone().into_bytes(),
         mail_from: args.from.as_ref().map_or_else(returned, |from| bare(from.as_bytes())),
         recipients,
         login: args.login.clone(),

@@ -3,10 +3,10 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Context, Exit, Failure, block_on, open, ours, say, shown_time, table};
+use super::{Context, Exit, Failure, block_on, open, ours, say, table};
 use crate::{
     address::Address,
-    clock::{DAY_S, unix_now},
+    clock::{DAY_S, unix_now, utc_day},
     ledger::{
         Ledger as _,
         freepost::{Label, NewLabel},
@@ -143,7 +143,7 @@ fn list(labels: &[Label], key: &TokenKey, context: &Context) -> Result<(), Failu
             let until = match (l.revoked, l.expiry_day) {
                 (Some(_), _) => "revoked".into(),
                 (None, 0) => "for ever".into(),
-                (None, day) => shown_time(u64::from(day) * DAY_S).chars().take(10).collect(),
+                (None, day) => utc_day(u64::from(day)),
             };
             let first = l.first_author.as_ref().map_or_else(String::new, ToString::to_string);
             vec![address(l), until, l.letters.to_string(), first]

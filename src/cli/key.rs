@@ -103,16 +103,8 @@ fn dns(config: &Config, context: &Context) -> Result<(), Failure> {
             lines.push((records::key_name(&key.selector, domain), records::write_key(&key.public)));
         }
     }
-    let url = config.office.as_ref().map(|o| o.url.as_str());
-    let work = u8::try_from(config.gate.work_bits).ok().filter(|&bits| bits > 0);
+    let policy = config.mail_policy();
     for domain in &config.gate.domains {
-        let policy = records::MailPolicy {
-            currency: config.ledger.currency,
-            price: config.gate.price,
-            offices: config.accepted_offices(),
-            work_bits: work,
-            url: url.map(str::to_owned),
-        };
         lines.push((records::policy_name(domain), policy.to_string()));
     }
     let value: Vec<_> = lines.iter().map(|(name, txt)| json!({"name": name, "txt": txt})).collect();

@@ -151,6 +151,7 @@ impl Terms<'_> {
         if let Some(url) = self.office {
             let client = OfficeClient::new(url)?;
             let office = client.describe()?;
+            must_be_itself(&client, &office.office, self.known, context)?;
             let value = match self.value {
                 Some(value) => value,
                 None => self.quoted(&client, &office)?,
@@ -194,6 +195,49 @@ impl Terms<'_> {
     }
 }
 
+/// Whether a URL that a person gave leads to the office that it says it is, as far as this wallet can know: anybody's page
+/// may name a URL, and whoever is there may say any name. An office that the wallet deals with elsewhere is believed there
+/// by its host's name, or by DNS; else its orders and vouchers would go to a stranger from then on.
+///
+/// # Errors
+/// [`Failure`]: it is another, or DNS cannot say now.
+pub fn must_be_itself(
+    client: &OfficeClient,
+    office: &Domain,
+    known: &[KnownOffice],
+    context: &Context,
+) -> Result<(), Failure> {
+    let Some(before) = known.iter().find(|known| known.office == *office) else { return Ok(()) };
+    if is_host_of(client.url(), office) || host(client.url()) == host(&before.url) {
+        return Ok(());
+    }
+    let published = Names::new(context)?.office_url(office)?;
+    if host(client.url()) == host(&published) {
+        return Ok(());
+    }
+    let text = format!(
+        "{} says it is {office}, which this wallet knows at {}; DNS says {published}. Nothing was sent there",
+        client.url(),
+        before.url
+    );
+    Err(Failure::new(Exit::Unavailable, text))
+}
+
+/// Whether a URL's host is the office's own, or it is on this machine.
+fn is_host_of(url: &str, office: &Domain) -> bool {
+    url.starts_with("http://")
+        || host(url).split(':').next().is_some_and(|name| {
+            let name = name.to_ascii_lowercase();
+            name.strip_suffix(office.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        })
+}
+
+/// Scheme, host and port.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or_default()
+}
+
 fn other_currency(price: &str, office: &Description) -> Failure {
     let price = shown(price.as_bytes());
     let text = format!("the price is in {price}, the stamps of {} in {}", office.office, office.currency);
@@ -210,4 +254,39 @@ pub fn short_of_money(error: Failure, account: &str, office: &Domain) -> Failure
         error.message
     );
     Failure::new(Exit::No, advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_office_that_is_known_elsewhere_must_prove_that_it_is_itself() {
+        let zone = crate::demo::dns::ZoneServer::start().unwrap();
+        zone.txt("_postage.b.example", "v=postage1; c=USD; n=1; i=b.example; u=https://new.example/post/");
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("farthing.toml");
+        std::fs::write(&config, format!("[dns]\nservers = [\"{}\"]\n", zone.address())).unwrap();
+        let context = Context { json: false, config: Some(config) };
+        let office: Domain = "b.example".parse().unwrap();
+        let known = [KnownOffice { office: office.clone(), url: "https://old.example/".into() }];
+        for (url, good) in [
+            ("https://old.example/", true),
+            ("https://old.example/moved/", true),
+            ("https://new.example/post/", true),
+            ("https://b.example/", true),
+            ("https://post.B.example:8443/", true),
+            ("http://127.0.0.1:8895/", true),
+            ("https://evil.example/", false),
+            ("https://evilb.example/", false),
+            ("https://b.example.evil.example/", false),
+            ("https://evil.example/b.example", false),
+            ("https://old.example.evil.example/", false),
+        ] {
+            let client = OfficeClient::new(url).unwrap();
+            let found = must_be_itself(&client, &office, &known, &context);
+            assert_eq!(found.is_ok(), good, "{url}");
+            must_be_itself(&client, &office, &[], &context).unwrap();
+        }
+    }
 }

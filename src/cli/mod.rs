@@ -13,7 +13,7 @@ use std::{
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::{address::Address, config::Config};
+use crate::{address::Address, clock, config::Config, service::leave_no_core};
 
 mod account;
 mod buy;
@@ -56,6 +56,10 @@ pub enum Exit {
     Usage = 64,
     /// The input is wrong.
     Data = 65,
+    /// A recipient is not known, says the program that the letter was handed to.
+    NoUser = 67,
+    /// A recipient's host is not known, says the program that the letter was handed to.
+    NoHost = 68,
     /// A service it needs does not answer as it should.
     Unavailable = 69,
     /// Something failed that should not; a fault of ours or the machine's.
@@ -265,6 +269,7 @@ struct Completions {
 /// Runs the command line; never panics for what is typed.
 #[must_use]
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    leave_no_core();
     let cli = match Cli::try_parse_from(as_sendmail(ids::protected(arguments))) {
         Ok(cli) => cli,
         Err(e) => return ExitCode::from(usage::answer("farthing", &e)),
@@ -286,7 +291,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 /// Called by the name of sendmail, it is `farthing sendmail`.
 fn as_sendmail(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let name = arguments.first().map(std::path::Path::new).and_then(std::path::Path::file_name);
-    if name.is_some_and(|name| name == "sendmail") {
+    // mail(1) has its own spelling.
+    if name.is_some_and(|name| name == "sendmail" || name == "send-mail") {
         arguments.insert(1, "sendmail".into());
     }
     arguments
@@ -389,9 +395,7 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
 /// A time for people, in UTC: `2026-11-22 13:04`.
 #[must_use]
 pub fn shown_time(unix_s: u64) -> String {
-    let time =
-        i64::try_from(unix_s).ok().and_then(|s| jiff::Timestamp::from_second(s).ok()).unwrap_or_default();
-    time.strftime("%Y-%m-%d %H:%M").to_string()
+    clock::utc(unix_s, "%Y-%m-%d %H:%M")
 }
 
 /// Runs one asynchronous call to its end.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Exit, Failure, table};
 use crate::{
+    clock::utc_day,
     mailbox::Place,
     warm::overview::{Overview, meaning},
 };
@@ -75,7 +76,7 @@ pub fn no_messages(unread: &Unread) -> Failure {
 /// The overview as `simulate` and `report` print it with `--json` (INTERFACE.md), and more members beside it.
 pub fn value(overview: &Overview, more: Value) -> Value {
     let days: serde_json::Map<String, Value> =
-        overview.days.iter().map(|(day, counts)| (date(*day), json!(counts))).collect();
+        overview.days.iter().map(|(day, counts)| (utc_day(*day), json!(counts))).collect();
     let mut value = json!({
         "messages": overview.messages(),
         "results": overview.results,
@@ -140,10 +141,4 @@ pub fn write_page(
         crate::warm::page::page(title, summary, overview).map_err(|e| Failure::new(Exit::Software, e))?;
     std::fs::write(file, html)
         .map_err(|e| Failure::new(Exit::Io, format!("{}: cannot be written: {e}", file.display())))
-}
-
-/// `2026-11-22` for days since 1970.
-fn date(day: u64) -> String {
-    let text = super::shown_time(day.saturating_mul(crate::clock::DAY_S));
-    text.split(' ').next().unwrap_or_default().to_owned()
 }

@@ -7,6 +7,7 @@ use crate::{
     address::Address,
     money::Micros,
     office::wire::{OfficeAt, Quote},
+    policy::reply::address_segment,
     stamp::records::MailPolicy,
     wallet::OfficeClient,
 };
@@ -34,7 +35,10 @@ pub fn run(args: &PriceArgs, context: &Context) -> Result<(), Failure> {
             format!("{domain} says nothing of postage in DNS; write, it asks none as far as is known"),
         )
     })?;
-    let quote = match own_quote(&args.address, &policy) {
+    let own = own_quote(&args.address, &policy);
+    // Only the domain's own office has the page; `u` may name another.
+    let page = own.as_ref().and(policy.url.as_deref()).map(|url| page_line(url, &args.address));
+    let quote = match own {
         Some(quote) => quote,
         None => by_policy(&args.address, &policy, &names)?,
     };
@@ -42,12 +46,24 @@ pub fn run(args: &PriceArgs, context: &Context) -> Result<(), Failure> {
         let sellers: Vec<String> =
             quote.offices.iter().map(|at| format!("  {} at {}\n", at.office, at.url)).collect();
         let work = match quote.work_bits {
-            0 => "work is not taken".to_owned(),
+            0 => "no hashcash work taken".to_owned(),
             bits => format!("or {bits} bits of hashcash work"),
         };
+        let page = page.unwrap_or_default();
         let price = Micros::to_string(&quote.micros);
-        format!("{}: {price} {}, {work}\nstamps are sold by\n{}", quote.to, quote.currency, sellers.concat())
+        format!(
+            "{}: {price} {}, {work}\nstamps are sold by\n{}{page}",
+            quote.to,
+            quote.currency,
+            sellers.concat()
+        )
     })
+}
+
+/// Where a person does the same in a browser.
+fn page_line(url: &str, address: &Address) -> String {
+    let slash = if url.ends_with('/') { "" } else { "/" };
+    format!("or in a browser, nothing installed: {url}{slash}p/{}\n", address_segment(address))
 }
 
 /// What the domain's own office says: it knows prices that recipients made public. `None`: it does not answer.

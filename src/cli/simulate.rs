@@ -22,7 +22,7 @@ use crate::{
     ledger::{LedgerError, sqlite::SqliteLedger},
     mailbox::{Done, Item, Purpose, Visitor, purpose, read, visit},
     message::{Message, split_message},
-    warm::{overview::Overview, sent::SentBefore, simulate::Simulation, trusts},
+    warm::{overview::Overview, sent::SentBefore, simulate::Simulation, told_by_trusted},
 };
 
 pub const EXAMPLES: &str = "Whether a letter was really from its author is taken from the
@@ -151,11 +151,12 @@ struct Servers(BTreeMap<String, u64>);
 impl Servers {
     /// The topmost field of a letter whose fields are none of a trusted server's.
     fn note(&mut self, message: &Message<'_>, config: &Config) {
-        let fields = || message.values(results::FIELD);
-        if !results::of_trusted(fields(), |server| trusts(config, server)).is_empty() {
+        if !told_by_trusted(message, config).is_empty() {
             return;
         }
-        let Some(first) = results::of_trusted(fields().take(1), |_| true).pop() else { return };
+        let Some(first) = results::of_trusted(message.values(results::FIELD).take(1), |_| true).pop() else {
+            return;
+        };
         if self.0.len() < SERVERS_MAX || self.0.contains_key(&first.server) {
             *self.0.entry(first.server).or_default() += 1;
         }

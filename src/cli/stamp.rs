@@ -1,13 +1,20 @@
 //! `farthing stamp`: the letter on stdin, with its stamps, on stdout.
 
+use std::path::Path;
+
 use clap::Args;
 
-use super::{Context, Exit, Failure, buy, market::Terms, read_message, say_bytes, wallet::WalletFile};
+use super::{
+    Context, Exit, Failure,
+    buy::{self, Wish},
+    read_message, say_bytes,
+    wallet::WalletFile,
+};
 use crate::{
     address::Address,
     clock::unix_now,
     money::Micros,
-    wallet::{Postmark, Wallet, WalletError},
+    wallet::{BUYING_TRIES_MAX, Buyer, Count, Postmark, Wallet, WalletError},
 };
 
 pub const EXAMPLES: &str = "Examples:
@@ -44,17 +51,22 @@ pub struct StampArgs {
 /// [`Failure`]: 1 when a recipient lacks a stamp, 65 when the letter has not exactly one author.
 pub fn run(args: &StampArgs, context: &Context) -> Result<(), Failure> {
     let message = read_message()?;
-    let mut wallet = args.file.open()?;
+    let path = args.file.path()?;
+    let mut wallet = Wallet::open(&path)?;
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|e| Failure::new(Exit::Software, e))?;
     let postmark = Postmark { now: unix_now(), random };
     let least = args.value.unwrap_or(Micros::ZERO);
-    let stamped = match wallet.stamp(&message, &args.recipients, least, postmark) {
-        Err(WalletError::Lacking(lacking)) if args.buy => {
-            buy_for(&mut wallet, &lacking, args, context)?;
-            wallet.stamp(&message, &args.recipients, least, postmark)
+    let mut tries = if args.buy { BUYING_TRIES_MAX } else { 0 };
+    let stamped = loop {
+        match wallet.stamp(&message, &args.recipients, least, postmark) {
+            Err(WalletError::Lacking(lacking)) if tries > 0 => {
+                tries -= 1;
+                drop(wallet);
+                wallet = buy_for(&path, &lacking, args, context)?;
+            }
+            stamped => break stamped,
         }
-        stamped => stamped,
     };
     let stamped = stamped.map_err(|error| match &error {
         WalletError::Lacking(lacking) => {
@@ -67,16 +79,11 @@ pub fn run(args: &StampArgs, context: &Context) -> Result<(), Failure> {
 }
 
 /// One stamp for each recipient who lacks one, at his own price.
-fn buy_for(
-    wallet: &mut Wallet,
-    lacking: &[Address],
-    args: &StampArgs,
-    context: &Context,
-) -> Result<(), Failure> {
-    let known = wallet.offices().to_vec();
+fn buy_for(path: &Path, lacking: &[Address], args: &StampArgs, context: &Context) -> Result<Wallet, Failure> {
+    let buyer = Buyer::wait(path)?;
     for recipient in lacking {
-        let terms = Terms { office: args.office.as_deref(), value: args.value, recipient, known: &known };
-        buy::purchase(wallet, &terms, 1, context)?;
+        let (office, value, count) = (args.office.as_deref(), args.value, Count::More(1));
+        buy::purchase(&buyer, &Wish { office, value, recipient, count }, context)?;
     }
-    Ok(())
+    Ok(buyer.wallet()?)
 }

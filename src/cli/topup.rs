@@ -3,19 +3,30 @@
 //! A voucher is as good as money to whoever sees its code, so it goes to an office that was named by its URL; one that
 //! DNS alone names is asked about first.
 
-use std::io::{BufRead as _, IsTerminal as _, Read as _};
+use std::{
+    io::{BufRead as _, IsTerminal as _, Read as _},
+    path::Path,
+};
 
 use clap::Args;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Context, Exit, Failure, market::Names, wallet::WalletFile, work::minted};
+use super::{
+    Context, Exit, Failure,
+    market::{Names, must_be_itself},
+    wallet::WalletFile,
+    work::minted,
+};
 use crate::{
     address::{Domain, shown},
     money::Micros,
-    office::{grants, wire::Credit},
+    office::{
+        grants,
+        wire::{Credit, GrantOffer},
+    },
     voucher::Code,
-    wallet::{ClientError, Description, KnownOffice, OfficeClient, Wallet},
+    wallet::{ClientError, Description, KnownOffice, OfficeClient, Teller, Wallet},
 };
 
 pub const EXAMPLES: &str = "Examples:
@@ -27,6 +38,8 @@ A code that was sent and not answered can be sent again: it is credited once.";
 
 /// Octets of a line with a code.
 const LINE_OCTETS_MAX: u64 = 1_024;
+/// Proofs minted for one grant: an office asks for one bit more at most three times a day.
+const GRANT_TRIES_MAX: u32 = 4;
 
 /// How to top up, and where.
 #[derive(Args)]
@@ -54,19 +67,22 @@ pub struct TopupArgs {
 /// to ask about the office.
 pub fn run(args: &TopupArgs, context: &Context) -> Result<(), Failure> {
     let code = args.voucher.as_deref().map(code).transpose()?;
-    let mut wallet = args.file.open()?;
-    let place = Place::find(args.office.as_deref(), wallet.offices(), context)?;
+    let path = args.file.path()?;
+    // Closed again at once: others may use it while DNS and the office are asked.
+    let known = Wallet::open(&path)?.offices().to_vec();
+    let place = Place::find(args.office.as_deref(), &known, context)?;
     let client = OfficeClient::new(&place.url)?;
     let office = client.describe()?;
     place.must_be(&office)?;
+    must_be_itself(&client, &office.office, &known, context)?;
     let credit = match &code {
         Some(code) => {
             if !place.named && !args.yes {
                 confirm(&office.office, client.url())?;
             }
-            by_voucher(code, &mut wallet, &client, &office)?
+            by_voucher(code, &path, &client, &office)?
         }
-        None => by_work(wallet, &client, &office)?,
+        None => by_work(&path, &client, &office)?,
     };
     let Credit { credited, balance } = credit;
     let json = json!({"office": office.office, "credited": credited, "balance": balance});
@@ -155,32 +171,55 @@ fn confirm(office: &Domain, url: &str) -> Result<(), Failure> {
 
 fn by_voucher(
     code: &Code,
-    wallet: &mut Wallet,
+    path: &Path,
     client: &OfficeClient,
     office: &Description,
 ) -> Result<Credit, Failure> {
     if !office.funding.iter().any(|way| way == "voucher") {
         return Err(Failure::new(Exit::No, format!("{} takes no vouchers", office.office)));
     }
-    wallet.meet(&office.office, client.url())?;
-    match wallet.teller().voucher(client, &office.office, code) {
+    match teller(path, client, office)?.voucher(client, &office.office, code) {
         Err(ClientError::Refused { status: 404, detail, .. }) => Err(Failure::new(Exit::No, detail)),
         answer => Ok(answer?),
     }
 }
 
-fn by_work(mut wallet: Wallet, client: &OfficeClient, office: &Description) -> Result<Credit, Failure> {
+fn by_work(path: &Path, client: &OfficeClient, office: &Description) -> Result<Credit, Failure> {
+    let mut offer = offer_of(office)?;
+    let teller = teller(path, client, office)?;
+    let resource = grants::resource(&teller.account(), &office.office);
+    for tries_left in (0..GRANT_TRIES_MAX).rev() {
+        let proof = minted(&resource, offer.bits).map_err(|e| Failure::new(Exit::Unavailable, e))?;
+        let refused = match teller.grant(client, &office.office, proof.stamp) {
+            Err(refused @ ClientError::Refused { status: 400, .. }) if tries_left > 0 => refused,
+            answer => return Ok(answer?),
+        };
+        // Others may have been given theirs while this computer worked, and the rest of the day's budget is dearer.
+        let now = offer_of(&client.describe()?)?;
+        if now.bits <= offer.bits {
+            return Err(refused.into());
+        }
+        offer = now;
+    }
+    Err(gone(&office.office))
+}
+
+/// Who signs for the wallet, which remembers the office and is closed again.
+fn teller(path: &Path, client: &OfficeClient, office: &Description) -> Result<Teller, Failure> {
+    let mut wallet = Wallet::open(path)?;
+    wallet.meet(&office.office, client.url())?;
+    Ok(wallet.teller())
+}
+
+/// What the office gives for work, if it has any left today.
+fn offer_of(office: &Description) -> Result<GrantOffer, Failure> {
     let none = || Failure::new(Exit::No, format!("{} gives nothing for work", office.office));
     let offer = office.grant.ok_or_else(none)?;
-    if offer.left < offer.amount.max(Micros::new(1).unwrap_or_default()) {
-        let text = format!("{} has given away what it gives today; try again tomorrow (UTC)", office.office);
-        return Err(Failure::new(Exit::TempFail, text));
-    }
-    wallet.meet(&office.office, client.url())?;
-    let (account, teller) = (wallet.account(), wallet.teller());
-    // Others may use the wallet meanwhile.
-    drop(wallet);
-    let resource = grants::resource(&account, &office.office);
-    let proof = minted(&resource, offer.bits).map_err(|e| Failure::new(Exit::Unavailable, e))?;
-    Ok(teller.grant(client, &office.office, proof.stamp)?)
+    let least = offer.amount.max(Micros::new(1).unwrap_or_default());
+    if offer.left < least { Err(gone(&office.office)) } else { Ok(offer) }
+}
+
+fn gone(office: &Domain) -> Failure {
+    let text = format!("{office} has given away what it gives today; try again tomorrow (UTC)");
+    Failure::new(Exit::TempFail, text)
 }

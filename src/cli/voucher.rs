@@ -137,7 +137,14 @@ fn random_code() -> Result<Code, Failure> {
 
 fn new_file(path: &Path) -> Result<File, Failure> {
     let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    open.map_err(|e| Failure::new(Exit::Io, format!("{}: {e}; no voucher was made", path.display())))
+    open.map_err(|error| {
+        let path = path.display();
+        let what = match error.kind() {
+            std::io::ErrorKind::AlreadyExists => format!("{path} is there already; name another file"),
+            _ => format!("{path}: {error}"),
+        };
+        Failure::new(Exit::Io, format!("{what}; no voucher was made"))
+    })
 }
 
 fn print(value: Micros, expiry: Option<u64>, leaves: &[Leaf], context: &Context) -> Result<(), Failure> {
@@ -203,17 +210,20 @@ fn list(config: &Config, context: &Context) -> Result<(), Failure> {
         let row = |v: &Voucher| {
             let (state, time, account) = state(v, now);
             let ended = time.or(v.expiry.filter(|_| state == "expired"));
+            let until = v.expiry.map_or_else(|| "ever".to_owned(), shown_time);
             vec![
                 v.number.to_string(),
                 v.value.to_string(),
                 state.to_owned(),
                 shown_time(v.issued),
+                until,
                 ended.map(shown_time).unwrap_or_default(),
                 account.unwrap_or_default(),
                 escaped(v.memo.as_bytes()),
             ]
         };
-        let header = ["NO.", "VALUE", "STATE", "ISSUED (UTC)", "ENDED (UTC)", "ACCOUNT", "MEMO"];
+        let header =
+            ["NO.", "VALUE", "STATE", "ISSUED (UTC)", "GOOD UNTIL", "ENDED (UTC)", "ACCOUNT", "MEMO"];
         table(&header, vouchers.iter().map(row).collect())
     })
 }

@@ -7,13 +7,14 @@ use qrcode::{QrCode, render::unicode::Dense1x2};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Context, Exit, Failure, read_message, table};
+use super::{Context, Exit, Failure, read_message, shown_time, table};
 use crate::{
     address::Domain,
     clock::unix_now,
     money::Micros,
     wallet::{
-        self, AHEAD_MAX, ClientError, FileError, KnownOffice, OfficeClient, Teller, WalletError, WordsError,
+        self, AHEAD_MAX, ClientError, FileError, KnownOffice, NotAhead, OfficeClient, Teller, WalletError,
+        WordsError,
     },
 };
 
@@ -24,6 +25,10 @@ const EXAMPLES: &str = "Examples:
 const BACKUP_HELP: &str = "\
 The words are the account and its money at every office. Stamps in hand are in the wallet's file alone: without it their
 money comes back to the account when they expire.";
+
+const RESTORE_EXAMPLES: &str = "Examples:
+  farthing wallet restore < words.txt
+  farthing wallet restore < ~/Downloads/postage-wallet-b.example.json";
 
 const SET_EXAMPLES: &str = "Examples:
   farthing wallet set                                  shows the limits
@@ -51,11 +56,14 @@ pub enum Wallet {
         /// As a QR code too.
         #[arg(long)]
         qr: bool,
+        /// Instead of words: write the account into this new file, which the page of a refusal loads.
+        #[arg(long, value_name = "FILE", conflicts_with = "qr")]
+        to_file: Option<PathBuf>,
         #[command(flatten)]
         file: WalletFile,
     },
-    /// Make a wallet of the words of a backup, read from standard input.
-    #[command(after_help = "Example:\n  farthing wallet restore < words.txt")]
+    /// Make a wallet of a backup read from standard input: of its words, or of a file that the page of a refusal saved.
+    #[command(after_help = RESTORE_EXAMPLES)]
     Restore(WalletFile),
     /// Show or set how much the wallet may spend by itself, and how many stamps are bought ahead.
     #[command(after_help = SET_EXAMPLES)]
@@ -132,14 +140,25 @@ pub fn run(command: &Wallet, context: &Context) -> Result<(), Failure> {
                 format!("{path} made; keep a copy, it is as good as money\naccount {account}\n")
             })
         }
-        Wallet::Backup { qr, file } => backup(&file.open()?, *qr, context),
+        Wallet::Backup { to_file: Some(copy), file, .. } => {
+            let wallet = file.open()?;
+            wallet.copy_account(copy)?;
+            let (account, path) = (wallet.account().to_string(), copy.display().to_string());
+            context.print(&json!({"account": account, "file": path}), || {
+                format!("{path} made; whoever has it has the money on account {account}\n")
+            })
+        }
+        Wallet::Backup { qr, file, .. } => backup(&file.open()?, *qr, context),
         Wallet::Restore(file) => {
-            let words = Zeroizing::new(read_message()?);
-            let words = std::str::from_utf8(&words).map_err(|_| WalletError::Words(WordsError::Count))?;
-            let wallet = wallet::Wallet::restore(&file.path()?, words)?;
+            let backup = Zeroizing::new(read_message()?);
+            let backup = std::str::from_utf8(&backup).map_err(|_| WalletError::Words(WordsError::Count))?;
+            let wallet = wallet::Wallet::restore(&file.path()?, backup)?;
             let (account, path) = (wallet.account().to_string(), wallet.path().display().to_string());
             context.print(&json!({"account": account, "file": path}), || {
-                format!("{path} made of the words\naccount {account}\n")
+                format!(
+                    "{path} made of the backup\naccount {account}\nits money: farthing wallet show --office URL, for each \
+                     office it was at; stamps that were in hand come back to the account when they expire\n"
+                )
             })
         }
         Wallet::Set { per_letter, per_day, ahead, file } => {
@@ -188,6 +207,8 @@ fn show(wallet: wallet::Wallet, office: Option<&str>, context: &Context) -> Resu
         .map(|o| json!({"office": o.office, "audience": o.audience, "value": o.value, "count": o.ids.len()}))
         .collect();
     let unanswered = wallet.open_orders().len();
+    let (spent, not_ahead) = (wallet.spent(unix_now()), wallet.not_ahead().to_vec());
+    let limit = wallet.limits().per_day;
     let teller = wallet.teller();
     // Others may use the wallet while offices are asked.
     drop(wallet);
@@ -205,6 +226,8 @@ fn show(wallet: wallet::Wallet, office: Option<&str>, context: &Context) -> Resu
         "offices": balances.iter().map(|(office, balance)| json!({"office": office, "balance": balance})).collect::<Vec<_>>(),
         "stamps": held,
         "open_orders": open,
+        "spent_today": spent.iter().map(|(currency, micros)| json!({"currency": currency.as_str(), "micros": micros})).collect::<Vec<_>>(),
+        "not_bought_ahead": not_ahead,
     });
     context.print(&value, || {
         let mut text = format!("account {account}\n");
@@ -224,6 +247,12 @@ fn show(wallet: wallet::Wallet, office: Option<&str>, context: &Context) -> Resu
             text += &format!(
                 "\n{unanswered} order(s) without an answer yet; the next `farthing buy` at that office finishes them\n"
             );
+        }
+        for (currency, micros) in spent {
+            text += &format!("\n{micros} {currency} put on letters today (UTC), of at most {limit}\n");
+        }
+        for NotAhead { audience, time, why } in not_ahead {
+            text += &format!("\nnot bought ahead for {audience} at {}: {why}\n", shown_time(time));
         }
         text
     })

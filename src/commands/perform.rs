@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use super::{Command, LetterId, Which};
 use crate::{
     address::{Address, Domain, escaped},
-    clock::DAY_S,
+    clock::{DAY_S, utc_date, utc_day},
     ledger::{
         Ledger, LedgerError, Mark, MarkError, MarkTarget, Marked, StampId,
         book::{BookEntry, How, NewEntry, Sender},
@@ -272,8 +272,11 @@ impl Desk<'_> {
         if !self.ledger.freepost_add(new).await? {
             return Ok(format!("not done: `{label}` was revoked; choose another label"));
         }
-        let until =
-            if expiry_day == 0 { "until it is revoked".into() } else { format!("until {}", day(expiry_day)) };
+        let until = if expiry_day == 0 {
+            "until it is revoked".into()
+        } else {
+            format!("until {}", utc_day(expiry_day.into()))
+        };
         let address = made.address().map_or_else(String::new, |address| address.to_string());
         Ok(format!("mail to this address needs no postage, {until}:\n{address}"))
     }
@@ -340,7 +343,7 @@ fn push_book(text: &mut String, head: &str, entries: &[&BookEntry]) {
     }
     let _ = write!(text, "\n\n{head}:");
     for entry in entries.iter().take(BOOK_SHOWN_MAX) {
-        let _ = write!(text, "\n{} ({}, {})", entry.sender, entry.how.as_str(), date(entry.since));
+        let _ = write!(text, "\n{} ({}, {})", entry.sender, entry.how.as_str(), utc_date(entry.since));
     }
     if entries.len() > BOOK_SHOWN_MAX {
         let _ = write!(text, "\nand {} more", entries.len() - BOOK_SHOWN_MAX);
@@ -350,7 +353,7 @@ fn push_book(text: &mut String, head: &str, entries: &[&BookEntry]) {
 fn push_stranger(text: &mut String, letter: &StrangerLetter) {
     let author = letter.author.as_ref().map_or_else(|| "(no one address)".into(), ToString::to_string);
     let fate = if letter.delivered { "came in" } else { "was refused" };
-    let _ = write!(text, "\n{} {author}: {}, {fate}", date(letter.time), letter.result);
+    let _ = write!(text, "\n{} {author}: {}, {fate}", utc_date(letter.time), letter.result);
     if let Some(paid) = &letter.postage {
         let state = match paid.state {
             PostageState::Waiting => "waits for your word",
@@ -380,17 +383,6 @@ fn sentence(marked: &Marked) -> String {
     };
     let known = if marked.known { "needs no postage to write to you" } else { "is not known to you" };
     format!("the letter from {author} to {}: {money}; the sender {known}", marked.recipient)
-}
-
-/// `2026-11-22`, in UTC.
-fn date(unix_s: u64) -> String {
-    let time =
-        i64::try_from(unix_s).ok().and_then(|s| jiff::Timestamp::from_second(s).ok()).unwrap_or_default();
-    time.strftime("%Y-%m-%d").to_string()
-}
-
-fn day(days: u16) -> String {
-    date(u64::from(days) * DAY_S)
 }
 
 /// A line of the mail as it may stand in an answer or a log.

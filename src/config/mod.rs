@@ -22,6 +22,7 @@ use crate::{
     address::{Address, Domain},
     identity::forwarder::Forwarders,
     money::{Currency, Micros},
+    stamp::records::MailPolicy,
 };
 
 /// Where the daemon looks when neither `-c` nor `$FARTHING_CONFIG` is given.
@@ -378,6 +379,18 @@ impl Config {
             (Some(listed), _) => listed.clone(),
             (None, Some(office)) => vec![office.domain.clone()],
             (None, None) => vec![],
+        }
+    }
+
+    /// What each of our mail domains says of its postage in DNS (SPEC.md §5).
+    #[must_use]
+    pub fn mail_policy(&self) -> MailPolicy {
+        MailPolicy {
+            currency: self.ledger.currency,
+            price: self.gate.price,
+            offices: self.accepted_offices(),
+            work_bits: u8::try_from(self.gate.work_bits).ok().filter(|&bits| bits > 0),
+            url: self.office.as_ref().map(|office| office.url.clone()),
         }
     }
 

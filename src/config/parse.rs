@@ -17,6 +17,7 @@ use crate::{
     identity::forwarder::Forwarders,
     money::{Currency, Micros, STAMP_VALUE_MAX},
     office::{PAGE_WORK_BITS_MAX, PAGE_WORK_BITS_MIN},
+    stamp::records::is_office_url,
 };
 
 /// Hashcash bits nobody should ask for: a day's work of a fast machine.
@@ -462,6 +463,12 @@ fn office_url(text: &str) -> Result<String, String> {
         || text.contains(['?', '#', '"', '<', '>'])
     {
         return Err(fault());
+    }
+    // Senders take no other: the whole record that names it would count for nothing.
+    if !is_office_url(text) {
+        return Err(format!(
+            "`{text}` is nothing senders go to: write https://, or http:// only on loopback"
+        ));
     }
     Ok(if text.ends_with('/') { text.to_owned() } else { format!("{text}/") })
 }

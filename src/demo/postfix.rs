@@ -160,54 +160,11 @@ fn user_number(name: &str) -> Option<u32> {
 }
 
 fn main_cf(directory: &Path, milter: &Path) -> String {
-    let (directory, milter) = (directory.display(), milter.display());
-    format!(
-        "compatibility_level = 3.6
-queue_directory = {directory}/queue
-data_directory = {directory}/data
-maillog_file = {directory}/log
-maillog_file_prefixes = {directory}
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = mx.b.example
-mydestination =
-inet_interfaces = loopback-only
-mynetworks = 127.0.0.0/8
-alias_maps =
-alias_database =
-local_recipient_maps =
-disable_dns_lookups = yes
-default_transport = discard:
-virtual_mailbox_domains = b.example
-virtual_mailbox_base = {directory}/mail
-virtual_mailbox_maps = static:all/
-virtual_uid_maps = static:{MAIL_UID}
-virtual_gid_maps = static:{MAIL_UID}
-smtpd_milters = unix:{milter}
-"
-    )
+    let common =
+        format!(include_str!("postfix/main.cf"), directory = directory.display(), mail_uid = MAIL_UID);
+    format!("{common}virtual_mailbox_domains = b.example\nsmtpd_milters = unix:{}\n", milter.display())
 }
 
-/// The services a letter needs, none of them chrooted.
 fn master_cf(port: u16) -> String {
-    let services = "pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-virtual unix - n n - - virtual
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-";
-    format!("127.0.0.1:{port} inet n - n - - smtpd\n{services}")
+    format!("127.0.0.1:{port} inet n - n - - smtpd\n{}", include_str!("postfix/master.cf"))
 }

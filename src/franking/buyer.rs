@@ -16,7 +16,7 @@ use crate::{
     gate::Site,
     ledger::{
         Ledger, LedgerError, StampId,
-        franking::{Need, ORDER_KEPT_S, PurseOrder, PurseStamp},
+        franking::{LIFE_LEFT_MIN_S, Need, ORDER_KEPT_S, PurseOrder, PurseStamp},
     },
     office::wire::{Bytes, OrderAnswer, OrderBody, ReturnsBody, Wish},
     stamp::{SecretKey, Selector, Terms, check::EXPIRY_AHEAD_MAX_S},
@@ -205,6 +205,11 @@ impl Buyer<'_> {
         let stamps = self.checked(&order, &answer).await?;
         let count = stamps.len();
         self.ledger.purse_filled(order.seq, stamps, unix_now()).await?;
+        if answer.x < unix_now().saturating_add(LIFE_LEFT_MIN_S) {
+            // More of them would be as useless, and cost as much.
+            let words = format!("{} sells stamps that expire too soon to be used", order.office);
+            return Err(BuyError::Trouble(words));
+        }
         Ok(count)
     }
 
@@ -230,7 +235,11 @@ impl Buyer<'_> {
         let unreachable = |what: String| ClientError::Unreachable { url: office.to_string(), what };
         let url = self.site.discovery.office_url(office).await.map_err(|e| unreachable(e.to_string()))?;
         let (account, name) = (self.franker.signer.account(), office.clone());
-        let calling = tokio::task::spawn_blocking(move || call(&OfficeClient::new(&url)?, &name, &account));
+        let calling = tokio::task::spawn_blocking(move || {
+            let client = OfficeClient::new(&url)?;
+            client.must_be(&name)?;
+            call(&client, &name, &account)
+        });
         calling.await.map_err(|_| unreachable("the call was broken off".into()))?
     }
 

@@ -51,7 +51,7 @@ pub fn exempt(told: &Told<'_>) -> Verdict {
             authenticated: false,
             list: None,
             paid: None,
-            price: None,
+            price: told.site.price(None).told,
         })
         .collect();
     log(told, &parties, "accepted", "");
@@ -59,8 +59,8 @@ pub fn exempt(told: &Told<'_>) -> Verdict {
 }
 
 /// The answer that a decision comes to.
-pub async fn answer(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdict {
-    let verdict = verdict(settled, told, ledger).await;
+pub fn answer(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdict {
+    let verdict = verdict(settled, told);
     let (word, text) = match (&verdict, &settled.decision) {
         (Verdict::Refuse(refusal), Decision::Defer(_)) => ("deferred", refusal.to_string()),
         (Verdict::Refuse(refusal), _) => ("refused", refusal.to_string()),
@@ -73,8 +73,8 @@ pub async fn answer(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> 
 }
 
 /// The same, told to nobody but the caller.
-pub async fn verdict(settled: &Settled, told: &Told<'_>, ledger: &dyn Ledger) -> Verdict {
-    let price = settled.price(told.site, ledger).await;
+pub fn verdict(settled: &Settled, told: &Told<'_>) -> Verdict {
+    let price = settled.price(told.site);
     match &settled.decision {
         Decision::Deliver => deliver(told, &settled.parties, None),
         Decision::Hold => deliver(told, &settled.parties, hold_reason(&settled.parties)),

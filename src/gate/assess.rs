@@ -21,13 +21,15 @@ use super::{
 };
 use crate::{
     address::{Address, Domain},
-    config::Mode,
+    config::{IdentityCheck, Mode},
     identity::Inquiry,
     ledger::{
         Ledger,
         book::{Known, Sender},
+        dossier::{self, About, Dossier},
         message_id_hash,
         passes::Pass,
+        sent::Answerable,
     },
     message::{self, envelope, kind::kind, thread::first_message_id},
     policy::{self, Answers, Authenticated, Decision, Facts, Postage, price::Price},
@@ -44,8 +46,8 @@ pub struct Party {
     pub freepost: Option<Freepost>,
     /// What was offered for him.
     pub postage: ForRecipient,
-    /// What he asks; looked up where a stamp is held against it.
-    pub price: Option<Price>,
+    /// What he asks of strangers.
+    pub price: Price,
     /// What he sent, by its Message-ID, and the letter answers or returns.
     pub answering: Option<[u8; 16]>,
     /// What the author the letter names has got on the page for letters to him.
@@ -124,7 +126,7 @@ impl Assessment {
         let several = letter.recipients.len() > 1;
         let senders: Vec<Sender> = author.iter().flat_map(Sender::names_of_author).collect();
         let list = message::list::list_id(&letter.values("List-Id").collect::<Vec<_>>());
-        let list_names = ListNames::of(list.as_ref(), &letter.mail_from);
+        let ListNames { all: list_names, sent_by_list } = ListNames::of(list.as_ref(), &letter.mail_from);
         // What comes by a list is the list's, whatever it answers: its subscribers read every Message-ID.
         let by_list = ["List-Id", "List-Post"].into_iter().any(|name| letter.values(name).next().is_some());
         let in_reply_to = letter.values("In-Reply-To").take(usize::from(!by_list));
@@ -143,47 +145,75 @@ impl Assessment {
             list_by_spf: false,
             words: Words::default(),
         };
-        for recipient in &letter.recipients {
-            let mut facts = Facts { exempt: recipient.role, own_domain, ..Facts::default() };
-            let mut postage = ForRecipient::default();
-            let mut freepost = None;
-            let mut price = None;
-            let mut list_by_address = false;
+        let freeposts: Vec<_> =
+            letter.recipients.iter().map(|r| genuine_freepost(site, &r.address, now)).collect();
+        let about = About {
+            now,
+            recipients: letter
+                .recipients
+                .iter()
+                .zip(&freeposts)
+                .filter(|(recipient, _)| !recipient.role)
+                .map(|(recipient, freepost)| dossier::Recipient {
+                    address: recipient.address.clone(),
+                    freepost: freepost.as_ref().map(|f| (f.owner().clone(), f.label().to_owned())),
+                })
+                .collect(),
+            senders,
+            list: list_names,
+            answers: answered,
+            // A pass is its author's: where nobody is authenticated, nobody has one.
+            bearer: assessment.author.clone().filter(|_| site.config.identity.check != IdentityCheck::None),
+        };
+        let mut dossiers = assessment.dossiers(ledger, about).await.into_iter();
+        for (recipient, freepost) in letter.recipients.iter().zip(freeposts) {
+            let mut party = Party {
+                address: recipient.address.clone(),
+                facts: Facts { exempt: recipient.role, own_domain, ..Facts::default() },
+                freepost: None,
+                postage: ForRecipient::default(),
+                price: site.price(None),
+                answering: None,
+                passes: vec![],
+                sealers: 0,
+                list_by_address: false,
+            };
             if !recipient.role {
-                facts.book = assessment.book(ledger, &recipient.address, &senders).await;
-                freepost = assessment.freepost(site, ledger, &recipient.address).await;
-                facts.freepost = freepost.is_some();
-                (facts.list, list_by_address) =
-                    assessment.list(ledger, &recipient.address, &list_names).await;
-                if offered.has_stamps() {
-                    price = assessment.price(site, ledger, &recipient.address).await;
-                }
+                let Dossier { author: book, list, list_by_id, freepost_revoked, answers, passes, settings } =
+                    dossiers.next().unwrap_or_default();
+                let trouble = assessment.ledger_trouble;
+                party.facts.book = book;
+                party.freepost = freepost.filter(|_| !freepost_revoked && !trouble);
+                party.facts.freepost = party.freepost.is_some();
+                let is_list = list != Known::Allowed || list_by_id || sent_by_list;
+                party.facts.list = if is_list { list } else { Known::Unknown };
+                party.list_by_address = list == Known::Allowed && !list_by_id && sent_by_list;
+                party.note_answers(answers, assessment.author.as_ref());
+                party.note_passes(passes);
+                party.price = site.price(settings.price);
                 let asked = Asked {
                     recipient: &recipient.address,
                     author: assessment.author.as_ref(),
                     currency: site.config.ledger.currency,
-                    price: price.unwrap_or_else(|| site.price(None)).least(),
+                    price: party.price.least(),
                     now,
                 };
-                postage = offered.for_recipient(&asked, several, gate.work_bits);
+                party.postage = offered.for_recipient(&asked, several, gate.work_bits);
             }
-            let address = recipient.address.clone();
-            assessment.parties.push(Party {
-                address,
-                facts,
-                freepost,
-                postage,
-                price,
-                answering: None,
-                passes: vec![],
-                sealers: 0,
-                list_by_address,
-            });
+            assessment.parties.push(party);
         }
-        assessment.look_up_answered(ledger, &answered).await;
-        assessment.look_up_passes(site, ledger).await;
         assessment.check_signatures(site).await;
         assessment
+    }
+
+    /// What the books say of the letter; nothing, and trouble, when they cannot be read.
+    async fn dossiers(&mut self, ledger: &dyn Ledger, about: About) -> Vec<Dossier> {
+        ledger.dossiers(about).await.unwrap_or_else(|error| {
+            // The ledger logs its trouble itself, once and not for every letter.
+            tracing::debug!(%error, "the books cannot be read");
+            self.ledger_trouble = true;
+            vec![]
+        })
     }
 
     async fn book(&mut self, ledger: &dyn Ledger, recipient: &Address, senders: &[Sender]) -> Known {
@@ -201,67 +231,17 @@ impl Assessment {
         }
     }
 
-    /// What the book says of the list the letter names, and whether it says so only of the list's address.
-    async fn list(&mut self, ledger: &dyn Ledger, recipient: &Address, names: &ListNames) -> (Known, bool) {
-        let known = self.book(ledger, recipient, &names.all).await;
-        if known != Known::Allowed {
-            return (known, false);
-        }
-        let by_id = names.all.get(..1).unwrap_or_default();
-        match self.book(ledger, recipient, by_id).await {
-            Known::Allowed => (Known::Allowed, false),
-            _ if names.sent_by_list => (Known::Allowed, true),
-            _ => (Known::Unknown, false),
-        }
-    }
-
-    /// What this recipient asks of strangers.
-    async fn price(&mut self, site: &Site, ledger: &dyn Ledger, recipient: &Address) -> Option<Price> {
-        match ledger.settings(recipient).await {
-            Ok(own) => Some(site.price(own.price)),
-            Err(error) => {
-                tracing::debug!(%error, "the settings of a recipient cannot be read");
-                self.ledger_trouble = true;
-                None
-            }
-        }
-    }
-
-    /// The freepost address this is, if the site made it and nobody revoked it.
-    async fn freepost(&mut self, site: &Site, ledger: &dyn Ledger, recipient: &Address) -> Option<Freepost> {
-        let freepost = genuine_freepost(site, recipient, self.now)?;
-        match ledger.freepost_revoked(freepost.owner(), freepost.label()).await {
-            Ok(revoked) => (!revoked).then_some(freepost),
-            Err(error) => {
-                tracing::error!(%error, "freepost addresses cannot be read");
-                self.ledger_trouble = true;
-                None
-            }
-        }
-    }
-
-    /// Looks whether the recipients sent what the letter claims to answer or to return.
+    /// Looks whether the recipients sent what the letter returns.
     async fn look_up_answered(&mut self, ledger: &dyn Ledger, message_ids: &[[u8; 16]]) {
         if message_ids.is_empty() {
             return;
         }
-        let from = self.author.as_ref().map(Address::domain);
         for party in &mut self.parties {
             if party.facts.exempt || party.answering.is_some() || self.ledger_trouble {
                 continue;
             }
             match ledger.answerable(&party.address, message_ids, self.now).await {
-                Ok(None) => {}
-                Ok(Some(sent)) => {
-                    party.facts.answers = if !sent.used_up {
-                        Answers::Yes
-                    } else if from.is_some_and(|from| sent.went_to(from)) {
-                        Answers::IfAuthentic
-                    } else {
-                        Answers::IfRetry
-                    };
-                    party.answering = Some(sent.message_id);
-                }
+                Ok(sent) => party.note_answers(sent, self.author.as_ref()),
                 Err(error) => {
                     tracing::error!(%error, "what was sent cannot be looked up");
                     self.ledger_trouble = true;
@@ -276,7 +256,7 @@ impl Assessment {
         let accepted = site.config.accepted_offices();
         let mut foreign = site.discovery.keys();
         for party in &mut self.parties {
-            let (asked, told) = (party.price.map(|price| price.asked), party.price.map(|price| price.told));
+            let Price { asked, told } = party.price;
             for bound in party.postage.stamps.iter_mut().filter(|bound| bound.word.is_none()) {
                 let terms = &bound.stamp.stamp.terms;
                 let word = if !accepted.contains(&terms.office) {
@@ -294,8 +274,8 @@ impl Assessment {
                         }
                     }
                 };
-                bound.cheap = told.is_some_and(|told| terms.value < told);
-                bound.priced_out = word.is_none() && asked.is_some_and(|asked| terms.value < asked);
+                bound.cheap = terms.value < told;
+                bound.priced_out = word.is_none() && terms.value < asked;
                 // What is not even good says no more of the price than it would where the site's is asked.
                 let underpaid = bound.priced_out || bound.cheap && word.is_some();
                 bound.word = if underpaid { Some(Word::Underpaid) } else { word };
@@ -363,6 +343,19 @@ fn signed_by(stamp: &CancelledStamp, key: Option<&PublicKey>) -> Option<Word> {
 }
 
 impl Party {
+    /// Notes that the letter answers, or returns, what he sent.
+    fn note_answers(&mut self, sent: Option<Answerable>, author: Option<&Address>) {
+        let Some(sent) = sent else { return };
+        self.facts.answers = if !sent.used_up {
+            Answers::Yes
+        } else if author.is_some_and(|author| sent.went_to(author.domain())) {
+            Answers::IfAuthentic
+        } else {
+            Answers::IfRetry
+        };
+        self.answering = Some(sent.message_id);
+    }
+
     /// Whether the ledger has a word to say: about postage that could pay or be a retry's, or about an answer to count.
     #[must_use]
     pub fn asks_ledger(&self) -> bool {

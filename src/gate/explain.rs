@@ -17,6 +17,7 @@ use super::{
     letter::{Letter, Recipient},
     session::{behind_relays, is_within, recipient_here, too_large},
     settle::{Ask, Settled, SettledParty, settle, want},
+    split::Splitter,
 };
 use crate::{
     address::{Address, shown},
@@ -38,6 +39,8 @@ pub struct Envelope {
     pub client: Option<IpAddr>,
     /// The name it gave.
     pub helo: Vec<u8>,
+    /// The name that the MTA found for its address; empty when it is not known.
+    pub name: Vec<u8>,
     /// The envelope sender without `<>`; empty for the null sender.
     pub mail_from: Vec<u8>,
     /// The envelope's recipients.
@@ -68,7 +71,8 @@ pub struct Explanation {
 pub struct ForRecipient {
     /// The recipient as it was given.
     pub recipient: String,
-    /// The word of Postage-Status, `blocked` or `unknown`; `none` for one who is not ours.
+    /// The word of Postage-Status, `blocked` or `unknown`; `none` for one who is not ours, `apart` for one whose copy is
+    /// asked for separately.
     pub result: &'static str,
     /// The rows, up to the one that decided.
     pub rows: Vec<Row>,
@@ -77,7 +81,7 @@ pub struct ForRecipient {
 /// One row of the verdict.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// Its number in the table, from 1.
+    /// Its number in the table, from 1; 0 for what is looked at before, when the recipient is named.
     pub row: u8,
     /// What it is about.
     pub rule: &'static str,
@@ -102,10 +106,11 @@ pub async fn explain(
     let gate = &site.config.gate;
     let parts = split_message(message);
     let mut letter = Letter::new(&envelope.mail_from);
-    let addresses: Vec<Option<Address>> =
-        envelope.recipients.iter().map(|r| recipient_here(site, &envelope.mail_from, r)).collect();
-    for address in addresses.iter().flatten() {
-        letter.add_recipient(Recipient::of(address.clone()));
+    let recipients = recipients(site, envelope, ledger).await;
+    for to in &recipients {
+        if let To::Here(address) = to {
+            letter.add_recipient(Recipient::of(address.clone()));
+        }
     }
     for field in &parts.headers {
         letter.passed_here |= is_own_status(field.name, field.value, &gate.hostname);
@@ -113,13 +118,13 @@ pub async fn explain(
             must_go(name, value, |domain| gate.guards(domain))
         });
     }
-    let (ip, helo) = (envelope.client, envelope.helo.clone());
-    let connected = Client { ip, helo, ..Client::default() };
+    let (ip, helo, name) = (envelope.client, envelope.helo.clone(), envelope.name.clone());
+    let connected = Client { ip, helo, name, relays_passed: 0 };
     let client = match &envelope.login {
         None => behind_relays(site, &connected, &letter).unwrap_or(connected),
         Some(_) => connected,
     };
-    let mut told = Telling { envelope, addresses, client: &client, author: None, list: None };
+    let mut told = Telling { envelope, recipients, client: &client, author: None, list: None };
     let exempt = match &envelope.login {
         Some(login) => Some(format!("handed in by the login {}", shown(login.as_bytes()))),
         None => {
@@ -160,22 +165,52 @@ pub async fn explain(
             rows_of(&assessment, party, decided, site, &stamps),
         ));
     }
-    told.judged(&settled, verdict_text(&settled, site, &letter, ledger).await, &rows)
+    told.judged(&settled, verdict_text(&settled, site, &letter), &rows)
 }
 
 /// What the sending server reads; empty when the letter is let in.
-async fn verdict_text(settled: &Settled, site: &Site, letter: &Letter, ledger: &dyn Ledger) -> String {
-    match answer::verdict(settled, &Told { site, queue_id: None, client: None, letter }, ledger).await {
+fn verdict_text(settled: &Settled, site: &Site, letter: &Letter) -> String {
+    match answer::verdict(settled, &Told { site, queue_id: None, client: None, letter }) {
         Verdict::Refuse(reply) => reply.to_string(),
         _ => String::new(),
     }
 }
 
+/// A recipient, as the gate answers at RCPT.
+enum To {
+    /// One of ours.
+    Here(Address),
+    /// One of ours whose copy is asked for separately (`super::split`).
+    Apart,
+    /// Not ours.
+    Elsewhere,
+}
+
+async fn recipients(site: &Site, envelope: &Envelope, ledger: &dyn Ledger) -> Vec<To> {
+    let (gate, ip) = (&site.config.gate, envelope.client);
+    let asked =
+        envelope.login.is_none() && !is_within(&gate.relays, ip) && !is_within(&gate.exempt_networks, ip);
+    let mut splitter = asked.then(|| Splitter::new(site, ip, &envelope.helo, &envelope.mail_from)).flatten();
+    let mut all = vec![];
+    for given in &envelope.recipients {
+        let Some(address) = recipient_here(site, &envelope.mail_from, given) else {
+            all.push(To::Elsewhere);
+            continue;
+        };
+        let apart = match &mut splitter {
+            Some(splitter) => splitter.differs(site, &Recipient::of(address.clone()), ledger).await,
+            None => false,
+        };
+        all.push(if apart { To::Apart } else { To::Here(address) });
+    }
+    all
+}
+
 /// What stays the same in every explanation of a letter.
 struct Telling<'a> {
     envelope: &'a Envelope,
-    /// The recipients' addresses here, `None` for those that are not ours.
-    addresses: Vec<Option<Address>>,
+    /// One for each of the envelope.
+    recipients: Vec<To>,
     client: &'a Client,
     author: Option<Address>,
     list: Option<String>,
@@ -194,16 +229,21 @@ impl Telling<'_> {
 
     /// A letter about which the first row says everything.
     fn all(&self, decision: &'static str, reply: String, result: &'static str, found: &str) -> Explanation {
-        let ours = |given: &Vec<u8>| {
-            let first = row(1, found.to_owned(), true);
-            ForRecipient { recipient: shown(given), result, rows: vec![first] }
-        };
-        let recipients = self.envelope.recipients.iter().zip(&self.addresses);
-        let recipients = recipients.map(|(given, address)| match address {
-            Some(_) => ours(given),
-            None => not_ours(given),
+        let recipients = self.each(|_| (result, vec![row(1, found.to_owned(), true)]));
+        self.explanation(decision, reply, recipients)
+    }
+
+    /// One for each recipient: what is said of those of ours, and the same of all others.
+    fn each(&self, ours: impl Fn(&Address) -> (&'static str, Vec<Row>)) -> Vec<ForRecipient> {
+        let all = self.envelope.recipients.iter().zip(&self.recipients).map(|(given, to)| {
+            let (result, rows) = match to {
+                To::Here(address) => ours(address),
+                To::Apart => ("apart", apart()),
+                To::Elsewhere => ("none", not_ours()),
+            };
+            ForRecipient { recipient: shown(given), result, rows }
         });
-        self.explanation(decision, reply, recipients.collect())
+        all.collect()
     }
 
     fn judged(&self, settled: &Settled, reply: String, rows: &[(Address, Class, Vec<Row>)]) -> Explanation {
@@ -213,22 +253,22 @@ impl Telling<'_> {
             Decision::Refuse(_) => "refuse",
             Decision::Defer(_) => "defer",
         };
-        let recipients = self.envelope.recipients.iter().zip(&self.addresses).map(|(given, address)| {
-            match rows.iter().find(|(judged, ..)| Some(judged) == address.as_ref()) {
-                Some((_, class, rows)) => {
-                    ForRecipient { recipient: shown(given), result: class.as_str(), rows: rows.clone() }
-                }
-                None => not_ours(given),
-            }
+        let recipients = self.each(|address| {
+            let found = rows.iter().find(|(judged, ..)| judged == address);
+            found.map_or_else(|| ("none", vec![]), |(_, class, rows)| (class.as_str(), rows.clone()))
         });
-        self.explanation(decision, reply, recipients.collect())
+        self.explanation(decision, reply, recipients)
     }
 }
 
-fn not_ours(given: &[u8]) -> ForRecipient {
-    let rows =
-        vec![row(1, "no".into(), false), row(2, "no: not one of gate.domains; left alone".into(), true)];
-    ForRecipient { recipient: shown(given), result: "none", rows }
+fn not_ours() -> Vec<Row> {
+    vec![row(1, "no".into(), false), row(2, "no: not one of gate.domains; left alone".into(), true)]
+}
+
+fn apart() -> Vec<Row> {
+    let found = "deferred (452 4.5.3) so that this copy comes separately: the sender stands otherwise with this recipient than \
+                 with the first; explain it alone";
+    vec![Row { row: 0, rule: "mixed", found: found.into(), decides: true }]
 }
 
 fn row(row: u8, found: String, decides: bool) -> Row {

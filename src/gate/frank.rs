@@ -29,7 +29,7 @@ use crate::{
         franking::{Copying, Given, OutgoingLetter, Over, Taken, Wish},
         outbox::AnswerAbout,
     },
-    message::build::without_fields,
+    message::{is_name, without},
     outgoing::copies::COPY_FIELD,
     policy::reply,
     stamp::STAMP_FIELD,
@@ -155,7 +155,8 @@ impl Outgoing<'_> {
         let taken = ledger.frank(asked.clone(), budget(config), self.now).await?;
         let (Taken::Keep, Some(mut message)) = (&taken, message) else { return Ok(taken) };
         // Its room in memory is given back when the ledger has it.
-        let octets = without_fields(&std::mem::take(&mut message.octets), &NOT_COPIED);
+        let is_not_copied = |name: &[u8]| NOT_COPIED.iter().any(|unwanted| is_name(name, unwanted));
+        let octets = without(&std::mem::take(&mut message.octets), is_not_copied);
         let copying = match ledger.keep_message(octets, self.now).await? {
             Some(kept) => Copying::Kept(kept),
             None => {

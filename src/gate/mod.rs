@@ -7,7 +7,7 @@
 mod answer;
 mod answered;
 mod assess;
-mod client;
+pub mod client;
 pub mod explain;
 mod frank;
 mod learn;

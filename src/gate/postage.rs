@@ -42,12 +42,6 @@ impl Offered {
         Self { stamps, work }
     }
 
-    /// Whether there is any stamp, be it malformed.
-    #[must_use]
-    pub fn has_stamps(&self) -> bool {
-        !self.stamps.is_empty()
-    }
-
     /// What is there for one recipient. `several`: the letter has other recipients here, and a field that is not
     /// bound to this one is not his. `work_bits`: 0 where work is not taken.
     #[must_use]

@@ -306,7 +306,7 @@ impl Session {
             assessment.authenticate(&hand.site, &mut hand.letter, &hand.client, &*self.gate.ledger).await;
         let settled =
             settle(&assessment, &hand.site, &mut hand.letter, &*self.gate.ledger, Ask::Redeem).await;
-        let verdict = answer::answer(&settled, &self.told(ctx, hand), &*self.gate.ledger).await;
+        let verdict = answer::answer(&settled, &self.told(ctx, hand), &*self.gate.ledger);
         if matches!(verdict, Verdict::Deliver(_)) {
             self.count_freepost(&settled).await;
         }
@@ -383,7 +383,7 @@ impl Session {
         let (assessment, certain) =
             Assessment::at_end_of_header(&hand.site, letter, &hand.client, ledger, room, now).await;
         if let Some(settled) = certain {
-            return match answer::answer(&settled, &self.told(ctx, hand), &*self.gate.ledger).await {
+            return match answer::answer(&settled, &self.told(ctx, hand), &*self.gate.ledger) {
                 Verdict::Refuse(refusal) => Reply::Refuse(refusal),
                 _ => Reply::Continue,
             };

@@ -10,7 +10,6 @@ use crate::{
     config::Mode,
     ledger::{self, Ledger, LedgerError, Outcome, sent::Answering},
     money::Micros,
-    policy::price::Price,
     policy::{self, Answers, Authenticated, Class, Decision, Postage},
     stamp::{Stamp, Word, freepost::Freepost},
 };
@@ -59,12 +58,9 @@ pub struct SettledParty {
     pub list: Option<Domain>,
     /// The stamp that paid, its redemption number, and whether it had paid for this letter before.
     pub paid: Option<(Stamp, u64, bool)>,
-    /// What a refusal tells him who wrote, if it was looked up.
-    pub price: Option<Micros>,
+    /// What a refusal tells him who wrote.
+    pub price: Micros,
 }
-
-/// Recipients whose prices are looked up for one refusal; more are not named in it.
-const PRICES_MAX: usize = 3;
 
 impl Settled {
     /// The verdict when nobody needs to ask the ledger: no stamp could pay, or the letter is refused for the sake of
@@ -84,20 +80,10 @@ impl Settled {
         Self::of(assessment, site, classes, vec![])
     }
 
-    /// What a refusal says is required: enough for everybody it names.
-    pub async fn price(&self, site: &Site, ledger: &dyn Ledger) -> Micros {
+    /// What a refusal says is required: enough for everybody for whom it is refused.
+    pub fn price(&self, site: &Site) -> Micros {
         let Decision::Refuse(who) = &self.decision else { return site.price(None).told };
-        let mut most = Micros::ZERO;
-        for party in who.iter().filter_map(|&i| self.parties.get(i)).take(PRICES_MAX) {
-            let price = match (party.price, party.class) {
-                (Some(price), _) => price,
-                (None, Class::Blocked) => Micros::ZERO,
-                // A stranger hears at least the site's price, whatever the ledger's trouble.
-                (None, _) => told(site, ledger, &party.address).await.told,
-            };
-            most = most.max(price);
-        }
-        most
+        who.iter().filter_map(|&i| self.parties.get(i)).map(|party| party.price).max().unwrap_or_default()
     }
 
     const fn lets_in(&self) -> bool {
@@ -127,20 +113,16 @@ impl Settled {
                     .clone()
                     .filter(|_| party.facts.list_authenticated == Authenticated::Yes),
                 paid,
-                price: party.price.map(|price| {
+                price: match class {
+                    Class::Blocked => Micros::ZERO,
                     // Only to whoever brought a stamp that is good but for that price.
-                    let shown = class == Class::Invalid(Word::Underpaid) && party.postage.is_priced_out();
-                    if shown { price.asked } else { price.told }
-                }),
+                    Class::Invalid(Word::Underpaid) if party.postage.is_priced_out() => party.price.asked,
+                    _ => party.price.told,
+                },
             })
             .collect();
         Self { decision, parties, author: assessment.author.clone(), now: assessment.now }
     }
-}
-
-async fn told(site: &Site, ledger: &dyn Ledger, recipient: &Address) -> Price {
-    let own = ledger.settings(recipient).await;
-    site.price(own.ok().and_then(|own| own.price))
 }
 
 fn class_of(party: &Party, postage: Postage) -> Class {

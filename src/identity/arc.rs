@@ -6,13 +6,14 @@
 //! covers. What earlier sealers found, beyond one that is not allowed, is not read.
 
 use mail_auth::{
-    AuthenticatedMessage, DkimResult as Verdict,
+    AuthenticatedMessage, DkimResult as Verdict, Parameters,
     arc::{Seal, Signature},
     common::crypto::{Algorithm, HashAlgorithm},
 };
 
 use super::{
     dkim::{self, Letter, SIGNATURE_OCTETS_MAX, SIGNED_NAMES_MAX},
+    published::PublishedKeys,
     results::{self, Results, Told},
 };
 use crate::{
@@ -121,8 +122,19 @@ pub(super) async fn check(dns: &Dns, letter: &Letter<'_>, count: usize, budget: 
     let keys: Vec<(String, String)> = keys(&message, findings.len());
     let question = async {
         let authenticator = dns.authenticator();
-        let output = authenticator.verify_arc(&message).await;
-        match output.result() {
+        let mut published = PublishedKeys::of(all_keys(&message));
+        let verdict = loop {
+            let verdict = {
+                let parameters = Parameters::new(&message).with_txt_cache(&published);
+                authenticator.verify_arc(parameters).await.result().clone()
+            };
+            match published.fetch_lacking(dns).await {
+                Ok(true) => {}
+                Ok(false) => break verdict,
+                Err(trouble) => return Chain::Trouble(trouble.to_string()),
+            }
+        };
+        match verdict {
             Verdict::Pass => {}
             Verdict::TempError(e) => return Chain::Trouble(e.to_string()),
             Verdict::Neutral(e) | Verdict::Fail(e) | Verdict::PermError(e) => {
@@ -174,6 +186,12 @@ fn signs_as(signature: &Signature, value: &[u8], domain: &Domain) -> bool {
         && dkim::is_selector(&signature.s)
         && !dkim::has_length_tag(value)
         && Domain::from_any(&signature.d).is_ok_and(|signer| signer == *domain)
+}
+
+/// Selector and domain of every key of a chain: of all seals, and of the signatures.
+fn all_keys<'a>(message: &'a AuthenticatedMessage<'_>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let seals = message.as_headers.iter().map(|f| (f.header.s.as_str(), f.header.d.as_str()));
+    seals.chain(message.ams_headers.iter().map(|f| (f.header.s.as_str(), f.header.d.as_str())))
 }
 
 /// Selector and domain of the keys of the last `count` sets, each once.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use mail_auth::{
-    AuthenticatedMessage, DkimResult as Verdict, MessageAuthenticator,
+    AuthenticatedMessage, DkimResult as Verdict, MessageAuthenticator, Parameters,
     common::{
         crypto::{Algorithm, HashAlgorithm},
         headers::Header,
@@ -15,7 +15,10 @@ use mail_auth::{
     dkim::{Canonicalization, Signature},
 };
 
-use super::align::{self, tags};
+use super::{
+    align::{self, tags},
+    published::{PublishedKeys, key_name},
+};
 use crate::{
     address::Domain,
     dns::{Budget, Dns, DnsTrouble},
@@ -194,8 +197,20 @@ async fn verify(
     message: &AuthenticatedMessage<'_>,
     finding: &DkimFinding,
 ) -> DkimResult {
-    let outputs = authenticator.verify_dkim(message).await;
-    match outputs.iter().find(|output| output.signature().is_some()).map(|output| output.result()) {
+    let mut keys = PublishedKeys::of([(&*finding.selector, finding.domain.as_str())]);
+    let verdict = loop {
+        let verdict = {
+            let outputs = authenticator.verify_dkim(Parameters::new(message).with_txt_cache(&keys)).await;
+            let checked = outputs.iter().find(|output| output.signature().is_some());
+            checked.map(|output| output.result().clone())
+        };
+        match keys.fetch_lacking(dns).await {
+            Ok(true) => {}
+            Ok(false) => break verdict,
+            Err(trouble) => return DkimResult::Trouble(trouble.to_string()),
+        }
+    };
+    match verdict {
         Some(Verdict::Pass) => {}
         Some(Verdict::TempError(e)) => return DkimResult::Trouble(e.to_string()),
         Some(Verdict::Neutral(e) | Verdict::Fail(e) | Verdict::PermError(e)) => {
@@ -212,7 +227,7 @@ async fn verify(
 
 /// What mail-auth does not look at: what a key is for. The record has just come, so this asks the cache.
 pub(super) async fn key_is_for_mail(dns: &Dns, selector: &str, domain: &str) -> Result<bool, DnsTrouble> {
-    let records = dns.txt(&format!("{selector}._domainkey.{domain}")).await?;
+    let records = dns.txt(&key_name(selector, domain)).await?;
     Ok(records.iter().all(|record| is_for_mail(record)))
 }
 

@@ -9,6 +9,7 @@ pub mod align;
 pub mod arc;
 pub mod dkim;
 pub mod forwarder;
+mod published;
 pub mod results;
 pub mod spf;
 

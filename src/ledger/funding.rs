@@ -97,6 +97,9 @@ pub enum Voided {
     NoSuch,
 }
 
+/// Names a network of clients: its first address, of IPv4 mapped into IPv6; zeros where it is not known.
+pub type NetworkKey = [u8; 16];
+
 /// A starter grant that somebody asks for. The caller has checked the proof.
 #[derive(Clone, Copy, Debug)]
 pub struct GrantRequest {
@@ -108,6 +111,12 @@ pub struct GrantRequest {
     pub amount: Micros,
     /// What all grants of a UTC day may sum to.
     pub daily_max: Micros,
+    /// From which network it is asked for.
+    pub network: NetworkKey,
+    /// What all grants of a UTC day to that network may sum to.
+    pub network_max: Micros,
+    /// What may have been granted this UTC day before a proof of no more work than this one counts no longer.
+    pub given_max: Micros,
     /// Names the proof ([`Hashcash::id`](crate::stamp::hashcash::Hashcash::id)).
     pub proof: [u8; 16],
 }
@@ -128,6 +137,13 @@ pub enum Granted {
     HadToday,
     /// Today's budget is used up.
     BudgetUsed,
+    /// Today's grants to this network are used up.
+    NetworkUsed,
+    /// So much is given today that more work is asked for the rest.
+    MoreWork {
+        /// What is given today.
+        given: Micros,
+    },
 }
 
 /// A payment that a provider told of and vouches for.
@@ -177,7 +193,8 @@ pub trait Funding: Send + Sync {
         now: u64,
     ) -> Result<VoucherUse, LedgerError>;
 
-    /// Moves a grant from `grants` to the account: once a UTC day an account, once a proof, within the day's budget.
+    /// Moves a grant from `grants` to the account: once a UTC day an account, once a proof, within the day's budget
+    /// and the network's part of it. Nothing moves but for [`Granted::Credited`].
     async fn grant(&self, request: GrantRequest) -> Result<Granted, LedgerError>;
 
     /// What grants have given away on the UTC day of this time.

@@ -22,6 +22,7 @@ mod carried;
 mod chain;
 mod check;
 pub mod copies;
+pub mod dossier;
 pub mod foreign;
 pub mod foresee;
 pub mod franking;
@@ -422,6 +423,7 @@ pub enum LedgerError {
 #[async_trait]
 pub trait Ledger:
     copies::Copies
+    + dossier::Dossiers
     + foresee::Foresee
     + Foreign
     + franking::Franking
@@ -489,6 +491,9 @@ pub trait Ledger:
 
     /// What an account holds; zero for one never seen.
     async fn account(&self, key: AccountKey, now: u64) -> Result<AccountState, LedgerError>;
+
+    /// What an account can buy stamps with, alone: what this reads does not grow with what was bought.
+    async fn balance(&self, key: AccountKey) -> Result<Micros, LedgerError>;
 
     /// Every account of a buyer.
     async fn accounts(&self, now: u64) -> Result<Vec<(AccountKey, AccountState)>, LedgerError>;

@@ -103,12 +103,8 @@ pub trait Passes {
     /// Makes a pass; the same again changes nothing.
     async fn pass_add(&self, pass: NewPass) -> Result<PassMade, LedgerError>;
 
-    /// The passes from this author to each of these recipients, in their order, oldest first; expired ones as long as
-    /// a letter they let in may be sent again.
-    async fn passes(
-        &self,
-        author: &Address,
-        recipients: &[Address],
-        now: u64,
-    ) -> Result<Vec<Vec<Pass>>, LedgerError>;
+    /// The passes from this author to this recipient, oldest first; expired ones as long as a letter they let in may be
+    /// sent again.
+    async fn passes(&self, author: &Address, recipient: &Address, now: u64)
+    -> Result<Vec<Pass>, LedgerError>;
 }

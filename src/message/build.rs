@@ -3,7 +3,7 @@
 use data_encoding::BASE32_NOPAD;
 use jiff::{Timestamp, fmt::rfc2822, tz::TimeZone};
 
-use super::{is_name, split_message};
+use super::split_message;
 use crate::address::Domain;
 
 /// The message with these fields at its top, in their order, with the message's own line ends. A field's value may be
@@ -35,16 +35,16 @@ pub fn add_fields(message: &[u8], fields: &[(&str, &str)]) -> Vec<u8> {
     out
 }
 
-/// The message without its fields of these names.
+/// The message without the fields of these names; everything else of it stays octet by octet.
 #[must_use]
-pub fn without_fields(message: &[u8], names: &[&str]) -> Vec<u8> {
+pub fn without(message: &[u8], is_unwanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let parts = split_message(message);
     let mut out = Vec::with_capacity(message.len());
     out.extend_from_slice(parts.envelope_line);
     let mut headers = 0;
     for header in &parts.headers {
         headers += header.raw.len();
-        if !names.iter().any(|name| is_name(header.name, name)) {
+        if !is_unwanted(header.name) {
             out.extend_from_slice(header.raw);
         }
     }

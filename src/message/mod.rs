@@ -16,7 +16,7 @@ pub mod thread;
 use crate::address::Address;
 
 pub use author::author;
-pub use build::{add_fields, date_value, message_id_value};
+pub use build::{add_fields, date_value, message_id_value, without};
 pub use digest::DigestBuilder;
 
 /// A header field as it stands in a message.

@@ -4,8 +4,9 @@
 //! [`BUCKETS_MAX`] buckets, and a bucket has the rate. Two that share one by chance share its rate; nobody can aim.
 
 use std::{
+    fmt,
     hash::{BuildHasher, Hash, RandomState},
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU32,
     time::Duration,
 };
@@ -22,11 +23,12 @@ use governor::{
 };
 
 use super::{SharedOffice, problem::Problem};
-use crate::ledger::AccountKey;
+use crate::ledger::{AccountKey, funding::NetworkKey};
 
 /// Buckets of one limiter: some megabytes when all are full, and two busy clients seldom share one.
 const BUCKETS_MAX: u64 = 65_536;
-/// Solutions of one client address that are checked: a household tries a few times; each costs up to a tenth of a second.
+/// Solutions of one client address that are checked: a household tries a few times; each costs up to a quarter
+/// of a second.
 const SOLUTIONS: Rate = Rate { per_s: NonZeroU32::MIN, burst: number(6) };
 /// Stamps that count as one call of an account more: signing a hundred takes about two milliseconds.
 const STAMPS_A_CALL: usize = 100;
@@ -204,9 +206,58 @@ fn client(peer: Peer, headers: &HeaderMap) -> Option<IpAddr> {
 
 /// What one customer has: an IPv4 address, or a /64 of IPv6.
 fn network(ip: IpAddr) -> IpAddr {
+    first_of(ip, 32, 64)
+}
+
+/// The first address of a client's network, of so many bits.
+fn first_of(ip: IpAddr, bits_of_v4: u32, bits_of_v6: u32) -> IpAddr {
     match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX.checked_shl(32 - bits_of_v4).unwrap_or_default();
+            Ipv4Addr::from_bits(ip.to_bits() & mask).into()
+        }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128 - bits_of_v6).unwrap_or_default();
+            Ipv6Addr::from_bits(ip.to_bits() & mask).into()
+        }
+    }
+}
+
+/// Clients that share what is given to each network: an IPv4 /24 or an IPv6 /48, as much as one site is commonly given. Those of
+/// whom the web server does not say where they are share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbours(Option<IpAddr>);
+
+impl Neighbours {
+    const BITS_OF_V4: u32 = 24;
+    const BITS_OF_V6: u32 = 48;
+
+    /// Those of a client.
+    #[must_use]
+    pub fn of(client: Option<IpAddr>) -> Self {
+        Self(client.map(|ip| first_of(ip, Self::BITS_OF_V4, Self::BITS_OF_V6)))
+    }
+
+    /// Names them in the ledger.
+    #[must_use]
+    pub fn key(&self) -> NetworkKey {
+        match self.0 {
+            Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped().octets(),
+            Some(IpAddr::V6(ip)) => ip.octets(),
+            None => [0; 16],
+        }
+    }
+}
+
+impl fmt::Display for Neighbours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(ip) => {
+                let bits = if ip.is_ipv4() { Self::BITS_OF_V4 } else { Self::BITS_OF_V6 };
+                write!(f, "the network {ip}/{bits}")
+            }
+            None => f.write_str("the network that this call came from"),
+        }
     }
 }
 
@@ -246,6 +297,20 @@ mod tests {
             let found = client(*peer, &headers(forwarded)).map(|ip| ip.to_string());
             assert_eq!(found.as_deref(), *ip, "{peer:?} {forwarded:?}");
         }
+    }
+
+    #[test]
+    fn neighbours_share_a_network() {
+        let shown = |ip: &str| Neighbours::of(Some(ip.parse().unwrap())).to_string();
+        assert_eq!(shown("192.0.2.77"), "the network 192.0.2.0/24");
+        assert_eq!(shown("2001:db8:1:2:3::4"), "the network 2001:db8:1::/48");
+        let key = |ip: Option<&str>| Neighbours::of(ip.map(|ip| ip.parse().unwrap())).key();
+        assert_eq!(key(Some("192.0.2.1")), key(Some("192.0.2.254")));
+        assert_ne!(key(Some("192.0.2.1")), key(Some("192.0.3.1")));
+        assert_eq!(key(Some("2001:db8:1::1")), key(Some("2001:db8:1:ffff::1")));
+        assert_ne!(key(Some("2001:db8:1::1")), key(Some("2001:db8:2::1")));
+        assert_eq!(key(None), [0; 16]);
+        assert_ne!(key(Some("192.0.2.1")), key(None));
     }
 
     #[test]

@@ -10,16 +10,16 @@ use axum::{
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::Response,
+    routing::{MethodRouter, get},
 };
-use jiff::Timestamp;
 
 use super::{
-    Office, SharedOffice, Site,
+    Office, SharedOffice,
     page::{Forms, page, wants_page},
     problem::Problem,
 };
 use crate::{
-    clock::unix_now,
+    clock::{self, unix_now},
     ledger::{
         Mark, MarkError, MarkTarget, Marked,
         settings::{PostageState, StrangerLetter},
@@ -27,56 +27,19 @@ use crate::{
     stamp::tokens::{Token, Verb},
 };
 
-/// `GET /w/TOKEN`
-///
-/// # Errors
-/// 404 for what is no token of a link, 503.
-pub async fn ask_wanted(
-    State(office): State<SharedOffice>,
-    Path(token): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    ask(&office, Mark::Wanted, &token, &headers).await
-}
-
-/// `GET /u/TOKEN`
-///
-/// # Errors
-/// 404 for what is no token of a link, 503.
-pub async fn ask_unwanted(
-    State(office): State<SharedOffice>,
-    Path(token): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    ask(&office, Mark::Unwanted, &token, &headers).await
-}
-
-/// `POST /w/TOKEN`
-///
-/// # Errors
-/// 404 for what is no token of a link, 503.
-pub async fn mark_wanted(
-    State(office): State<SharedOffice>,
-    Path(token): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    mark(&office, Mark::Wanted, &token, &headers).await
-}
-
-/// `POST /u/TOKEN`
-///
-/// # Errors
-/// 404 for what is no token of a link, 503.
-pub async fn mark_unwanted(
-    State(office): State<SharedOffice>,
-    Path(token): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    mark(&office, Mark::Unwanted, &token, &headers).await
+/// The calls of the link that says this, `/w/TOKEN` or `/u/TOKEN`. They answer 404 for what is no token of such a link, and
+/// 503.
+pub fn of(mark: Mark) -> MethodRouter<SharedOffice> {
+    get(move |office: State<SharedOffice>, token: Path<String>, headers: HeaderMap| async move {
+        ask(&office, mark, &token, &headers).await
+    })
+    .post(move |office: State<SharedOffice>, token: Path<String>, headers: HeaderMap| async move {
+        say(&office, mark, &token, &headers).await
+    })
 }
 
 async fn ask(office: &Office, mark: Mark, token: &str, headers: &HeaderMap) -> Result<Response, Problem> {
-    let Some((_, letter)) = letter_of(office, &office.site(), mark, token).await? else {
+    let Some((_, letter)) = letter_of(office, mark, token).await? else {
         return no_such_link(headers);
     };
     page(StatusCode::OK, Forms::Here, |nonce| Ask {
@@ -85,12 +48,12 @@ async fn ask(office: &Office, mark: Mark, token: &str, headers: &HeaderMap) -> R
         time: shown_time(letter.time),
         postage: letter.postage.as_ref().map(|postage| postage.value.to_string()).unwrap_or_default(),
         state: state(&letter),
-        wanted: mark == Mark::Wanted,
+        word: word(mark),
     })
 }
 
-async fn mark(office: &Office, mark: Mark, token: &str, headers: &HeaderMap) -> Result<Response, Problem> {
-    let Some((number, letter)) = letter_of(office, &office.site(), mark, token).await? else {
+async fn say(office: &Office, mark: Mark, token: &str, headers: &HeaderMap) -> Result<Response, Problem> {
+    let Some((number, letter)) = letter_of(office, mark, token).await? else {
         return no_such_link(headers);
     };
     let marked = match office.ledger().mark(MarkTarget::Number(number), mark, unix_now()).await {
@@ -102,23 +65,30 @@ async fn mark(office: &Office, mark: Mark, token: &str, headers: &HeaderMap) -> 
     tracing::info!(
         recipient = %marked.recipient,
         sender = %sender(&letter),
-        mark = if mark == Mark::Wanted { "wanted" } else { "unwanted" },
+        mark = word(mark),
         refunded = %marked.refunded.unwrap_or_default(),
         "marked by a link"
     );
     page(StatusCode::OK, Forms::None, |nonce| Done {
         nonce,
         sender: sender(&letter),
-        wanted: mark == Mark::Wanted,
+        word: word(mark),
         money: money(&letter, mark, &marked),
         known: marked.known,
     })
 }
 
-/// The redemption and the letter that a token names, if it is a token of this link.
+const fn word(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Wanted => "wanted",
+        Mark::Unwanted => "unwanted",
+    }
+}
+
+/// The redemption and the letter that a token names, if it is a token of this link. A token is bound to the recipient, whom
+/// it does not name: the ledger is asked before it can be checked, one look by a number drawn at random.
 async fn letter_of(
     office: &Office,
-    site: &Site,
     mark: Mark,
     text: &str,
 ) -> Result<Option<(u64, StrangerLetter)>, Problem> {
@@ -130,7 +100,7 @@ async fn letter_of(
     let number = token.number();
     let letter = office.ledger().paid_letter(number).await?;
     Ok(letter
-        .filter(|letter| token.is_genuine(&site.tokens, verb, &letter.recipient))
+        .filter(|letter| token.is_genuine(&office.site().tokens, verb, &letter.recipient))
         .map(|letter| (number, letter)))
 }
 
@@ -139,8 +109,7 @@ fn sender(letter: &StrangerLetter) -> String {
 }
 
 fn shown_time(unix_s: u64) -> String {
-    let time = i64::try_from(unix_s).ok().and_then(|s| Timestamp::from_second(s).ok()).unwrap_or_default();
-    time.strftime("%A, %d %B %Y, %H:%M UTC").to_string()
+    clock::utc(unix_s, "%A, %d %B %Y, %H:%M UTC")
 }
 
 /// What was done about the letter before.
@@ -182,36 +151,19 @@ fn no_such_link(headers: &HeaderMap) -> Result<Response, Problem> {
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = r#"<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>{% if wanted %}Was this letter wanted?{% else %}Was this letter unwanted?{% endif %}</title>
-<style nonce="{{ nonce }}">
-:root { color-scheme: light dark }
-body { font: 1.1rem/1.6 system-ui, sans-serif; max-width: 42rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere }
-h1 { font-size: 1.5rem; line-height: 1.3 }
-button { font: inherit; padding: .6rem 1.2rem }
-</style>
-</head>
-<body>
-<main>
-<h1>{% if wanted %}Was this letter wanted?{% else %}Was this letter unwanted?{% endif %}</h1>
+    source = r#"{% extends "notice.html" %}
+{% block title %}Was this letter {{ word }}?{% endblock %}
+{% block heading %}Was this letter {{ word }}?{% endblock %}
+{% block text %}
 <p>A letter from <strong>{{ sender }}</strong> that was delivered on {{ time }} for postage of {{ postage }}. {{ state }}</p>
-{% if wanted %}
+{% if word == "wanted" %}
 <p>If you wanted it, its sender gets the postage back and, if the letter proved to be the sender's, needs none for later
 letters to you.</p>
-<form method="post"><button type="submit">It was wanted</button></form>
 {% else %}
 <p>If you did not want it, its sender does not get the postage back, and has to pay for later letters to you too.</p>
-<form method="post"><button type="submit">It was unwanted</button></form>
 {% endif %}
-</main>
-</body>
-</html>
-"#
+<form method="post"><button type="submit">It was {{ word }}</button></form>
+{% endblock %}"#
 )]
 struct Ask {
     nonce: String,
@@ -219,39 +171,26 @@ struct Ask {
     time: String,
     postage: String,
     state: &'static str,
-    wanted: bool,
+    /// `wanted` or `unwanted`.
+    word: &'static str,
 }
 
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = r#"<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>Done</title>
-<style nonce="{{ nonce }}">
-:root { color-scheme: light dark }
-body { font: 1.1rem/1.6 system-ui, sans-serif; max-width: 42rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere }
-h1 { font-size: 1.5rem; line-height: 1.3 }
-</style>
-</head>
-<body>
-<main>
-<h1>Marked as {% if wanted %}wanted{% else %}unwanted{% endif %}</h1>
+    source = r#"{% extends "notice.html" %}
+{% block title %}Done{% endblock %}
+{% block heading %}Marked as {{ word }}{% endblock %}
+{% block text %}
 <p>The letter from <strong>{{ sender }}</strong>. {{ money }}</p>
 <p>{% if known %}Letters from this sender reach you without postage.{% else %}This sender's letters need postage.{% endif %}</p>
-</main>
-</body>
-</html>
-"#
+{% endblock %}"#
 )]
 struct Done {
     nonce: String,
     sender: String,
-    wanted: bool,
+    /// `wanted` or `unwanted`.
+    word: &'static str,
     money: String,
     known: bool,
 }
@@ -259,27 +198,13 @@ struct Done {
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = r#"<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>Not a link of this office</title>
-<style nonce="{{ nonce }}">
-:root { color-scheme: light dark }
-body { font: 1.1rem/1.6 system-ui, sans-serif; max-width: 42rem; margin: 2rem auto; padding: 0 1rem }
-</style>
-</head>
-<body>
-<main>
-<h1>Not a link of this office</h1>
+    source = r#"{% extends "notice.html" %}
+{% block title %}Not a link of this office{% endblock %}
+{% block heading %}Not a link of this office{% endblock %}
+{% block text %}
 <p>Open the link as it stands in your digest; a mail program may have cut it. Links to letters that are no longer kept
 do not work any more.</p>
-</main>
-</body>
-</html>
-"#
+{% endblock %}"#
 )]
 struct NoSuchLink {
     nonce: String,

@@ -50,7 +50,7 @@ use crate::{
     config::{Config, IdentityCheck},
     discovery::Discovery,
     keys::{KeyError, Keys},
-    ledger::Ledger,
+    ledger::{Ledger, Mark},
     money::{Currency, Micros, STAMP_VALUE_MAX},
     stamp::{PublicKey, SecretKey, Selector, tokens::TokenKey},
 };
@@ -177,9 +177,9 @@ fn routes() -> [(&'static str, MethodRouter<SharedOffice>); 15] {
         ("/v1/webhooks/{provider}", post(webhook::receive)),
         ("/p/voucher", get(page::voucher)),
         ("/p/-/{version}/{*name}", get(page::assets::show)),
-        ("/p/{*address}", get(page::show).post(page::pass::make)),
-        ("/w/{token}", get(links::ask_wanted).post(links::mark_wanted)),
-        ("/u/{token}", get(links::ask_unwanted).post(links::mark_unwanted)),
+        ("/p/{*address}", get(page::show).post(page::ask)),
+        ("/w/{token}", links::of(Mark::Wanted)),
+        ("/u/{token}", links::of(Mark::Unwanted)),
     ]
 }
 
@@ -275,4 +275,17 @@ async fn plain_fields(mut response: Response) -> Response {
         HeaderValue::from_static("same-origin"),
     );
     response
+}
+
+/// The office of b.example over a new ledger.
+#[cfg(test)]
+fn office_of_b(directory: &std::path::Path, limits: Limits) -> SharedOffice {
+    use crate::{clock::unix_now, dns::Dns, keys, ledger::sqlite};
+    let text = "[gate]\ndomains = [\"b.example\"]\n[office]\ndomain = \"b.example\"\n";
+    let config = Config::parse(text, std::path::Path::new("farthing.toml")).unwrap();
+    let keys = keys::ensure(directory, true, unix_now()).unwrap();
+    let options = sqlite::Options::new(config.ledger.currency);
+    let ledger = sqlite::open(directory.join("ledger.db"), options).unwrap();
+    let discovery = Discovery::new(Dns::new(&config.dns).unwrap());
+    Office::new(Site::new(&config, &keys, &discovery).unwrap(), Arc::new(ledger), limits)
 }

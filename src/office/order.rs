@@ -1,8 +1,8 @@
 //! `POST /v1/stamps`: stamps are signed and sold (SPEC.md §10).
 //!
 //! An order is named by its ids: the same order again gets the same answer and is charged once, whatever became
-//! of the first answer. Signing is done before the ledger is asked, off the threads that serve; a stamp that was
-//! signed and not sold is worth nothing, for our gate asks the ledger.
+//! of the first answer. Signing is done before the ledger sells, off the threads that serve, for who has the money; a
+//! stamp that was signed and not sold is worth nothing, for our gate asks the ledger.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -40,14 +40,27 @@ pub async fn sell(
     let wanted = body.and_then(|body| Wanted::of(call.account, body));
     // What cannot be read counts as a call too.
     office.counters().account(call.account, wanted.as_ref().map_or(0, |w| w.stamps.len()))?;
-    let wanted = wanted?;
+    fill(&office, site, wanted?).await.map(Json)
+}
 
+/// Sells what is wanted; the same again gets the same and is charged once.
+///
+/// # Errors
+/// 400 (the value), 402 (too little money), 409 (of these ids others were sold), 503.
+pub async fn fill(office: &SharedOffice, site: Arc<Site>, wanted: Wanted) -> Result<OrderAnswer, Problem> {
     let ledger = office.ledger();
     if let Some(answer) = wanted.sold_before(ledger).await? {
-        return Ok(Json(answer));
+        return Ok(answer);
     }
     site.takes_value(wanted.value)?;
-    let order = signed_order(&office, site, wanted.clone(), unix_now()).await?;
+    // Keys cost nothing to make up, and a signature takes time: without the money nothing is signed.
+    let held = ledger.balance(wanted.account).await?;
+    if held < wanted.cost() {
+        // The same order, come twice at once, may just have taken it.
+        let before = wanted.sold_before(ledger).await?;
+        return before.ok_or_else(|| Problem::short(held, wanted.cost()));
+    }
+    let order = signed_order(office, site, wanted.clone(), unix_now()).await?;
     let answer = OrderAnswer {
         s: order.selector.clone(),
         x: order.expiry,
@@ -59,12 +72,12 @@ pub async fn sell(
                 account = %wanted.account, audience = %wanted.audience, count = wanted.stamps.len(),
                 value_micros = wanted.value.get(), balance_micros = balance.get(), "stamps sold"
             );
-            Ok(Json(answer))
+            Ok(answer)
         }
         Sale::Short(balance) => Err(Problem::short(balance, wanted.cost())),
         // The same order came twice at once, and the other was first.
         Sale::SomeSold => match wanted.sold_before(ledger).await? {
-            Some(answer) => Ok(Json(answer)),
+            Some(answer) => Ok(answer),
             None => Err(conflict()),
         },
     }
@@ -72,7 +85,7 @@ pub async fn sell(
 
 /// An order as the buyer sent it, well-formed.
 #[derive(Clone)]
-struct Wanted {
+pub struct Wanted {
     account: AccountKey,
     audience: Domain,
     value: Micros,
@@ -81,6 +94,12 @@ struct Wanted {
 }
 
 impl Wanted {
+    /// One stamp.
+    #[must_use]
+    pub fn one(account: AccountKey, audience: Domain, value: Micros, id: StampId, holder: [u8; 32]) -> Self {
+        Self { account, audience, value, stamps: vec![(id, holder)] }
+    }
+
     fn of(account: AccountKey, body: OrderBody) -> Result<Self, Problem> {
         let count = body.stamps.len();
         if !(1..=ORDER_STAMPS_MAX).contains(&count) {
@@ -196,6 +215,10 @@ fn expiry(now: u64, lifetime_s: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        office::{Limits, office_of_b, signed},
+        stamp::SecretKey,
+    };
 
     const DAY_START: u64 = 20_000 * DAY_S;
 
@@ -215,6 +238,39 @@ mod tests {
             assert_eq!(x, end, "{now} {lifetime}");
             assert!(x <= now + EXPIRY_AHEAD_MAX_S && x % DAY_S == DAY_S - 1);
         }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_signed_for_who_has_not_the_money() {
+        let directory = tempfile::tempdir().unwrap();
+        let office = office_of_b(directory.path(), Limits::default());
+        // Whoever waits for a signature would wait for ever.
+        office.signers.close();
+        let key = SecretKey::from_seed(&[1; 32]);
+        let (id, k) = ("A".repeat(22), key.public().to_string());
+        let body = format!(r#"{{"audience":"b.example","value":2500,"stamps":[{{"id":"{id}","k":"{k}"}}]}}"#);
+        let domain = "b.example".parse().unwrap();
+        let signed =
+            signed::Request { method: "POST", target: "/v1/stamps", office: &domain, body: body.as_bytes() };
+        let date = unix_now().to_string();
+        let signature = Bytes(key.sign(&signed.signed_bytes(&date))).to_string();
+        let order = || {
+            Request::post("/v1/stamps")
+                .header(signed::ACCOUNT, &k)
+                .header(signed::DATE, &date)
+                .header(signed::SIGNATURE, &signature)
+                .body(body.clone().into())
+                .unwrap()
+        };
+        assert_eq!(sell(State(office.clone()), order()).await.unwrap_err().status.as_u16(), 402);
+        let price = Micros::new(2_500).unwrap();
+        let account = AccountKey(key.public().to_bytes());
+        office.ledger().credit(account, "credit", price, "", unix_now()).await.unwrap();
+        assert_eq!(
+            sell(State(office), order()).await.unwrap_err().status.as_u16(),
+            500,
+            "it would be signed"
+        );
     }
 
     fn wanted(ids: &[u8]) -> Wanted {

@@ -218,32 +218,14 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
-    use crate::{
-        clock::unix_now,
-        config::Config,
-        discovery::Discovery,
-        dns::Dns,
-        keys,
-        ledger::sqlite,
-        office::{Limits, Site},
-    };
-
-    fn office(directory: &Path, limits: Limits) -> Arc<Office> {
-        let text = "[gate]\ndomains = [\"b.example\"]\n[office]\ndomain = \"b.example\"\n";
-        let config = Config::parse(text, Path::new("farthing.toml")).unwrap();
-        let keys = keys::ensure(directory, true, unix_now()).unwrap();
-        let options = sqlite::Options::new(config.ledger.currency);
-        let ledger = sqlite::open(directory.join("ledger.db"), options).unwrap();
-        let discovery = Discovery::new(Dns::new(&config.dns).unwrap());
-        Office::new(Site::new(&config, &keys, &discovery).unwrap(), Arc::new(ledger), limits)
-    }
+    use crate::office::{Limits, office_of_b};
 
     #[tokio::test]
     async fn a_client_that_never_reads_its_answer_keeps_no_place() {
         let directory = tempfile::tempdir().unwrap();
         let short = Duration::from_millis(100);
         let limits = Limits { request_time: short, connection_time: short, ..Limits::default() };
-        let office = office(directory.path(), limits);
+        let office = office_of_b(directory.path(), limits);
         let router = office.router();
         // A pipe that holds less than the answer: it cannot be written to its end.
         let (mut client, server) = tokio::io::duplex(64);

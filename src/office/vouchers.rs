@@ -3,6 +3,8 @@
 //! Of a code that is worth nothing the caller hears one sentence, whether it never was, was used by another, made
 //! void, or has expired. Guessing is counted for the address and the account.
 
+use std::net::IpAddr;
+
 use axum::{
     Json,
     extract::{Request, State},
@@ -16,7 +18,11 @@ use super::{
     request::signed_call,
     wire::{Credit, VoucherBody},
 };
-use crate::{clock::unix_now, ledger::funding::VoucherUse, voucher::Code};
+use crate::{
+    clock::unix_now,
+    ledger::{AccountKey, funding::VoucherUse},
+    voucher::Code,
+};
 
 /// Answers the call.
 ///
@@ -30,14 +36,27 @@ pub async fn redeem(State(office): State<SharedOffice>, request: Request) -> Res
     let VoucherBody { code } = serde_json::from_slice(&body)?;
     // A typo is told without a look at the ledger: it is no guess.
     let code: Code = Zeroizing::new(code).parse().map_err(Problem::bad)?;
-    office.counters().guess(client, call.account)?;
-    match office.ledger().voucher_use(code.hash(), call.account, unix_now()).await? {
+    credit(&office, client, call.account, &code).await.map(Json)
+}
+
+/// Puts what a code is worth on an account, once; the same account may send it again. Counts it as a guess.
+///
+/// # Errors
+/// 404 (worth nothing here), 429, 503.
+pub async fn credit(
+    office: &SharedOffice,
+    client: Option<IpAddr>,
+    account: AccountKey,
+    code: &Code,
+) -> Result<Credit, Problem> {
+    office.counters().guess(client, account)?;
+    match office.ledger().voucher_use(code.hash(), account, unix_now()).await? {
         VoucherUse::Credited { number, value, balance, again } => {
             tracing::info!(
-                account = %call.account, voucher = number, value_micros = value.get(),
+                %account, voucher = number, value_micros = value.get(),
                 balance_micros = balance.get(), again, "a voucher was used"
             );
-            Ok(Json(Credit { credited: value, balance }))
+            Ok(Credit { credited: value, balance })
         }
         VoucherUse::No => Err(Problem::new(
             StatusCode::NOT_FOUND,

@@ -80,7 +80,7 @@ pub struct WellKnown {
 /// What work brings: once a UTC day an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantOffer {
-    /// Hashcash bits asked.
+    /// Hashcash bits asked now; more as the day's budget goes.
     pub bits: u32,
     /// What is left of today's budget, in micros.
     pub left: Micros,

@@ -13,8 +13,6 @@ use crate::address::Address;
 
 /// Characters of a label.
 pub const LABEL_CHARS_MAX: usize = 24;
-/// Characters of a code.
-pub const CODE_CHARS: usize = 16;
 const DAY_OCTETS: usize = 2;
 const MAC_OCTETS: usize = 8;
 

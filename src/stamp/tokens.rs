@@ -11,8 +11,6 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::address::Address;
 
-/// Characters of a token.
-pub const TOKEN_CHARS: usize = 32;
 const NUMBER_OCTETS: usize = 8;
 const MAC_OCTETS: usize = 12;
 
@@ -171,7 +169,7 @@ mod tests {
     #[test]
     fn what_stands_behind_the_command_address() {
         let text = Token::make(&TokenKey::new([1; 32]), Verb::Wanted, 7, &bob()).to_string();
-        assert_eq!(text.len(), TOKEN_CHARS);
+        assert_eq!(text.len(), 32);
         let token = Token::parse(text.as_bytes()).unwrap();
         for (detail, verb) in [
             (format!("w.{text}"), Some(Verb::Wanted)),

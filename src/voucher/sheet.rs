@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::Code;
 use crate::{
     address::Domain,
+    clock::utc_date,
     money::{Currency, MICROS_PER_UNIT, Micros},
 };
 
@@ -69,7 +70,7 @@ impl Sheet<'_> {
             url: self.url,
             value: in_units(self.value),
             currency: self.currency.to_string(),
-            until: self.expiry.map(day),
+            until: self.expiry.map(utc_date),
             cards: cards.collect::<Result<_, SheetError>>()?,
         };
         Ok(Zeroizing::new(page.render()?))
@@ -109,12 +110,6 @@ fn in_units(amount: Micros) -> String {
     format!("{whole}.{:0<DECIMALS_MIN$}", decimals.trim_end_matches('0'))
 }
 
-/// `2026-11-22`, in UTC.
-fn day(unix_s: u64) -> String {
-    let time = i64::try_from(unix_s).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
-    time.unwrap_or_default().strftime("%Y-%m-%d").to_string()
-}
-
 struct Card {
     number: u64,
     code: Zeroizing<String>,
@@ -124,14 +119,11 @@ struct Card {
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = r##"<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<title>{{ cards.len() }} vouchers of {{ value }} {{ currency }} for {{ office }}</title>
-<style>
+    source = r##"{% extends "frame.html" %}
+{% block head %}
+<meta name="referrer" content="no-referrer">{% endblock %}
+{% block title %}{{ cards.len() }} vouchers of {{ value }} {{ currency }} for {{ office }}{% endblock %}
+{% block style %}
 @page { margin: 12mm }
 body { font: 11pt/1.4 system-ui, sans-serif; color: #000; background: #fff; margin: 1rem }
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(85mm, 1fr)) }
@@ -140,10 +132,8 @@ svg { width: 34mm; height: 34mm; flex: none }
 h2, p { margin: 0 0 1.5mm }
 h2 { font-size: 14pt }
 code { font: bold 11pt/1.5 ui-monospace, monospace; white-space: nowrap; display: block }
-small { font-size: 8.5pt; overflow-wrap: anywhere; display: block }
-</style>
-</head>
-<body>
+small { font-size: 8.5pt; overflow-wrap: anywhere; display: block }{% endblock %}
+{% block body %}
 <main>
 {%- for card in cards %}
 <article>
@@ -157,10 +147,7 @@ small { font-size: 8.5pt; overflow-wrap: anywhere; display: block }
 </div>
 </article>
 {%- endfor %}
-</main>
-</body>
-</html>
-"##
+</main>{% endblock %}"##
 )]
 struct Page<'a> {
     office: &'a str,

@@ -15,7 +15,7 @@ use ureq::{
 use crate::{
     address::{Address, Domain, shown},
     clock::unix_now,
-    money::{Currency, Micros},
+    money::{Currency, Micros, STAMP_VALUE_MAX},
     office::{
         signed,
         wire::{
@@ -41,7 +41,7 @@ pub enum ClientError {
     #[error("`{0}` is not an office's URL: https://…, or http:// on this machine, without a query")]
     Url(String),
     /// Nobody there, or it cannot be trusted.
-    #[error("{url} cannot be reached: {what}")]
+    #[error("{url} cannot be reached: {what}; is that the office's URL? try again")]
     Unreachable {
         /// The office's URL.
         url: String,
@@ -175,12 +175,40 @@ impl OfficeClient {
         })
     }
 
+    /// Makes sure that what a URL found in DNS leads to is the office it was found for, before anything is sent there.
+    /// With https the certificate says who is asked. On this machine nothing does: a stranger's record could lead to any
+    /// program here that does as it is told by whoever is here too. Such a program is asked for the description alone.
+    ///
+    /// # Errors
+    /// [`ClientError`], never a refusal: nothing was asked that could be refused.
+    pub fn must_be(&self, office: &Domain) -> Result<(), ClientError> {
+        if !self.url.starts_with("http://") {
+            return Ok(());
+        }
+        match self.describe() {
+            Ok(found) if found.office == *office => Ok(()),
+            Ok(found) => Err(self.answer(format_args!("it is the office {}, not {office}", found.office))),
+            Err(ClientError::Refused { status, .. }) => {
+                Err(self.answer(format_args!("{status}, where {office} should describe itself")))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// What it costs to write to someone of the office's own mail domains.
     ///
     /// # Errors
     /// [`ClientError`]; status 404 for other domains.
     pub fn quote(&self, to: &Address) -> Result<Quote, ClientError> {
-        self.get(&format!("/v1/quote?to={}", percent_encode(&to.to_bytes(), NON_ALPHANUMERIC)))
+        let target = format!("/v1/quote?to={}", percent_encode(&to.to_bytes(), NON_ALPHANUMERIC));
+        let quote: Quote = self.get(&target)?;
+        if quote.micros == Micros::ZERO || quote.micros > STAMP_VALUE_MAX {
+            return Err(self.answer("a price that no stamp can have"));
+        }
+        let currency: Currency = quote.currency.parse().map_err(|e| self.answer(e))?;
+        let offices = quote.offices.into_iter().filter(|at| is_office_url(&at.url)).collect();
+        // What is in it may be shown: nothing is taken over as it came that could be more than it seems.
+        Ok(Quote { to: to.to_string(), currency: currency.to_string(), offices, ..quote })
     }
 
     /// Sends an order; the same again is charged once.

@@ -41,6 +41,20 @@ pub struct Contents {
     /// What it spent today.
     #[serde(default)]
     pub spent: Spent,
+    /// Where buying ahead failed, one for a domain.
+    #[serde(default)]
+    pub not_ahead: Vec<NotAhead>,
+}
+
+/// Stamps for a domain that could not be bought ahead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotAhead {
+    /// The domain that may redeem them.
+    pub audience: Domain,
+    /// When it was tried last, in Unix seconds.
+    pub time: u64,
+    /// Why not.
+    pub why: String,
 }
 
 /// An office the wallet has dealt with.
@@ -108,8 +122,21 @@ pub struct Held {
 impl Contents {
     /// An empty wallet.
     pub fn new(seed: Seed) -> Self {
-        let (limits, spent) = (Limits::default(), Spent::default());
-        Self { version: VERSION, seed, offices: vec![], sheets: vec![], orders: vec![], limits, spent }
+        Self {
+            version: VERSION,
+            seed,
+            offices: vec![],
+            sheets: vec![],
+            orders: vec![],
+            limits: Limits::default(),
+            spent: Spent::default(),
+            not_ahead: vec![],
+        }
+    }
+
+    /// The same account with the offices it is at, and no stamps: two files must not hold the same ones.
+    pub fn account_alone(&self) -> Self {
+        Self { offices: self.offices.clone(), limits: self.limits, ..Self::new(self.seed.clone()) }
     }
 
     /// Whether a newer program wrote it, in a form that this one might damage.
@@ -163,15 +190,16 @@ impl Contents {
         }
     }
 
+    /// Stamps that [`Contents::take`] would give for letters to this domain.
+    pub fn usable(&self, audience: &Domain, least: Micros, now: u64) -> usize {
+        let fitting = self.sheets.iter().filter(|sheet| sheet.fits(audience, least, now));
+        fitting.map(|sheet| sheet.stamps.len()).sum()
+    }
+
     /// Takes a stamp out for a letter to this domain: the cheapest worth at least `least`, of those the one that expires first.
     pub fn take(&mut self, audience: &Domain, least: Micros, now: u64) -> Option<Stamp> {
-        let fits = |sheet: &&mut Sheet| {
-            sheet.audience == *audience
-                && sheet.value >= least
-                && sheet.expiry >= now.saturating_add(LEFT_TO_LIVE_S)
-                && !sheet.stamps.is_empty()
-        };
-        let sheet = self.sheets.iter_mut().filter(fits).min_by_key(|sheet| (sheet.value, sheet.expiry))?;
+        let fitting = self.sheets.iter_mut().filter(|sheet| sheet.fits(audience, least, now));
+        let sheet = fitting.min_by_key(|sheet| (sheet.value, sheet.expiry))?;
         let SheetStamp { id, b } = sheet.stamps.pop()?;
         let terms = Terms {
             office: sheet.office.clone(),
@@ -204,6 +232,13 @@ impl Sheet {
     fn of(terms: Terms, stamp: SheetStamp) -> Self {
         let Terms { office, selector, value, currency, audience, expiry, .. } = terms;
         Self { office, selector, currency, audience, value, expiry, stamps: vec![stamp] }
+    }
+
+    fn fits(&self, audience: &Domain, least: Micros, now: u64) -> bool {
+        self.audience == *audience
+            && self.value >= least
+            && self.expiry >= now.saturating_add(LEFT_TO_LIVE_S)
+            && !self.stamps.is_empty()
     }
 
     fn is_of(&self, terms: &Terms) -> bool {

@@ -1,7 +1,8 @@
 //! The file of a wallet: for its owner alone, one process at a time, and whole after a crash.
 //!
 //! It is never changed in place: a new file takes its name when it is safe on disk. The lock is on the file that has
-//! the name, so the new one is locked before it gets it; who waited for the old one looks again.
+//! the name, so the new one is locked before it gets it; who waited for the old one looks again. Nobody keeps that lock
+//! while an office is asked; who buys has another one, [`BuyingLock`], so that letters are stamped meanwhile.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -17,7 +18,7 @@ use zeroize::Zeroizing;
 
 /// Octets of a wallet: a hundred thousand stamps have fifteen million.
 const OCTETS_MAX: u64 = 64 * 1_024 * 1_024;
-/// How long to wait for another process: a purchase takes at most this.
+/// How long to wait for another process: a purchase takes seldom more.
 const LOCK_TIME: Duration = Duration::from_secs(60);
 /// Between two looks whether it has finished.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -65,20 +66,23 @@ impl WalletFile {
     /// [`FileError::Exists`] when there is a file of that name, or what the system said.
     pub fn create(path: &Path, content: &[u8]) -> Result<Self, FileError> {
         let fault = |error| FileError::Io { path: path.to_owned(), error };
-        DirBuilder::new().recursive(true).mode(0o700).create(directory(path)).map_err(fault)?;
-        let file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(FileError::Exists(path.to_owned()));
-            }
-            file => file.map_err(fault)?,
-        };
-        lock(&file, path)?;
-        let mut created = Self { path: path.to_owned(), locked: file };
-        if let Err(error) = created.replace(content) {
-            let _ = fs::remove_file(path);
-            return Err(error);
+        let directory = directory(path);
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(fault)?;
+        // It has the name when it is whole: an empty file of that name would keep the next wallet from being made.
+        let mut file =
+            tempfile::Builder::new().prefix(".new-wallet.").tempfile_in(directory).map_err(fault)?;
+        file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(fault)?;
+        lock(file.as_file(), path)?;
+        let locked = file.persist_noclobber(path).map_err(|e| match e.error.kind() {
+            io::ErrorKind::AlreadyExists => FileError::Exists(path.to_owned()),
+            _ => fault(e.error),
+        })?;
+        sync_directory(directory).map_err(fault)?;
+        if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            // The directory may be new too; one that may not be read was there before.
+            let _ = sync_directory(parent);
         }
-        Ok(created)
+        Ok(Self { path: path.to_owned(), locked })
     }
 
     /// Opens and locks a wallet; its content beside it.
@@ -87,17 +91,14 @@ impl WalletFile {
     /// [`FileError`]: missing, open to others, used by another process for too long, or what the system said.
     pub fn open(path: &Path) -> Result<(Self, Zeroizing<Vec<u8>>), FileError> {
         let fault = |error| FileError::Io { path: path.to_owned(), error };
-        // The file itself, wherever a symbolic link leads: the link is to stay one.
-        let path = match path.canonicalize() {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(FileError::Missing(path.to_owned())),
-            path => path.map_err(fault)?,
-        };
+        let path = real(path)?;
+        // Before it is opened: opening a pipe waits for whoever writes into it.
+        if !fs::metadata(&path).map_err(fault)?.is_file() {
+            return Err(fault(io::Error::other("it is not a file")));
+        }
         loop {
             let file = File::open(&path).map_err(fault)?;
             let metadata = file.metadata().map_err(fault)?;
-            if !metadata.is_file() {
-                return Err(fault(io::Error::other("it is not a file")));
-            }
             let mode = metadata.permissions().mode() & 0o777;
             if mode & 0o077 != 0 {
                 return Err(FileError::Open { path, mode });
@@ -145,8 +146,58 @@ impl WalletFile {
             return Err(fault(error));
         }
         self.locked = file;
-        File::open(directory(&self.path)).and_then(|d| d.sync_all()).map_err(fault)
+        sync_directory(directory(&self.path)).map_err(fault)
     }
+}
+
+/// Held by who buys for a wallet, from before an order is written until it is finished: an order found open is one that
+/// was left behind, never one that another process waits for.
+pub struct BuyingLock {
+    _locked: File,
+}
+
+impl BuyingLock {
+    /// Waits until nobody else buys for this wallet.
+    ///
+    /// # Errors
+    /// [`FileError`]: no wallet there, another process buys for too long, or what the system said.
+    pub fn wait(wallet: &Path) -> Result<Self, FileError> {
+        let (file, wallet) = Self::file(wallet)?;
+        lock(&file, &wallet)?;
+        Ok(Self { _locked: file })
+    }
+
+    /// The same if nobody else buys for it now.
+    ///
+    /// # Errors
+    /// [`FileError`]: no wallet there, or what the system said.
+    pub fn try_now(wallet: &Path) -> Result<Option<Self>, FileError> {
+        let (file, wallet) = Self::file(wallet)?;
+        Ok(try_lock(&file, &wallet)?.then_some(Self { _locked: file }))
+    }
+
+    /// A file of its own beside the wallet, which is replaced and cannot carry a lock for long. It stays: if it were
+    /// removed two could hold it.
+    fn file(wallet: &Path) -> Result<(File, PathBuf), FileError> {
+        let wallet = real(wallet)?;
+        let name = wallet.file_name().unwrap_or_default().to_string_lossy();
+        let path = wallet.with_file_name(format!(".{name}.buying"));
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        Ok((file.map_err(|error| FileError::Io { path, error })?, wallet))
+    }
+}
+
+/// The file itself, wherever a symbolic link leads: the link is to stay one.
+fn real(path: &Path) -> Result<PathBuf, FileError> {
+    path.canonicalize().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => FileError::Missing(path.to_owned()),
+        _ => FileError::Io { path: path.to_owned(), error },
+    })
+}
+
+/// Makes the names in a directory durable.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 /// The directory of a file, `.` of a bare name.
@@ -156,16 +207,21 @@ fn directory(path: &Path) -> &Path {
 
 fn lock(file: &File, path: &Path) -> Result<(), FileError> {
     let begin = Instant::now();
-    loop {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(FileError::Io { path: path.to_owned(), error: error.into() }),
-        }
+    while !try_lock(file, path)? {
         if begin.elapsed() > LOCK_TIME {
             return Err(FileError::Busy(path.to_owned()));
         }
         sleep(LOCK_PAUSE);
+    }
+    Ok(())
+}
+
+/// Whether nobody else had the lock, so that it is ours now.
+fn try_lock(file: &File, path: &Path) -> Result<bool, FileError> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(FileError::Io { path: path.to_owned(), error: error.into() }),
     }
 }
 
@@ -216,6 +272,43 @@ mod tests {
     }
 
     #[test]
+    fn whatever_a_power_cut_leaves_beside_it_the_wallet_is_opened_and_written() {
+        // Before the rename the old content has the name, after it the new one; beside it may be anything.
+        for (named, beside) in [
+            ("old", None),
+            ("old", Some("")),
+            ("old", Some("ne")),
+            ("old", Some("new")),
+            ("new", None),
+            ("new", Some("torn of an earlier one")),
+        ] {
+            let (_directory, path) = place();
+            drop(WalletFile::create(&path, named.as_bytes()).unwrap());
+            if let Some(beside) = beside {
+                fs::write(path.with_file_name(".wallet.json.new"), beside).unwrap();
+            }
+            let (mut file, content) = WalletFile::open(&path).unwrap();
+            assert_eq!(**content, *named.as_bytes());
+            file.replace(b"newer").unwrap();
+            drop(file);
+            assert_eq!(**WalletFile::open(&path).unwrap().1, *b"newer", "{named} {beside:?}");
+        }
+    }
+
+    #[test]
+    fn who_buys_keeps_nobody_from_stamping_and_one_buys_at_a_time() {
+        let (_directory, path) = place();
+        assert!(matches!(BuyingLock::try_now(&path), Err(FileError::Missing(_))));
+        drop(WalletFile::create(&path, b"one").unwrap());
+        let buying = BuyingLock::wait(&path).unwrap();
+        assert!(BuyingLock::try_now(&path).unwrap().is_none());
+        WalletFile::open(&path).unwrap().0.replace(b"two").unwrap();
+        assert!(BuyingLock::try_now(&path).unwrap().is_none(), "it is not the wallet's own lock");
+        drop(buying);
+        assert!(BuyingLock::try_now(&path).unwrap().is_some());
+    }
+
+    #[test]
     fn many_who_change_it_do_so_one_after_the_other() {
         let (_directory, path) = place();
         drop(WalletFile::create(&path, b"").unwrap());
@@ -242,5 +335,11 @@ mod tests {
         let (directory, path) = place();
         assert!(matches!(WalletFile::open(&path), Err(FileError::Missing(_))));
         assert!(matches!(WalletFile::open(directory.path()), Err(FileError::Io { .. })));
+        let pipe = directory.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(
+            matches!(WalletFile::open(&pipe), Err(FileError::Io { .. })),
+            "and nobody waits for a writer"
+        );
     }
 }

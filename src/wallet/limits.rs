@@ -6,6 +6,9 @@ use crate::money::{Currency, Micros};
 
 /// Stamps that may be bought ahead for a domain.
 pub const AHEAD_MAX: usize = 100;
+/// After stamps could not be bought ahead, letters go out for so many seconds before it is tried again: an office in
+/// trouble, or an empty account, is not asked with every letter.
+pub const AHEAD_PAUSE_S: u64 = 15 * 60;
 /// More than any limit.
 const MOST: Micros = match Micros::new(i64::MAX.unsigned_abs()) {
     Some(most) => most,
@@ -76,6 +79,12 @@ struct Sum {
 }
 
 impl Spent {
+    /// What was spent on the day of this time, by currency.
+    pub fn on_day_of(&self, now: u64) -> Vec<(Currency, Micros)> {
+        let sums = if self.day == now / DAY_S { self.sums.as_slice() } else { &[] };
+        sums.iter().map(|sum| (sum.currency, sum.micros)).collect()
+    }
+
     /// Counts the stamps of one letter, or nothing if they are over a limit.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The sender's side: one secret, stamps in hand, buying more, putting them on letters.
 //!
-//! A wallet is a file for its owner alone. While a [`Wallet`] lives, its file is locked: other programs wait. What
-//! always holds, whatever is killed when: money spent is stamps in hand or an order that will still bring them, and a
+//! A wallet is a file for its owner alone. While a [`Wallet`] lives, its file is locked: other programs wait, so nobody
+//! keeps one while an office or DNS is asked. What always holds, whatever is killed when: money spent is stamps in hand or an order that will still bring them, and a
 //! stamp that has left the wallet is never handed out again.
 
 mod attach;
@@ -17,11 +17,11 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 pub use attach::Postmark;
-pub use buy::{Bought, PURSE_STAMPS_MAX, Purchase};
+pub use buy::{BUYING_TRIES_MAX, Bought, Buyer, Count, PURSE_STAMPS_MAX, Purchase};
 pub use client::{ClientError, Description, OfficeClient};
-pub use contents::{Held, KnownOffice, OpenOrder};
+pub use contents::{Held, KnownOffice, NotAhead, OpenOrder};
 pub use file::FileError;
-pub use limits::{AHEAD_MAX, Limits, OverLimit};
+pub use limits::{AHEAD_MAX, AHEAD_PAUSE_S, Limits, OverLimit};
 
 use crate::{
     address::{Address, Domain},
@@ -105,15 +105,30 @@ impl Wallet {
         Ok(Self { contents, file })
     }
 
-    /// Makes a wallet of the words of a backup, in a file that does not exist yet. It has the account again; stamps that
-    /// were in hand stay in the old file, and their money comes back when they expire.
+    /// Makes a wallet of a backup, in a file that does not exist yet: of its words, or of what another wallet's file
+    /// holds, such as the one that the page of a refusal saves. It has the account again; stamps that were in hand stay
+    /// in the old file, and their money comes back when they expire.
     ///
     /// # Errors
-    /// [`WalletError::Words`] when they are none of a wallet, or [`WalletError`] of the file.
-    pub fn restore(path: &Path, words: &str) -> Result<Self, WalletError> {
-        let contents = Contents::new(Seed::from_words(words)?);
+    /// [`WalletError::Words`] or [`WalletError::Damaged`] when it is neither, or [`WalletError`] of the file.
+    pub fn restore(path: &Path, backup: &str) -> Result<Self, WalletError> {
+        let contents = if backup.trim_start().starts_with('{') {
+            parsed(backup.as_bytes(), "what was given")?.account_alone()
+        } else {
+            Contents::new(Seed::from_words(backup)?)
+        };
         let file = WalletFile::create(path, &serialized(&contents)?)?;
         Ok(Self { contents, file })
+    }
+
+    /// Writes account and offices, without the stamps in hand, into a file that does not exist yet: a wallet that the
+    /// page of a refusal loads.
+    ///
+    /// # Errors
+    /// [`WalletError`] of that file.
+    pub fn copy_account(&self, path: &Path) -> Result<(), WalletError> {
+        WalletFile::create(path, &serialized(&self.contents.account_alone())?)?;
+        Ok(())
     }
 
     /// The 24 words of which [`Wallet::restore`] makes the account again: whoever reads them has the money.
@@ -129,12 +144,7 @@ impl Wallet {
     /// [`WalletError`] of the file or its content.
     pub fn open(path: &Path) -> Result<Self, WalletError> {
         let (file, content) = WalletFile::open(path)?;
-        let shown = file.path().display().to_string();
-        let contents: Contents = serde_json::from_slice(&content)
-            .map_err(|e| WalletError::Damaged { path: shown.clone(), what: e.to_string() })?;
-        if contents.is_too_new() {
-            return Err(WalletError::TooNew(shown));
-        }
+        let contents = parsed(&content, &file.path().display().to_string())?;
         Ok(Self { contents, file })
     }
 
@@ -205,6 +215,34 @@ impl Wallet {
         &self.contents.orders
     }
 
+    /// What its stamps on letters were worth today, by currency.
+    #[must_use]
+    pub fn spent(&self, now: u64) -> Vec<(Currency, Micros)> {
+        self.contents.spent.on_day_of(now)
+    }
+
+    /// Stamps in hand that a letter to this domain could bear, each worth at least `least`.
+    #[must_use]
+    pub fn usable(&self, audience: &Domain, least: Micros, now: u64) -> usize {
+        self.contents.usable(audience, least, now)
+    }
+
+    /// Where buying ahead failed when it was tried last.
+    #[must_use]
+    pub fn not_ahead(&self) -> &[NotAhead] {
+        &self.contents.not_ahead
+    }
+
+    /// Notes, durably, that stamps could not be bought ahead; forgotten when some are bought.
+    ///
+    /// # Errors
+    /// [`WalletError`] of the file.
+    pub fn note_not_ahead(&mut self, failure: NotAhead) -> Result<(), WalletError> {
+        self.contents.not_ahead.retain(|other| other.audience != failure.audience);
+        self.contents.not_ahead.push(failure);
+        self.save()
+    }
+
     /// Who can ask for balances when the wallet is closed again, so that nobody waits for an office meanwhile.
     #[must_use]
     pub fn teller(&self) -> Teller {
@@ -227,6 +265,18 @@ impl Wallet {
 pub struct Signer(Seed);
 
 impl Signer {
+    /// Of the account that a voucher's code opens by itself: whoever has the code has what is left on it.
+    #[must_use]
+    pub fn of_voucher(code: &Code) -> Self {
+        Self(Seed::of_voucher(code))
+    }
+
+    /// The 24 words of which [`Wallet::restore`] makes a wallet with this account.
+    #[must_use]
+    pub fn words(&self) -> Zeroizing<String> {
+        self.0.words().unwrap_or_default()
+    }
+
     /// The account's key, the same at every office.
     #[must_use]
     pub fn account(&self) -> SecretKey {
@@ -244,6 +294,12 @@ impl Signer {
 pub struct Teller(SecretKey);
 
 impl Teller {
+    /// The wallet's account.
+    #[must_use]
+    pub fn account(&self) -> AccountKey {
+        AccountKey(self.0.public().to_bytes())
+    }
+
     /// What the account holds at an office.
     ///
     /// # Errors
@@ -277,6 +333,16 @@ impl Teller {
     ) -> Result<Credit, ClientError> {
         client.grant(office, &self.0, proof)
     }
+}
+
+/// A wallet's file, read; `name` is what errors call it.
+fn parsed(content: &[u8], name: &str) -> Result<Contents, WalletError> {
+    let contents: Contents = serde_json::from_slice(content)
+        .map_err(|e| WalletError::Damaged { path: name.to_owned(), what: e.to_string() })?;
+    if contents.is_too_new() {
+        return Err(WalletError::TooNew(name.to_owned()));
+    }
+    Ok(contents)
 }
 
 /// The file's content, in a buffer that never grows: what a growing one leaves behind is not wiped.

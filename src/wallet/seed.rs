@@ -14,11 +14,13 @@ use crate::{
     address::Domain,
     ledger::StampId,
     stamp::{SecretKey, taglist},
+    voucher::Code,
 };
 
 /// Contexts of BLAKE3's key derivation: they keep the keys apart, and changing one loses every key made with it.
 const ACCOUNT_CONTEXT: &str = "farthing wallet 1: the account's key";
 const HOLDER_CONTEXT: &str = "farthing wallet 1: the key of one stamp, by id and office";
+const VOUCHER_CONTEXT: &str = "farthing wallet 1: the seed of a voucher's own account";
 
 /// Why words are no seed. They themselves do not stand in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +59,12 @@ impl Seed {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut())?;
         Ok(Self(seed))
+    }
+
+    /// The seed of the account that a voucher's code opens by itself, for who has nothing else to keep a key in: whoever
+    /// has the code has what is left on it.
+    pub fn of_voucher(code: &Code) -> Self {
+        Self(Zeroizing::new(blake3::derive_key(VOUCHER_CONTEXT, code.to_text().as_bytes())))
     }
 
     /// The seed as 24 words of BIP-39's English list, checksum and all: a copy on paper.
@@ -153,6 +161,9 @@ mod tests {
             seed(7).holder(&office, &[1; 16]).public().to_string(),
             "b_mUtzd9PgfdkQabgLMCg2Vkq6IUuA_dHw2dLA1aDBE"
         );
+        let typed = "wnfzf-d637g jc9hk-jc6fb".parse().unwrap();
+        let account = Seed::of_voucher(&typed).account().public().to_string();
+        assert_eq!(account, "lVpK0AK-I7iNZsVjesPQAY97mYRlKBYziJC71BlOC70");
     }
 
     #[test]

@@ -102,10 +102,8 @@ pub struct Facts {
 
 impl Facts {
     /// Facts that end with the program.
-    ///
-    /// # Errors
-    /// [`FactsError`].
-    pub fn in_memory() -> Result<Self, FactsError> {
+    #[cfg(test)]
+    pub(super) fn in_memory() -> Result<Self, FactsError> {
         Self::over(Connection::open_in_memory()?, None)
     }
 

@@ -6,7 +6,7 @@
 
 use super::{
     facts::{Count, Facts, FactsError},
-    recipient_of, trusts,
+    recipient_of, told_by_trusted,
 };
 use crate::{
     address::Address,
@@ -106,9 +106,7 @@ impl<'a> Import<'a> {
     }
 
     fn told(&self, message: &Message<'_>, author: &Address) -> Told {
-        let fields =
-            results::of_trusted(message.values(results::FIELD), |server| trusts(self.config, server));
-        results::judge(&fields, author.domain())
+        results::judge(&told_by_trusted(message, self.config), author.domain())
     }
 
     fn sent(&self, message: &Message<'_>, owner: &Address) -> Result<(), FactsError> {

@@ -11,9 +11,17 @@ pub mod sent;
 pub mod simulate;
 pub mod vcard;
 
+use std::collections::HashMap;
+
 use mail_parser::DateTime;
 
-use crate::{address::Address, config::Config, ledger::book::Sender, message::Message};
+use crate::{
+    address::Address,
+    config::Config,
+    identity::results::{self, Results},
+    ledger::book::Sender,
+    message::Message,
+};
 
 /// Fields that name the recipient a letter was delivered to, the surest first. Postfix writes both; the first is what
 /// the envelope said.
@@ -48,10 +56,30 @@ pub fn time_of(message: &Message<'_>) -> Option<u64> {
 }
 
 /// By which server's word letters are judged: the gate's own name and those the configuration trusts.
-#[must_use]
-pub fn trusts(config: &Config, server: &str) -> bool {
+fn trusts(config: &Config, server: &str) -> bool {
     config.gate.hostname.eq_ignore_ascii_case(server)
         || config.identity.trusted.iter().any(|trusted| trusted.eq_ignore_ascii_case(server))
+}
+
+/// What trusted servers said of a letter when it came. A field that came with the letter, in such a server's name, stands
+/// below what the server wrote itself: of each method only the topmost results count, and those that stand between the same
+/// two Received fields as they do.
+#[must_use]
+pub fn told_by_trusted(message: &Message<'_>, config: &Config) -> Vec<Results> {
+    let mut hop = 0_u32;
+    let mut topmost: HashMap<String, u32> = HashMap::new();
+    let mut all = Vec::new();
+    for field in &message.headers {
+        if field.is("Received") {
+            hop += 1;
+        } else if field.is(results::FIELD) {
+            for mut told in results::of_trusted([field.value], |server| trusts(config, server)) {
+                told.results.retain(|r| *topmost.entry(r.method.clone()).or_insert(hop) == hop);
+                all.push(told);
+            }
+        }
+    }
+    all
 }
 
 /// The line that would let such letters in. `None` for a name that could not be typed safely, and for those whose bounces
@@ -72,6 +100,31 @@ pub fn welcome(sender: &Sender, recipient: Option<&Address>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_came_with_a_letter_in_our_name_stands_below_our_own_and_does_not_count() {
+        let (own, forged, other) = (
+            "Authentication-Results: mx.b.example; spf=fail smtp.mailfrom=a.example; dkim=none\n",
+            "Authentication-Results: mx.b.example; spf=pass smtp.mailfrom=a.example; dmarc=pass header.from=a.example\n",
+            "Authentication-Results: mx.evil.example; dkim=pass header.d=a.example\n",
+        );
+        let hop = "Received: from x by y\n";
+        let config = "[gate]\nhostname = \"mx.b.example\"\ndomains = [\"b.example\"]\nlisten = [\"unix:m\"]\n[ledger]\nurl = \"sqlite:l\"\n";
+        for (header, counts) in [
+            ([hop, own, hop, forged], "spf=fail dkim=none dmarc=pass"),
+            ([own, hop, forged, hop], "spf=fail dkim=none dmarc=pass"),
+            ([hop, forged, hop, own], "spf=pass dmarc=pass dkim=none"),
+            ([hop, own, own, hop], "spf=fail dkim=none spf=fail dkim=none"),
+            ([other, hop, other, own], "spf=fail dkim=none"),
+            ([hop, hop, hop, hop], ""),
+        ] {
+            let config = Config::parse(config, std::path::Path::new("/farthing.toml")).unwrap();
+            let letter = format!("{}\nHello\n", header.concat());
+            let told = told_by_trusted(&crate::message::split_message(letter.as_bytes()), &config);
+            let words = told.iter().flat_map(|t| &t.results).map(|r| format!("{}={}", r.method, r.result));
+            assert_eq!(words.collect::<Vec<_>>().join(" "), counts, "{header:?}");
+        }
+    }
 
     #[test]
     fn what_strangers_wrote_is_no_command_of_a_shell() {

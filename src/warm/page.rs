@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::overview::{Counts, Overview, RESULTS, SenderLine, meaning};
-use crate::clock::DAY_S;
+use crate::clock::utc_day;
 
 /// Bars in the plot of days; with more days, each stands for several.
 const BARS_MAX: u64 = 60;
@@ -39,15 +39,12 @@ struct Share {
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = r#"<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
+    source = r#"{% extends "frame.html" %}
+{% block head %}
 <meta name="robots" content="noindex">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{{ title }}</title>
-<style>
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">{% endblock %}
+{% block title %}{{ title }}{% endblock %}
+{% block style %}
 :root { color-scheme: light dark }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; width: 100% }
@@ -56,10 +53,8 @@ td.w { overflow-wrap: anywhere }
 td.n { text-align: right; font-variant-numeric: tabular-nums }
 svg { width: 100%; height: auto }
 .key { display: inline-block; width: .8rem; height: .8rem; margin-right: .4rem }
-code { font-size: .85rem }
-</style>
-</head>
-<body>
+code { font-size: .85rem }{% endblock %}
+{% block body %}
 <h1>{{ title }}</h1>
 <p>{{ summary }}</p>
 <h2>Results</h2>
@@ -77,9 +72,7 @@ code { font-size: .85rem }
 {% for line in senders %}<tr><td class="n">{{ line.messages }}</td><td>{{ line.result }}</td><td class="w">{{ line.sender }}{% if line.kind != "person" %} ({{ line.kind }}){% endif %}</td><td class="w">{{ line.reason }}{% if let Some(allow) = line.allow %}<br><code>{{ allow }}</code>{% endif %}</td></tr>
 {% endfor %}</table>
 {% if more > 0 %}<p>and {{ more }} more</p>
-{% endif %}</body>
-</html>
-"#
+{% endif %}{% endblock %}"#
 )]
 struct Page<'a> {
     title: &'a str,
@@ -148,7 +141,7 @@ fn bars(overview: &Overview) -> (Vec<Bar>, String) {
     let slot = WIDTH / ratio((last - first) / span + 1, 1);
     let mut bars = Vec::new();
     for (at, counts) in &sums {
-        let day = date(first + at * span);
+        let day = utc_day(first + at * span);
         let mut top = HEIGHT;
         for ((word, letters), colour) in counts.iter().zip(COLOURS).filter(|((_, letters), _)| *letters > 0) {
             let height = ratio(letters, most) * HEIGHT;
@@ -164,12 +157,7 @@ fn bars(overview: &Overview) -> (Vec<Bar>, String) {
         }
     }
     let each = if span == 1 { "each bar a day".to_owned() } else { format!("each bar {span} days") };
-    (bars, format!("{} to {}, {each}; the tallest stands for {most} letters", date(first), date(last)))
-}
-
-fn date(day: u64) -> String {
-    let text = crate::cli::shown_time(day.saturating_mul(DAY_S));
-    text.split(' ').next().unwrap_or_default().to_owned()
+    (bars, format!("{} to {}, {each}; the tallest stands for {most} letters", utc_day(first), utc_day(last)))
 }
 
 /// Letters are far fewer than what an f64 counts exactly.
@@ -198,7 +186,7 @@ mod tests {
                 reason: "not in \"the book\"".into(),
                 allow: Some("farthing known add x".into()),
             };
-            overview.add(line, Some(day * DAY_S));
+            overview.add(line, Some(day * crate::clock::DAY_S));
         }
         let html = page("Simulation", "9 letters", &overview).unwrap();
         assert!(!html.contains("<script"), "{html}");

@@ -9,15 +9,16 @@ use super::{
     overview::{SenderLine, word},
     recipient_of,
     sent::SentBefore,
-    time_of, trusts, welcome,
+    time_of, told_by_trusted, welcome,
 };
 use crate::{
     address::{Address, Domain},
     clock::unix_now,
     config::{Config, IdentityCheck},
-    gate::postage::Offered,
+    gate::{client::origin, postage::Offered},
     identity::{
-        align::same_organisation,
+        align::{same_organisation, up_to_organisation},
+        arc,
         dkim::covers,
         results::{self, MethodResult, Results, Told},
     },
@@ -98,8 +99,7 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
         let recipient = self.recipient.cloned().or_else(|| recipient_of(message, self.config));
         let author = message.author();
         let kind = kind_of_message(message);
-        let fields =
-            results::of_trusted(message.values(results::FIELD), |server| trusts(self.config, server));
+        let fields = told_by_trusted(message, self.config);
         let seen = Seen { message, author: author.as_ref(), recipient: recipient.as_ref(), fields: &fields };
         let (class, mut reason) = self.verdict(&seen).await?;
         if class == Class::Unpaid && kind.is_report() {
@@ -138,7 +138,7 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
         let list = list_id(&message.values("List-Id").collect::<Vec<_>>());
         let (known_list, by_address) = self.list(recipient, list.as_ref(), message).await?;
         let (answers, answered) = self.answers(seen).await?;
-        let facts = Facts {
+        let mut facts = Facts {
             exempt: false,
             book: self.book(recipient, names.unwrap_or_default()).await?,
             freepost: stored == Some("freepost") || self.is_freepost(recipient, time_of(message)).await?,
@@ -155,13 +155,52 @@ impl<L: Ledger + ?Sized> Simulation<'_, L> {
                 _ => self.postage_on(seen),
             },
         };
+        let forwarded = self.may_come_by_forwarder(&mut facts, seen).await?;
         let class = verdict(&facts);
         if let (Class::Known, Some(key)) = (class, &answered)
             && verdict(&Facts { answers: Answers::No, ..facts }) != Class::Known
         {
             self.sent.count(key);
         }
-        Ok((class, reason(class, &facts, told.as_ref(), stored)))
+        let mut reason = reason(class, &facts, told.as_ref(), stored);
+        if forwarded && class == Class::Trouble {
+            reason +=
+                "; it came by a forwarder that is allowed, and only the gate can look what that one saw";
+        }
+        Ok((class, reason))
+    }
+
+    /// Whether a forwarder whose word the recipient takes brought the letter (`crate::identity::forwarder`). What it saw of
+    /// the author or the list was looked up when the letter came, and nothing says how that ended.
+    async fn may_come_by_forwarder(&self, facts: &mut Facts, seen: &Seen<'_>) -> Result<bool, LedgerError> {
+        let hangs = |found, matters| found == Authenticated::No && matters;
+        let author = hangs(facts.authenticated, author_matters(facts));
+        let list = hangs(facts.list_authenticated, list_matters(facts));
+        if !(author || list) || self.config.identity.check == IdentityCheck::None {
+            return Ok(false);
+        }
+        let allowed = &self.config.identity.forwarders;
+        let from = seen.message.values("Received").next().and_then(origin);
+        let host = from.as_ref().and_then(|(_, helo)| Domain::from_any(std::str::from_utf8(helo).ok()?).ok());
+        let sealer = arc::sealers(seen.message.values(arc::SEAL_FIELD)).into_iter().next();
+        let mut takes = from.is_some_and(|(ip, _)| allowed.has_address(&ip));
+        for (name, sender, by_site) in [
+            (&host, Sender::Host as fn(Domain) -> Sender, host.as_ref().is_some_and(|h| allowed.has_host(h))),
+            (&sealer, Sender::Sealer, sealer.as_ref().is_some_and(|s| allowed.has_sealer(s))),
+        ] {
+            if let Some(name) = name {
+                let names = up_to_organisation(name).map(sender).collect();
+                let book = self.book(seen.recipient, names).await?;
+                takes |= book == Known::Allowed || by_site && book == Known::Unknown;
+            }
+        }
+        if takes && author {
+            facts.authenticated = Authenticated::Trouble;
+        }
+        if takes && list {
+            facts.list_authenticated = Authenticated::Trouble;
+        }
+        Ok(takes)
     }
 
     /// Whether the letter answers or returns what its recipient sent; and the letter in [`SentBefore`] that it answers.

@@ -271,7 +271,7 @@ fn vouchers_are_printed_on_a_sheet_for_its_owner_alone() {
     }
     assert!(html.matches("<svg").count() == 4 && html.contains("2.50 USD"));
     assert!(html.contains(&format!("http://{}/p/voucher", world.office)));
-    says(&world.farthing(&issue), 74, "no voucher was made");
+    says(&world.farthing(&issue), 74, "is there already; name another file; no voucher was made");
     assert_eq!(world.json(&["voucher", "list"]).as_array().unwrap().len(), 4, "none without its sheet");
     let page = world.get("/p/voucher");
     assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("farthing topup --voucher -"), "{page}");
@@ -289,7 +289,7 @@ fn the_command_line_says_why_not() {
     world.json(&["wallet", "new"]);
     let run = |arguments: &[&str]| world.farthing(arguments);
     // A typo is found before anybody is asked: nothing listens there.
-    let mistyped: String = code.chars().rev().collect();
+    let mistyped = format!("{}{}", if code.starts_with('H') { 'J' } else { 'H' }, &code[1..]);
     says(&run(&["topup", "--voucher", &mistyped, "--office", "http://127.0.0.1:1/"]), 65, "mistyped");
     says(&run(&["topup", "--voucher", &code, "--office", "http://127.0.0.1:1/"]), 69, "cannot be reached");
     says(&run(&["topup", "--voucher", &code]), 64, "name the office");

@@ -136,7 +136,17 @@ impl Funds {
         proof[..8].copy_from_slice(&(day * 4 + dice.below(2)).to_be_bytes());
         proof[8] = account.0[0];
         let amount = 5_000 + dice.below(10_000);
-        let request = GrantRequest { now, account, amount: micros(amount), daily_max: micros(DAILY), proof };
+        let daily_max = micros(DAILY);
+        let request = GrantRequest {
+            now,
+            account,
+            amount: micros(amount),
+            daily_max,
+            network: [0; 16],
+            network_max: daily_max,
+            given_max: daily_max,
+            proof,
+        };
         let found = ledger.grant(request).await.unwrap();
         let name = format!("account:{account}");
         if let Some(before) = self.proofs.get(&proof) {

@@ -57,6 +57,8 @@ mod sqlite_conforms {
             redemption_numbers_are_not_zero_and_differ,
             one_stamp_raced_by_many_letters_pays_one,
             ids_raced_through_two_handles_are_won_once_each;
+        dossier:
+            one_look_says_what_each_question_would;
         foresee:
             what_is_foreseen_is_what_then_happens_and_nothing_happens_by_it;
         retries:
@@ -109,6 +111,7 @@ mod sqlite_conforms {
             a_voucher_beyond_what_an_account_can_hold_stays_good,
             a_grant_comes_once_a_day_and_once_a_proof,
             grants_of_a_day_stay_within_its_budget,
+            grants_to_a_network_and_for_little_work_stay_within_theirs,
             old_grants_are_forgotten_when_their_proofs_are,
             a_payment_is_credited_once_for_each_event_and_reference,
             one_payment_told_of_many_times_at_once_is_credited_once,

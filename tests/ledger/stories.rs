@@ -2,6 +2,7 @@
 
 pub mod book;
 pub mod copies;
+pub mod dossier;
 pub mod foreign;
 pub mod foresee;
 pub mod franking;

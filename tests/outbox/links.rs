@@ -5,17 +5,15 @@ use farthing::{
     ledger::settings::{Settings as _, StrangerLetter},
     stamp::tokens::{Token, Verb},
 };
-use farthing_milter::client::Letter;
 
-use crate::support::{ALICE, BOB, Site, World, block_on, result};
+use crate::support::{ALICE, BOB, Site, World, block_on, result, stamped};
 
 const ESCROW: &str = "escrow:b.example";
 
 /// Brings Bob a letter with a stamp, and gives what the ledger says of it.
 fn paid(world: &World) -> StrangerLetter {
     let stamp = world.buy(1).remove(0);
-    let letter = letter(&stamp.to(BOB, ALICE));
-    assert_eq!(result(&world.send(&letter)), "paid");
+    assert_eq!(result(&world.send(&stamped(&stamp, "1"))), "paid");
     let mut found = None;
     crate::support::wait_until("the letter in the ledger", || {
         found = block_on(async {
@@ -25,20 +23,6 @@ fn paid(world: &World) -> StrangerLetter {
         found.is_some()
     });
     found.unwrap()
-}
-
-fn letter(stamp: &str) -> Letter {
-    Letter {
-        sender: format!("<{ALICE}>"),
-        recipients: vec![format!("<{BOB}>")],
-        headers: vec![],
-        body: b"Hello\r\n".to_vec(),
-        queue_id: "4LINK1".into(),
-        macros: vec![],
-    }
-    .header("From", format!("Alice <{ALICE}>"))
-    .header("Message-ID", "<1@a.example>")
-    .header("Postage-Stamp", stamp)
 }
 
 fn token(world: &World, verb: Verb, letter: &StrangerLetter) -> String {

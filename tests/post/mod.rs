@@ -159,6 +159,18 @@ impl Post {
         Answer::of(agent().run(request.body(()).unwrap()).unwrap())
     }
 
+    /// How many octets come to someone who takes gzip and gets it.
+    pub fn get_packed(&self, target: &str) -> usize {
+        let request = ureq::http::Request::get(format!("http://{}{target}", self.address));
+        let request = request.header("Accept-Encoding", "gzip, br").body(()).unwrap();
+        let mut answer = agent().run(request).unwrap();
+        assert_eq!(answer.headers()["content-encoding"], "gzip");
+        assert!(answer.headers()["vary"].to_str().unwrap().contains("Accept-Encoding"));
+        let octets = answer.body_mut().read_to_vec().unwrap();
+        assert_eq!(octets[..2], [0x1f, 0x8b]);
+        octets.len()
+    }
+
     /// An unsigned GET of someone who takes these media types.
     pub fn get_as(&self, target: &str, accept: &str) -> Answer {
         let request =

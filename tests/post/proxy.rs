@@ -96,7 +96,7 @@ fn relay(mut client: TcpStream, office: SocketAddr, manner: &Mutex<Manner>, orde
 }
 
 /// A request or an answer with its body; `None` when it breaks off.
-fn read_message(stream: &mut TcpStream) -> Option<Vec<u8>> {
+pub fn read_message(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut message = vec![];
     let mut chunk = [0; 4096];
     loop {

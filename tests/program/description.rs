@@ -15,6 +15,7 @@ use farthing::{
     ledger::{Ledger as _, settings::Settings as _},
     office::{Limits, Rate, paths},
     stamp::tokens::{Token, Verb},
+    voucher::Code,
     work,
 };
 use farthing_milter::client::Letter;
@@ -331,7 +332,12 @@ fn page(stage: &mut Stage) {
     let large = stage.ask("POST", here, &[], &vec![b' '; 300_000]);
     stage.said.holds(path, "post", &large);
     let over = overdue_challenge(&stage.world);
-    stage.holds(path, "post", here, &json!({"from": ALICE, "challenge": over, "nonces": [1, 2, 3, 4]}));
+    stage.holds(
+        path,
+        "post",
+        here,
+        &json!({"from": ALICE, "challenge": over, "nonces": [1, 2, 3, 4, 5, 6, 7, 8]}),
+    );
 
     let bought = stage.world.buy(1).remove(0);
     let pass = stage.holds(path, "post", here, &json!({"from": ALICE, "stamp": bought.to(BOB, ALICE)}));
@@ -341,6 +347,24 @@ fn page(stage: &mut Stage) {
     assert_eq!(result(&stage.world.send(&letter("1", &field))), "paid");
     let conflict = stage.holds(path, "post", here, &json!({"from": ALICE, "stamp": field}));
     assert_eq!(conflict.status, 409, "{conflict:?}");
+
+    // As a form, for people without scripts.
+    let code = |value: &str, world: &World| {
+        let issued = world.json(&["voucher", "issue", "--value", value, "--count", "1"]);
+        issued[0]["code"].as_str().unwrap().to_owned()
+    };
+    let (small, enough) = (code("0.1c", &stage.world), code("1c", &stage.world));
+    let mut fill = |voucher: &str, status: u16| {
+        let body = format!("from={ALICE}&voucher={voucher}&once=1");
+        let kind = ("Content-Type", "application/x-www-form-urlencoded");
+        let answer = stage.ask("POST", here, &[kind], body.as_bytes());
+        assert_eq!((answer.status, answer.header("content-type")), (status, "text/html; charset=utf-8"));
+        stage.said.holds(path, "post", &answer);
+    };
+    fill("nonsense", 400);
+    fill(&Code::from_random(&[7; 12]).to_text(), 404);
+    fill(&small, 402);
+    fill(&enough, 200);
 
     let trusting = Post::with_config("[identity]\ncheck = \"none\"\n");
     stage.said.holds(path, "post", &trusting.post(here, &json!({"from": ALICE})));
@@ -362,9 +386,7 @@ fn overdue_challenge(world: &World) -> String {
 }
 
 fn letter(id: &str, stamp: &str) -> Letter {
-    Letter::new(ALICE, &[BOB], id)
-        .header("Message-ID", format!("<{id}@a.example>"))
-        .header("Postage-Stamp", stamp)
+    crate::support::letter(id).header("Postage-Stamp", stamp)
 }
 
 fn links(stage: &mut Stage) {

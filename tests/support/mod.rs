@@ -459,6 +459,18 @@ impl Bought {
     }
 }
 
+/// A letter of Alice's to Bob.
+pub fn letter(subject: &str) -> Letter {
+    Letter::new(ALICE, &[BOB], subject)
+        .header("Message-ID", format!("<{subject}@a.example>"))
+        .header("Date", "Mon, 02 Nov 2026 09:00:00 +0000")
+}
+
+/// The same with this stamp.
+pub fn stamped(stamp: &Bought, subject: &str) -> Letter {
+    letter(subject).header("Postage-Stamp", stamp.to(BOB, ALICE))
+}
+
 /// An SMTP client at this address.
 pub fn client(ip: IpAddr) -> Client {
     Client { host: b"mx.a.example".to_vec(), address: ClientAddress::Ip(ip), port: 25_025 }

@@ -3,7 +3,8 @@
 //! Not a wrapper of the system's Postfix: it reads nothing of `/etc/postfix` and leaves nothing behind.
 //! It needs the Debian package `postfix` and the root user (Postfix switches users itself); without either
 //! it fails the test with a text that says so. It knows nothing of any crate, so any test may take it in
-//! by `#[path]` (it wants `smtp.rs` beside it and the crate `tempfile`).
+//! by `#[path]` (it wants `smtp.rs` beside it and the crate `tempfile`). What the Postfix of `farthing demo` has in common
+//! with it stands in that one's `main.cf` and `master.cf`.
 //!
 //! Mail for [`PostfixConfig::domains`] is taken for any local part and delivered to a Maildir that
 //! [`Postfix::mail`] reads; mail for other domains goes to `discard:`. Clients may use XCLIENT.
@@ -268,32 +269,13 @@ impl Postfix {
     }
 
     fn main_cf(&self, config: &PostfixConfig) -> String {
-        let directory = self.directory().display();
+        let common = format!(
+            include_str!("../../../src/demo/postfix/main.cf"),
+            directory = self.directory().display(),
+            mail_uid = MAIL_UID
+        );
         format!(
-            "compatibility_level = 3.6
-queue_directory = {directory}/queue
-data_directory = {directory}/data
-maillog_file = {directory}/log
-maillog_file_prefixes = {directory}
-command_directory = /usr/sbin
-daemon_directory = /usr/lib/postfix/sbin
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = mx.b.example
-mydestination =
-inet_interfaces = loopback-only
-mynetworks = 127.0.0.0/8
-alias_maps =
-alias_database =
-local_recipient_maps =
-disable_dns_lookups = yes
-default_transport = discard:
-relay_transport = discard:
-virtual_mailbox_domains = {domains}
-virtual_mailbox_base = {directory}/mail
-virtual_mailbox_maps = static:all/
-virtual_uid_maps = static:{MAIL_UID}
-virtual_gid_maps = static:{MAIL_UID}
+            "{common}virtual_mailbox_domains = {domains}
 smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination
 smtpd_authorized_xclient_hosts = 127.0.0.0/8
 smtpd_error_sleep_time = 0
@@ -324,35 +306,10 @@ impl Drop for Postfix {
     }
 }
 
-/// Services without chroot, so that sockets are found where the test put them.
 fn master_cf(port: u16, config: &PostfixConfig) -> String {
     let options: String = config.smtpd_options.iter().map(|option| format!("\n  -o {option}")).collect();
-    format!(
-        "127.0.0.1:{port} inet n - n - - smtpd{options}
-pickup unix n - n 1 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-proxywrite unix - - n - 1 proxymap
-smtp unix - - n - - smtp
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-local unix - n n - - local
-virtual unix - n n - - virtual
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-{}
-",
-        config.master.join("\n")
-    )
+    let (common, more) = (include_str!("../../../src/demo/postfix/master.cf"), config.master.join("\n"));
+    format!("127.0.0.1:{port} inet n - n - - smtpd{options}\n{common}{more}\n")
 }
 
 /// A port that was free a moment ago.

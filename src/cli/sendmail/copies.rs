@@ -7,7 +7,7 @@ use mail_parser::MessageParser;
 
 use crate::{
     address::{Address, Domain},
-    message::{build::without_fields, split_message},
+    message::{is_name, split_message, without},
     money::{Currency, Micros},
 };
 
@@ -39,6 +39,38 @@ pub struct Copy {
     pub recipients: Vec<Recipient>,
     /// A stamp each, worth at least so much; none on the copy for those who ask for none.
     pub stamps: Vec<(Address, Micros)>,
+    /// Values of stamps that the letter bore for them before.
+    pub carried: Vec<String>,
+}
+
+impl Copy {
+    const fn empty() -> Self {
+        Self { recipients: vec![], stamps: vec![], carried: vec![] }
+    }
+
+    fn add(&mut self, recipient: Recipient, postage: Postage) {
+        self.recipients.push(recipient);
+        match postage {
+            Postage::Asked(address, price) => self.stamps.push((address, price)),
+            Postage::Carried(_, value) => self.carried.push(value),
+        }
+    }
+}
+
+/// How a recipient's postage is paid.
+enum Postage {
+    /// By a stamp of the wallet.
+    Asked(Address, Micros),
+    /// By one that is on the letter.
+    Carried(Address, String),
+}
+
+impl Postage {
+    const fn address(&self) -> &Address {
+        match self {
+            Self::Asked(address, _) | Self::Carried(address, _) => address,
+        }
+    }
 }
 
 /// The recipients of a letter: those given, and with `by_fields` those of its fields, each once.
@@ -72,26 +104,33 @@ pub fn shown(message: &[u8]) -> Vec<Address> {
 /// What domains ask of strangers; those that ask for nothing are not in it.
 pub type Asks = BTreeMap<Domain, (Currency, Micros)>;
 
-/// The copies for these recipients.
+/// The copies for these recipients; `carried` gives the stamp for a recipient that is on the letter already.
 #[must_use]
-pub fn copies(recipients: Vec<Recipient>, shown: &[Address], asks: &Asks) -> Vec<Copy> {
-    let mut free = Copy { recipients: vec![], stamps: vec![] };
+pub fn copies(
+    recipients: Vec<Recipient>,
+    shown: &[Address],
+    asks: &Asks,
+    carried: impl Fn(&Address) -> Option<String>,
+) -> Vec<Copy> {
+    let mut free = Copy::empty();
     let mut by_domain: BTreeMap<Domain, Copy> = BTreeMap::new();
     let mut hidden = vec![];
+    let postage_of = |address: Address| match carried(&address) {
+        Some(value) => Some(Postage::Carried(address, value)),
+        None => asks.get(address.domain()).map(|(_, price)| Postage::Asked(address, *price)),
+    };
     for recipient in recipients {
-        let asked =
-            recipient.address.clone().and_then(|a| asks.get(a.domain()).map(|(_, price)| (a, *price)));
-        let Some((address, price)) = asked else {
+        let Some(postage) = recipient.address.clone().and_then(postage_of) else {
             free.recipients.push(recipient);
             continue;
         };
-        if shown.contains(&address) {
-            let empty = || Copy { recipients: vec![], stamps: vec![] };
-            let copy = by_domain.entry(address.domain().clone()).or_insert_with(empty);
-            copy.recipients.push(recipient);
-            copy.stamps.push((address, price));
+        if shown.contains(postage.address()) {
+            let domain = postage.address().domain().clone();
+            by_domain.entry(domain).or_insert(Copy::empty()).add(recipient, postage);
         } else {
-            hidden.push(Copy { recipients: vec![recipient], stamps: vec![(address, price)] });
+            let mut own = Copy::empty();
+            own.add(recipient, postage);
+            hidden.push(own);
         }
     }
     let free = (!free.recipients.is_empty()).then_some(free);
@@ -101,7 +140,7 @@ pub fn copies(recipients: Vec<Recipient>, shown: &[Address], asks: &Asks) -> Vec
 /// The letter without the fields that name hidden recipients.
 #[must_use]
 pub fn without_hidden(message: &[u8]) -> Vec<u8> {
-    without_fields(message, &HIDDEN)
+    without(message, |name| HIDDEN.iter().any(|hidden| is_name(name, hidden)))
 }
 
 /// A word of the command line: an address, or several behind each other.
@@ -179,7 +218,7 @@ mod tests {
         let price = Micros::new(2_500).unwrap();
         let asks: Asks = [("b.example".parse().unwrap(), ("USD".parse().unwrap(), price))].into();
         let all = recipients(&given(&["root"]), LETTER.as_bytes(), true);
-        let copies = copies(all.clone(), &shown(LETTER.as_bytes()), &asks);
+        let copies = copies(all.clone(), &shown(LETTER.as_bytes()), &asks, |_| None);
         let summary: Vec<(Vec<&str>, usize)> =
             copies.iter().map(|copy| (texts(&copy.recipients), copy.stamps.len())).collect();
         assert_eq!(
@@ -190,7 +229,26 @@ mod tests {
                 (vec!["root", "carol@c.example", "frank@f.example"], 0),
             ]
         );
-        assert_eq!(super::copies(all, &[], &Asks::new()).len(), 1);
+        assert_eq!(super::copies(all.clone(), &[], &Asks::new(), |_| None).len(), 1);
+        let on_it = |address: &Address| {
+            matches!(address.to_string().as_str(), "bob@b.example" | "carol@c.example")
+                .then(|| "v=1".to_owned())
+        };
+        let copies = super::copies(all, &shown(LETTER.as_bytes()), &asks, on_it);
+        let summary: Vec<(Vec<&str>, usize, usize)> = copies
+            .iter()
+            .map(|copy| (texts(&copy.recipients), copy.stamps.len(), copy.carried.len()))
+            .collect();
+        assert_eq!(
+            summary,
+            [
+                (vec!["bob@b.example", "dave@b.example"], 1, 1),
+                (vec!["carol@c.example"], 0, 1),
+                (vec!["eve@b.example"], 1, 0),
+                (vec!["root", "frank@f.example"], 0, 0),
+            ],
+            "who has a stamp on the letter needs none, and nobody else gets to see it"
+        );
     }
 
     #[test]

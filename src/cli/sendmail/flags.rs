@@ -5,9 +5,9 @@
 use std::path::PathBuf;
 
 /// Flags with a value that the system's sendmail gets as they are.
-const HANDED_ON_WITH_VALUE: &str = "BCLNORVXeho";
+const HANDED_ON_WITH_VALUE: &str = "ABCLNORVXehop";
 /// Flags without one.
-const HANDED_ON: &str = "GUmnv";
+const HANDED_ON: &str = "GUcmnvx";
 /// What `-b` may be followed by, and what it means.
 const MODES: [(&str, &str); 7] = [
     ("s", "speaking SMTP on standard input"),
@@ -100,10 +100,15 @@ impl Request {
                 'f' | 'r' => self.from = Some(value()?),
                 'F' => self.full_name = Some(value()?),
                 'b' => return mode(&value()?),
-                'o' if joined == "i" => self.dots_are_text = true,
+                // Also as `-oitrue`, and as two words.
+                'o' if joined.starts_with('i') => self.dots_are_text = true,
                 'q' => return Err(refused("-q", "running the queue")),
                 'I' => return Err(refused("-I", "making the aliases")),
                 _ if HANDED_ON.contains(flag) => self.handed_on.push(format!("-{flag}")),
+                'o' => match value()? {
+                    value if value.starts_with('i') => self.dots_are_text = true,
+                    value => self.handed_on.push(format!("-o{value}")),
+                },
                 _ if HANDED_ON_WITH_VALUE.contains(flag) => {
                     self.handed_on.push(format!("-{flag}{}", value()?))
                 }
@@ -168,6 +173,19 @@ mod tests {
             "the null sender"
         );
         assert_eq!(request("-odi -N failure,delay -v x").handed_on, ["-odi", "-Nfailure,delay", "-v"]);
+        let cronie = request("-FCronDaemon -odi -oem -oi -t -f root");
+        assert!(cronie.by_fields && cronie.dots_are_text && cronie.from.as_deref() == Some("root"));
+        let old = request("-FCronDaemon -odi -oem -or0s root");
+        assert_eq!(
+            (old.handed_on.join(" "), old.recipients.join(" ")),
+            ("-odi -oem -or0s".into(), "root".into())
+        );
+        for dots in ["-i", "-oi", "-o i", "-oitrue", "-vi", "-em -oi"] {
+            assert!(request(dots).dots_are_text, "{dots}");
+        }
+        let tuned = request("-Am -p ESMTP -O DeliveryMode=b -R hdrs -V id-1 -h 3 x");
+        assert_eq!(tuned.handed_on, ["-Am", "-pESMTP", "-ODeliveryMode=b", "-Rhdrs", "-Vid-1", "-h3"]);
+        assert_eq!(tuned.recipients, ["x"]);
         let own = request("--smtp=smtp://127.0.0.1:25 --wallet w --office http://x/ -t");
         assert_eq!((own.smtp.as_deref(), own.wallet), (Some("smtp://127.0.0.1:25"), Some("w".into())));
         assert_eq!(request("- x").recipients, ["-", "x"]);

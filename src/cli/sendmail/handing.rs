@@ -93,8 +93,14 @@ fn by_program(path: &Path, flags: &[String], recipients: &[Recipient], letter: &
         return Ok(());
     }
     let text = format!("{} did not take the letter ({status})", path.display());
-    let exit = if status.code() == Some(Exit::TempFail as i32) { Exit::TempFail } else { Exit::Unavailable };
-    Err(Failure::new(exit, text))
+    Err(Failure::new(meant(status.code()), text))
+}
+
+/// What the caller is to make of a program's exit code: sysexits(3) pass through, any other says only that it failed.
+fn meant(code: Option<i32>) -> Exit {
+    use Exit::{Config, Data, Io, NoHost, NoPermission, NoUser, Software, TempFail, Unavailable, Usage};
+    let all = [Usage, Data, NoUser, NoHost, Unavailable, Software, Io, TempFail, NoPermission, Config];
+    all.into_iter().find(|exit| code == Some(*exit as i32)).unwrap_or(Unavailable)
 }
 
 fn smtp(url: &str, from: Option<&str>) -> Result<Taker, Failure> {
@@ -130,7 +136,9 @@ fn by_smtp(
     });
     let envelope =
         Envelope::new(from, to.collect::<Result<_, _>>()?).map_err(|e| Failure::new(Exit::Data, e))?;
-    let sent = transport.send_raw(&envelope, &with_crlf(letter));
+    // The transport ends the last line, also one that has an end.
+    let letter = with_crlf(letter);
+    let sent = transport.send_raw(&envelope, letter.strip_suffix(b"\r\n").unwrap_or(&letter));
     sent.map(drop).map_err(|error| {
         let exit = if error.is_permanent() { Exit::Unavailable } else { Exit::TempFail };
         Failure::new(exit, format!("the mail server did not take the letter: {error}"))
@@ -158,6 +166,20 @@ mod tests {
             [("a\nb", "a\r\nb\r\n"), ("a\r\n\r\nb\r\n", "a\r\n\r\nb\r\n"), ("", ""), ("\n.\n", "\r\n.\r\n")]
         {
             assert_eq!(with_crlf(letter.as_bytes()), sent.as_bytes());
+        }
+    }
+
+    #[test]
+    fn exit_codes_of_sendmail_pass_through() {
+        for (code, exit) in [
+            (Some(67), Exit::NoUser),
+            (Some(75), Exit::TempFail),
+            (Some(78), Exit::Config),
+            (Some(1), Exit::Unavailable),
+            (Some(127), Exit::Unavailable),
+            (None, Exit::Unavailable),
+        ] {
+            assert_eq!(meant(code), exit, "{code:?}");
         }
     }
 

@@ -17,8 +17,8 @@ use crate::{
     ledger::{
         AccountKey, LedgerError,
         funding::{
-            CodeHash, Funding, GrantRequest, Granted, ISSUE_VOUCHERS_MAX, NewVouchers, Paid, Payment, Voided,
-            Voucher, VoucherState, VoucherUse,
+            CodeHash, Funding, GrantRequest, Granted, ISSUE_VOUCHERS_MAX, NetworkKey, NewVouchers, Paid,
+            Payment, Voided, Voucher, VoucherState, VoucherUse,
         },
     },
     money::Micros,
@@ -188,7 +188,7 @@ fn end(batch: &Batch<'_>, number: u64, account: Option<&AccountKey>, now: u64) -
 }
 
 fn grant(batch: &mut Batch<'_>, request: &GrantRequest) -> Result<Granted, Fail> {
-    let GrantRequest { now, account, daily_max, proof, .. } = request;
+    let GrantRequest { now, account, daily_max, network, network_max, given_max, proof, .. } = request;
     if request.amount == Micros::ZERO {
         return Err(Fail::invalid("a grant is more than nothing"));
     }
@@ -201,9 +201,16 @@ fn grant(batch: &mut Batch<'_>, request: &GrantRequest) -> Result<Granted, Fail>
     if had.exists(params![day, account.0])? {
         return Ok(Granted::HadToday);
     }
-    let sum = given(batch.conn, day)?.checked_add(request.amount);
-    if sum.is_none_or(|sum| sum > *daily_max) {
+    let given = given(batch.conn, day)?;
+    let beyond = |given: Micros, most: Micros| given.checked_add(request.amount).is_none_or(|sum| sum > most);
+    if beyond(given, *daily_max) {
         return Ok(Granted::BudgetUsed);
+    }
+    if beyond(given_to_network(batch.conn, day, network)?, *network_max) {
+        return Ok(Granted::NetworkUsed);
+    }
+    if given > *given_max {
+        return Ok(Granted::MoreWork { given });
     }
     forget_grants(batch.conn, day)?;
     batch
@@ -215,6 +222,11 @@ fn grant(batch: &mut Batch<'_>, request: &GrantRequest) -> Result<Granted, Fail>
          ON CONFLICT (day) DO UPDATE SET given = given + excluded.given",
     )?;
     count.execute(params![day, request.amount.signed()])?;
+    let mut count = batch.conn.prepare_cached(
+        "INSERT INTO grant_networks (day, network, given) VALUES (?1, ?2, ?3)
+         ON CONFLICT (day, network) DO UPDATE SET given = given + excluded.given",
+    )?;
+    count.execute(params![day, network, request.amount.signed()])?;
     batch.enter(&NewEntry {
         time: stored_time(*now),
         kind: "grant",
@@ -245,6 +257,12 @@ fn given(conn: &Connection, day: i64) -> Result<Micros, Fail> {
     amount(given.unwrap_or_default())
 }
 
+fn given_to_network(conn: &Connection, day: i64, network: &NetworkKey) -> Result<Micros, Fail> {
+    let mut find = conn.prepare_cached("SELECT given FROM grant_networks WHERE day = ?1 AND network = ?2")?;
+    let given: Option<i64> = find.query_row(params![day, network], |row| row.get(0)).optional()?;
+    amount(given.unwrap_or_default())
+}
+
 /// Forgets some of the grants whose proofs are too old to come again.
 fn forget_grants(conn: &Connection, today: i64) -> Result<(), Fail> {
     let last = today.saturating_sub(GRANT_DAYS_KEPT);
@@ -254,6 +272,8 @@ fn forget_grants(conn: &Connection, today: i64) -> Result<(), Fail> {
     )?;
     forget.execute([last, GRANTS_FORGOTTEN_MAX])?;
     conn.prepare_cached("DELETE FROM grant_days WHERE day < ?1")?.execute([last])?;
+    // Who asked from where is nobody's business tomorrow.
+    conn.prepare_cached("DELETE FROM grant_networks WHERE day < ?1")?.execute([today])?;
     Ok(())
 }
 

@@ -38,6 +38,7 @@ mod batch;
 mod book;
 mod copies;
 mod cut;
+mod dossier;
 mod fail;
 mod foreign;
 mod foresee;
@@ -239,11 +240,11 @@ impl Passes for SqliteLedger {
     async fn passes(
         &self,
         author: &Address,
-        recipients: &[Address],
+        recipient: &Address,
         now: u64,
-    ) -> Result<Vec<Vec<Pass>>, LedgerError> {
-        let (author, recipients) = (author.clone(), recipients.to_vec());
-        self.readers.read(move |conn| passes::find(conn, &author, &recipients, now)).await
+    ) -> Result<Vec<Pass>, LedgerError> {
+        let (author, recipient) = (author.clone(), recipient.clone());
+        self.readers.read(move |conn| passes::find(conn, &author, &recipient, now)).await
     }
 }
 
@@ -429,6 +430,10 @@ impl Ledger for SqliteLedger {
 
     async fn account(&self, key: AccountKey, now: u64) -> Result<AccountState, LedgerError> {
         self.readers.read(move |conn| trade::account(conn, &key, now)).await
+    }
+
+    async fn balance(&self, key: AccountKey) -> Result<Micros, LedgerError> {
+        self.readers.read(move |conn| trade::balance(conn, &key)).await
     }
 
     async fn accounts(&self, now: u64) -> Result<Vec<(AccountKey, AccountState)>, LedgerError> {

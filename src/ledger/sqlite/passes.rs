@@ -107,27 +107,22 @@ fn forget(conn: &Connection, now: u64) -> Result<(), Fail> {
     Ok(())
 }
 
-/// The passes from an author to each of these recipients.
+/// The passes from an author to a recipient.
 pub(super) fn find(
     conn: &Connection,
     author: &Address,
-    recipients: &[Address],
+    recipient: &Address,
     now: u64,
-) -> Result<Vec<Vec<Pass>>, Fail> {
-    let author = author.to_bytes();
-    let since = useless_before(now);
+) -> Result<Vec<Pass>, Fail> {
     let mut find = conn.prepare_cached(
         "SELECT id, expires, stamp FROM pass
          WHERE author = ?1 AND recipient = ?2 AND expires >= ?3 ORDER BY expires, id",
     )?;
-    let mut all = Vec::with_capacity(recipients.len());
-    for recipient in recipients {
-        let rows = find.query_map(params![author, recipient.to_bytes(), since], |row| {
-            let stamp: Option<Vec<u8>> = row.get(2)?;
-            let means = stamp.map_or(Means::Work, Means::Stamp);
-            Ok(Pass { id: row.get(0)?, expires: read_time(row.get(1)?), means })
-        })?;
-        all.push(rows.collect::<Result<_, _>>()?);
-    }
-    Ok(all)
+    let key = params![author.to_bytes(), recipient.to_bytes(), useless_before(now)];
+    let passes = find.query_map(key, |row| {
+        let stamp: Option<Vec<u8>> = row.get(2)?;
+        let means = stamp.map_or(Means::Work, Means::Stamp);
+        Ok(Pass { id: row.get(0)?, expires: read_time(row.get(1)?), means })
+    })?;
+    Ok(passes.collect::<Result<_, _>>()?)
 }

@@ -34,6 +34,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V9__passes", include_str!("v9.sql")),
     ("V10__offices", include_str!("v10.sql")),
     ("V11__copies", include_str!("v11.sql")),
+    ("V12__grants", include_str!("v12.sql")),
 ];
 /// Permissions of a new ledger: it names who writes to whom.
 const FILE_MODE: u32 = 0o600;
@@ -274,7 +275,7 @@ mod tests {
 
     #[test]
     fn books_of_every_older_schema_become_as_new_ones_are() {
-        assert_eq!(newest_schema(), 11);
+        assert_eq!(newest_schema(), 12);
         for version in 1..MIGRATIONS.len() {
             let mut conn = Connection::open_in_memory().unwrap();
             let older: Vec<_> = MIGRATIONS

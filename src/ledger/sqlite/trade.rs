@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     batch::{Batch, NewEntry, short_of},
     fail::{Fail, read_time, stored_time},
+    foreign,
 };
 use crate::{
     address::Domain,
@@ -155,6 +156,11 @@ pub(super) fn account(conn: &Connection, key: &AccountKey, now: u64) -> Result<A
     let mut find = conn.prepare_cached(&sql)?;
     let row = find.query_row(params![stored_time(now), account_name(key)], |row| Ok(read_state(row)));
     row.optional()?.unwrap_or(Ok(AccountState { balance: Micros::ZERO, outstanding: Micros::ZERO }))
+}
+
+/// What an account holds, alone.
+pub(super) fn balance(conn: &Connection, key: &AccountKey) -> Result<Micros, Fail> {
+    amount(foreign::balance(conn, &account_name(key))?)
 }
 
 /// The same of every buyer's account.

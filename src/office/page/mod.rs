@@ -2,12 +2,14 @@
 //! page that a printed voucher names.
 //!
 //! `GET` makes the page here, in the reader's language (`words`); its script and style come from `assets`; `pass` is
-//! what the script asks (`POST`), and `puzzle` the work it does. What always holds: nothing comes from elsewhere and
-//! nothing stands in the page that runs; without scripts all is there to read but the two buttons; it says the same of
-//! every address of a domain, whether anybody reads mail there or not, but for those whose readers made a price of
-//! their own public.
+//! what the script asks (`POST`), and `puzzle` the work it does; without scripts `form` takes a voucher. What always
+//! holds: nothing comes from elsewhere and nothing stands in the page that runs; it says the same of every address of a
+//! domain, whether anybody reads mail there or not, but for those whose readers made a price of their own public.
 
 pub mod assets;
+mod cost;
+mod form;
+mod gzip;
 pub mod pass;
 mod plain;
 pub mod puzzle;
@@ -15,33 +17,31 @@ mod words;
 
 use askama::Template;
 use axum::{
+    Json,
+    body::to_bytes,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{Html, IntoResponse as _, Response},
 };
+use flate2::Compression;
 use percent_encoding::percent_decode_str;
 
 pub use plain::{Forms, page, wants_page};
 
 use super::{SharedOffice, Site, calls::told_price, problem::Problem, wire::Quote};
-use crate::address::Address;
+use crate::{address::Address, money::Micros};
+use cost::Cost;
+use form::Typed;
 use words::{Filled, Language};
 
 /// Octets of an address that may stand in a command for people to copy: nothing that a shell reads as its own.
 const PLAIN: &[u8] = b".-_+@";
+/// Octets of a page that is packed; they have ten thousand.
+const PAGE_OCTETS_MAX: usize = 1_024 * 1_024;
 /// What the page may do: load its own style and scripts, run them as workers, and ask this office.
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 );
-/// Hashes of the puzzle that a laptop of the middle sort does in a second, with the four workers of the page: it does
-/// one in 45 ms alone, and four at a time get in each other's way at the memory. The page measures anew as it works.
-const HASHES_PER_S: f64 = 70.0;
-/// What such a laptop draws more while it calculates than while it does not.
-const WATTS: f64 = 15.0;
-/// What a household pays for a kilowatt hour, in US cents.
-const US_CENTS_PER_KWH: f64 = 30.0;
-/// Joules in a kilowatt hour.
-const JOULES_PER_KWH: f64 = 3_600_000.0;
 
 /// Answers the call.
 ///
@@ -54,7 +54,50 @@ pub async fn show(State(office): State<SharedOffice>, request: Request) -> Resul
         return not_found(language, request.headers());
     };
     let micros = told_price(&office, &site, &address).await?;
-    let quote = site.quote(&address, micros);
+    let empty = Typed::new().map_err(|e| trouble(&e))?;
+    let page = pay_page(&site, language, &address, micros, StatusCode::OK, empty)?;
+    smaller(page, request.headers()).await
+}
+
+/// The page packed, for who takes it so.
+async fn smaller(page: Response, headers: &HeaderMap) -> Result<Response, Problem> {
+    if !gzip::is_taken(headers) {
+        return Ok(page);
+    }
+    let (mut head, body) = page.into_parts();
+    let html = to_bytes(body, PAGE_OCTETS_MAX).await.map_err(|e| trouble(&e))?;
+    Ok(match gzip::packed(&html, Compression::fast()) {
+        None => Response::from_parts(head, html.into()),
+        Some(packed) => {
+            head.headers.insert(header::CONTENT_ENCODING, gzip::GZIP);
+            head.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(head, packed.into())
+        }
+    })
+}
+
+/// `POST /p/ADDRESS`: what the page's script asks, or its form.
+///
+/// # Errors
+/// See [`pass::make`] and [`form::pay`].
+pub async fn ask(State(office): State<SharedOffice>, request: Request) -> Result<Response, Problem> {
+    if form::is_form(request.headers()) {
+        return form::pay(&office, request).await;
+    }
+    pass::make(&office, request).await.map(|answer| Json(answer).into_response())
+}
+
+/// The page about an address, at this price, with this in its form. Where somebody has sent the form no script runs
+/// over what is to be read.
+fn pay_page(
+    site: &Site,
+    language: &'static Language,
+    address: &Address,
+    micros: Micros,
+    status: StatusCode,
+    typed: Typed,
+) -> Result<Response, Problem> {
+    let quote = site.quote(address, micros);
     let price = micros.to_string();
     let cost = Cost::of(site.page_work_bits);
     let blanks = [
@@ -65,7 +108,8 @@ pub async fn show(State(office): State<SharedOffice>, request: Request) -> Resul
         ("domain", address.domain().as_str()),
         ("office", site.domain.as_str()),
         ("bits", &quote.work_bits.to_string()),
-        ("seconds", &language.number(&cost.seconds)),
+        ("least", &language.number(&cost.least_s)),
+        ("most", &language.number(&cost.most_s)),
         ("joules", &language.number(&cost.joules)),
         ("cents", &language.number(&cost.us_cents)),
     ];
@@ -81,11 +125,16 @@ pub async fn show(State(office): State<SharedOffice>, request: Request) -> Resul
         office: site.domain.to_string(),
         url: site.url.clone(),
         value: (micros != site.price).then(|| price.clone()),
-        address: if is_plain(&address) { address.to_string() } else { "ADDRESS".into() },
+        address: if is_plain(address) { address.to_string() } else { "ADDRESS".into() },
+        scripts: typed.fault.is_empty(),
+        puzzles: puzzle::PUZZLES,
+        bits_each: site.page_work_bits.saturating_sub(puzzle::BITS_MIN),
+        memory_kib: puzzle::MEMORY_KIB,
+        typed,
         price,
         quote,
     };
-    answer(StatusCode::OK, language, &page)
+    answer(status, language, &page)
 }
 
 /// `GET /p/voucher`: what the QR code of a printed voucher opens. The code itself stands behind `#` and does not come
@@ -128,39 +177,6 @@ fn assets_path() -> String {
     format!("-/{}/", assets::version())
 }
 
-/// What the work costs whoever does it, to two digits, as texts.
-struct Cost {
-    seconds: String,
-    joules: String,
-    us_cents: String,
-}
-
-impl Cost {
-    /// Of 2^bits hashes on average.
-    fn of(bits: u32) -> Self {
-        let seconds = f64::from(bits).exp2() / HASHES_PER_S;
-        let joules = seconds * WATTS;
-        let us_cents = joules / JOULES_PER_KWH * US_CENTS_PER_KWH;
-        Self {
-            seconds: two_digits(seconds.max(1.0)),
-            joules: two_digits(joules),
-            us_cents: two_digits(us_cents),
-        }
-    }
-}
-
-/// To two significant digits, without an exponent.
-fn two_digits(value: f64) -> String {
-    if value <= 0.0 || !value.is_finite() {
-        return "0".into();
-    }
-    let place = 10_f64.powf(value.log10().floor() - 1.0);
-    let rounded = (value / place).round() * place;
-    let decimals = if place >= 1.0 { 0.0 } else { -place.log10() };
-    let text = format!("{rounded:.*}", decimals.round() as usize);
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
 /// Whether an address can stand in a command as it is.
 fn is_plain(address: &Address) -> bool {
     let octets = address.to_bytes();
@@ -192,7 +208,7 @@ fn answer(status: StatusCode, language: &Language, page: &impl Template) -> Resu
     let fields = response.headers_mut();
     fields.insert(header::CONTENT_SECURITY_POLICY, POLICY);
     fields.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.code));
-    fields.insert(header::VARY, HeaderValue::from_static("Accept-Language"));
+    fields.insert(header::VARY, HeaderValue::from_static("Accept-Language, Accept-Encoding"));
     Ok(response)
 }
 
@@ -215,6 +231,14 @@ struct Pay {
     passes: bool,
     /// Whether one can be worked for.
     work: bool,
+    /// What the work is, for the page to measure its computer by.
+    puzzles: usize,
+    bits_each: u32,
+    memory_kib: u32,
+    /// Whether the page's script is to run.
+    scripts: bool,
+    /// What stands in the form.
+    typed: Typed,
     quote: Quote,
     domain: String,
     office: String,
@@ -281,23 +305,5 @@ mod tests {
         {
             assert_eq!(units(micros), text);
         }
-    }
-
-    #[test]
-    fn what_work_costs() {
-        for (value, text) in [
-            (29.257, "29"),
-            (0.003_657, "0.0037"),
-            (438.86, "440"),
-            (1.0, "1"),
-            (9.96, "10"),
-            (0.25, "0.25"),
-            (123_456.0, "120000"),
-            (0.0, "0"),
-        ] {
-            assert_eq!(two_digits(value), text, "{value}");
-        }
-        let usual = Cost::of(11);
-        assert_eq!((&*usual.seconds, &*usual.joules, &*usual.us_cents), ("29", "440", "0.0037"));
     }
 }

@@ -8,8 +8,7 @@
 use std::net::IpAddr;
 
 use axum::{
-    Json,
-    extract::{Request, State},
+    extract::Request,
     http::{StatusCode, Uri},
 };
 use serde::{Deserialize, Serialize};
@@ -93,38 +92,60 @@ pub struct Work {
 /// # Errors
 /// 400, 403 (no pass is given here that way), 404, 409 (the stamp is spent, or was not sold), 410 (the challenge is
 /// over), 429, 503.
-pub async fn make(State(office): State<SharedOffice>, request: Request) -> Result<Json<Answer>, Problem> {
+pub async fn make(office: &SharedOffice, request: Request) -> Result<Answer, Problem> {
     let (site, client) = (office.site(), client_of(&request));
     let letter = |uri: &Uri| recipient(&site, uri).ok_or_else(no_such_address);
     let to = letter(request.uri())?;
     let body = read_body(request.into_body()).await?;
     let question: Question = serde_json::from_slice(&body)?;
     let from: Address = question.from.parse().map_err(Problem::bad)?;
-    if !site.gives_passes {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "this office cannot tell who sent a letter; put the stamp on it",
-        ));
-    }
+    gives_passes(&site)?;
     let now = unix_now();
-    let price = told_price(&office, &site, &to).await?;
+    let price = told_price(office, &site, &to).await?;
     let got = match (question.challenge, question.nonces, question.stamp) {
-        (None, None, None) => return terms(&site, price, &to, &from, now).map(Json),
+        (None, None, None) => return terms(&site, price, &to, &from, now),
         (Some(challenge), Some(nonces), None) => {
             let challenge = checked_challenge(&site, &challenge, &to, &from, now)?;
             let nonces: [u64; PUZZLES] = nonces
                 .try_into()
                 .map_err(|_| Problem::bad(format!("a solution is {PUZZLES} whole numbers")))?;
-            worked(&office, client, challenge, nonces, &to, &from, now).await?
+            worked(office, client, challenge, nonces, &to, &from, now).await?
         }
         (None, None, Some(stamp)) => bought(&site, price, &stamp, &to, &from, now)?,
         _ => return Err(Problem::bad("send challenge and nonces, or a stamp, or neither")),
     };
+    let pass = if matches!(got, Got::Work(_)) { "work" } else { "paid" };
+    let until = keep(office, got, &to, &from, now).await?;
+    Ok(Answer::Pass { pass, from: from.to_string(), to: to.to_string(), until })
+}
+
+/// Whether a pass would ever count here.
+///
+/// # Errors
+/// 403 when it would not.
+pub fn gives_passes(site: &Site) -> Result<(), Problem> {
+    if site.gives_passes {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::FORBIDDEN, "this office cannot tell who sent a letter; put the stamp on it"))
+}
+
+/// Keeps what was got as a pass; until when, in Unix seconds. The same again changes nothing.
+///
+/// # Errors
+/// 409 (the stamp is spent, or was not sold), 429, 503.
+pub async fn keep(
+    office: &SharedOffice,
+    got: Got,
+    to: &Address,
+    from: &Address,
+    now: u64,
+) -> Result<u64, Problem> {
     let way = if matches!(got, Got::Work(_)) { "work" } else { "paid" };
     let pass = NewPass { now, author: from.clone(), recipient: to.clone(), got };
     let until = until(office.ledger().pass_add(pass).await?, now)?;
     tracing::info!(%from, %to, way, "a pass was made");
-    Ok(Json(Answer::Pass { pass: way, from: from.to_string(), to: to.to_string(), until }))
+    Ok(until)
 }
 
 fn terms(site: &Site, price: Micros, to: &Address, from: &Address, now: u64) -> Result<Answer, Problem> {
@@ -180,7 +201,7 @@ fn checked_challenge(
     Ok(challenge)
 }
 
-/// Checks a solution: four hashes at the most, off the threads that serve, few at a time. One that was accepted
+/// Checks a solution: eight hashes at the most, off the threads that serve, few at a time. One that was accepted
 /// before is not checked again.
 async fn worked(
     office: &SharedOffice,
@@ -192,8 +213,8 @@ async fn worked(
     now: u64,
 ) -> Result<Got, Problem> {
     let id = challenge.id();
-    let before = office.ledger().passes(from, std::slice::from_ref(to), now).await?;
-    if before.iter().flatten().any(|pass| pass.id == id) {
+    let before = office.ledger().passes(from, to, now).await?;
+    if before.iter().any(|pass| pass.id == id) {
         return Ok(Got::Work(id));
     }
     office.counters().solution(client)?;
@@ -222,7 +243,10 @@ async fn worked(
 }
 
 /// A stamp of this office that would pay for the letter; what the ledger knows of it is not yet asked.
-fn bought(
+///
+/// # Errors
+/// 400 with the word of SPEC.md §3.
+pub fn bought(
     site: &Site,
     price: Micros,
     field: &str,

@@ -2,8 +2,8 @@
 //!
 //! The challenge names nothing but carries a MAC over recipient, sender, time and difficulty, so the office keeps no
 //! list of those it gave. It holds [`PUZZLES`] puzzles: for each, find a number so that Argon2id of it begins with
-//! enough zero bits. Several small ones instead of a large one take nearly the same time each try, so that the page
-//! can say how long; and four hashes check what took two thousand. What always holds: a challenge is worth one pass,
+//! enough zero bits. With several small ones instead of a large one luck evens out, so that the page can say about how
+//! long; and eight hashes check what took two thousand. What always holds: a challenge is worth one pass,
 //! for [`Challenge::id`] names it, however often it is solved.
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -15,7 +15,7 @@ use crate::{address::Address, stamp::tokens::TokenKey};
 /// Memory of one hash, in KiB. A phone has room for four at a time; a graphics card's cores have not.
 pub const MEMORY_KIB: u32 = 32 * 1024;
 /// Puzzles of a challenge; a power of two.
-pub const PUZZLES: usize = 4;
+pub const PUZZLES: usize = 8;
 /// log2 of [`PUZZLES`]: so many bits of the difficulty are in their number.
 const PUZZLES_BITS: u32 = PUZZLES.trailing_zeros();
 /// The least difficulty: every number solves a puzzle.
@@ -170,7 +170,7 @@ mod tests {
         assert!(!read.is_over(NOW + LIFETIME_S) && read.is_over(NOW + LIFETIME_S + 1));
         let changed = [
             Challenge { expires: made.expires + 1, ..made.clone() },
-            Challenge { bits: 2, ..made.clone() },
+            Challenge { bits: 3, ..made.clone() },
             Challenge { seed: [8; 16], ..made.clone() },
         ];
         for forged in changed {
@@ -187,7 +187,7 @@ mod tests {
         let easy = challenge(BITS_MIN);
         assert_eq!(easy.bits_each(), 0);
         assert!(easy.is_solved_by(&[0; PUZZLES]), "every number does");
-        let made = challenge(4);
+        let made = challenge(5);
         let mut memory = vec![Block::default(); MEMORY_KIB as usize];
         let mut find = |puzzle: u8, solves: bool| {
             let mut bits = |n: &u64| zero_bits(&made.hash(puzzle, *n, &mut memory).unwrap());
@@ -195,7 +195,8 @@ mod tests {
         };
         let good: [u64; PUZZLES] = std::array::from_fn(|puzzle| find(puzzle as u8, true));
         assert!(made.is_solved_by(&good));
-        let bad = [good[0], good[1], good[2], find(3, false)];
+        let mut bad = good;
+        bad[PUZZLES - 1] = find(PUZZLES as u8 - 1, false);
         assert!(!made.is_solved_by(&bad));
     }
 
@@ -210,6 +211,6 @@ mod tests {
 
     #[test]
     fn difficulties_out_of_range_become_the_nearest() {
-        assert_eq!((challenge(0).bits, challenge(99).bits), (2, 24));
+        assert_eq!((challenge(0).bits, challenge(99).bits), (3, 24));
     }
 }

@@ -57,6 +57,12 @@ impl Language {
         Filled(self.file.page.iter().map(|(key, text)| (key.clone(), fill(text, blanks))).collect())
     }
 
+    /// A text of the page's script, for where no script runs, with its blanks filled.
+    #[must_use]
+    pub fn script_text(&self, key: &str, blanks: &[(&str, &str)]) -> String {
+        self.file.script.get(key).map_or_else(String::new, |text| fill(text, blanks))
+    }
+
     /// The texts that the page's script fills in, as JSON.
     #[must_use]
     pub fn for_script(&self) -> String {
@@ -192,6 +198,10 @@ mod tests {
         let templates = concat!(
             include_str!("templates/pay.html"),
             include_str!("templates/voucher.html"),
+            include_str!("templates/ways.html"),
+            include_str!("templates/plain.html"),
+            include_str!("templates/let_in.html"),
+            include_str!("templates/left.html"),
             include_str!("templates/not_here.html"),
             include_str!("templates/key.html"),
             include_str!("templates/languages.html"),
@@ -200,6 +210,10 @@ mod tests {
         let keys = |map: &BTreeMap<String, String>| map.keys().cloned().collect::<Vec<_>>();
         assert_eq!(asked(templates, "words.t(\""), keys(&ALL[0].file.page));
         assert_eq!(asked(scripts, "say(\""), keys(&ALL[0].file.script));
+        let without_scripts = include_str!("form.rs");
+        for key in [asked(without_scripts, "script_text(\""), asked(without_scripts, "bad(\"")].concat() {
+            assert!(ALL[0].file.script.contains_key(&key), "{key}");
+        }
     }
 
     #[test]

@@ -179,7 +179,17 @@ pub async fn a_voucher_beyond_what_an_account_can_hold_stays_good(site: &Site) {
 }
 
 fn grant_for(account: AccountKey, proof: u8) -> GrantRequest {
-    GrantRequest { now: NOW, account, amount: micros(25_000), daily_max: micros(60_000), proof: [proof; 16] }
+    let daily_max = micros(60_000);
+    GrantRequest {
+        now: NOW,
+        account,
+        amount: micros(25_000),
+        daily_max,
+        network: [0; 16],
+        network_max: daily_max,
+        given_max: daily_max,
+        proof: [proof; 16],
+    }
 }
 
 fn granted(amount: u64, balance: u64, again: bool) -> Granted {
@@ -223,6 +233,35 @@ pub async fn grants_of_a_day_stay_within_its_budget(site: &Site) {
     assert_eq!(site.ledger.granted_on_day_of(NOW + DAY).await.unwrap(), micros(0));
     let tomorrow = GrantRequest { now: NOW + DAY, ..grant_for(someone(50), 50) };
     assert_eq!(site.ledger.grant(tomorrow).await.unwrap(), granted(25_000, 25_000, false));
+}
+
+pub async fn grants_to_a_network_and_for_little_work_stay_within_theirs(site: &Site) {
+    let ledger = &site.ledger;
+    let from = |network: u8, n: u8| GrantRequest {
+        daily_max: micros(200_000),
+        network: [network; 16],
+        network_max: micros(50_000),
+        given_max: micros(200_000),
+        ..grant_for(someone(n), n)
+    };
+    let got = granted(25_000, 25_000, false);
+    assert_eq!(ledger.grant(from(1, 1)).await.unwrap(), got);
+    assert_eq!(ledger.grant(from(1, 2)).await.unwrap(), got);
+    assert_eq!(ledger.grant(from(1, 3)).await.unwrap(), Granted::NetworkUsed);
+    assert_eq!(
+        ledger.grant(from(1, 1)).await.unwrap(),
+        granted(25_000, 25_000, true),
+        "what was given is given"
+    );
+    assert_eq!(ledger.grant(from(2, 3)).await.unwrap(), got, "another network");
+    let little = |n| GrantRequest { given_max: micros(74_999), ..from(2, n) };
+    assert_eq!(ledger.grant(little(4)).await.unwrap(), Granted::MoreWork { given: micros(75_000) });
+    assert_eq!(ledger.grant(little(3)).await.unwrap(), granted(25_000, 25_000, true), "it was enough then");
+    let enough = GrantRequest { given_max: micros(75_000), ..from(2, 4) };
+    assert_eq!(ledger.grant(enough).await.unwrap(), got, "of the same proof nothing was used up");
+    let tomorrow = GrantRequest { now: NOW + DAY, ..from(1, 5) };
+    assert_eq!(ledger.grant(tomorrow).await.unwrap(), got, "a new day");
+    assert_eq!(site.balance("grants").await, -125_000);
 }
 
 pub async fn old_grants_are_forgotten_when_their_proofs_are(site: &Site) {

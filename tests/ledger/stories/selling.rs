@@ -11,6 +11,8 @@ pub async fn bought_stamps_leave_the_account_and_stand_outstanding(site: &Site) 
     assert_eq!(site.ledger.sell(order(&[1, 2, 3])).await.unwrap(), Sale::Sold(micros(2_500)));
     let state = site.ledger.account(buyer(), NOW).await.unwrap();
     assert_eq!(state, AccountState { balance: micros(2_500), outstanding: micros(7_500) });
+    assert_eq!(site.ledger.balance(buyer()).await.unwrap(), state.balance);
+    assert_eq!(site.ledger.balance(AccountKey([9; 32])).await.unwrap(), micros(0));
     assert_eq!(site.balance("stamps").await, 7_500);
     assert_eq!(site.balance("funding:credit").await, -10_000);
     assert_eq!(site.ledger.accounts(NOW).await.unwrap(), [(buyer(), state)]);

@@ -15,6 +15,12 @@ const WORKERS_MAX = 4;
 const SHOW_EVERY_MS = 250;
 const TELL_EVERY_MS = 5_000;
 const FIRST_TELL_MS = 1_500;
+// Tries of each worker that are measured, after those in which the browser gets up to speed; and the octets of a challenge.
+const WARMING_TRIES = 3;
+const MEASURED_TRIES = 2;
+const SALT_OCTETS = 41;
+// Standard deviations between which luck is four times out of five.
+const FOUR_OF_FIVE = 1.2816;
 
 /// A text in the reader's language, its blanks filled.
 export function say(key, values = {}) {
@@ -103,37 +109,98 @@ export function letIn(pass, header) {
 
 // ---- work ----
 
-/// Finds a number for each puzzle of a challenge; tries are dealt out one at a time, so that it can stop at any moment.
-function solve(challenge, salt, stopped) {
+/// Workers that try numbers: `next` gets what one has tried, nothing at first, and gives what it is to try, or nothing.
+function hire(salt, memory_kib, next, failed) {
   const count = Math.max(1, Math.min(WORKERS_MAX, navigator.hardwareConcurrency ?? 2));
-  const show = shower(challenge);
-  const workers = [];
-  const numbers = [];
-  let tries = 0;
-  const work = new Promise((done, failed) => {
-    stopped.addEventListener("abort", () => failed(stopped.reason));
-    const deal = (worker) => worker.postMessage({ puzzle: numbers.length, number: tries++ });
-    for (let n = 0; n < count; n++) {
-      const worker = new Worker(new URL("work.js", import.meta.url), { type: "module" });
-      workers.push(worker);
-      worker.onerror = () => failed(new Trouble(say("no_wasm")));
-      worker.onmessage = ({ data }) => {
-        if (data.trouble) return failed(new Trouble(say("no_wasm")));
-        if (data.ready) return deal(worker);
-        // What another worker has solved meanwhile is of no use any more.
-        const solved = data.puzzle === numbers.length && data.bits >= challenge.bits;
-        if (solved) numbers.push(data.number);
-        show(numbers.length, solved);
-        if (numbers.length === challenge.puzzles) return done(numbers);
-        deal(worker);
-      };
-      worker.postMessage({ salt, memory_kib: challenge.memory_kib });
-    }
+  const workers = Array.from({ length: count }, () => {
+    const worker = new Worker(new URL("work.js", import.meta.url), { type: "module" });
+    const give = (task) => task && worker.postMessage(task);
+    worker.onerror = () => failed(new Trouble(say("no_wasm")));
+    worker.onmessage = ({ data }) => {
+      if (data.trouble) failed(new Trouble(say("no_wasm")));
+      else give(next(data.ready ? undefined : data));
+    };
+    worker.postMessage({ salt, memory_kib });
+    return worker;
   });
-  return work.finally(() => workers.forEach((worker) => worker.terminate()));
+  return { count, dismiss: () => workers.forEach((worker) => worker.terminate()) };
 }
 
-/// Shows how far the work is: by what was tried, not by the clock. How long it takes is luck; what is left is an average.
+// Those at work.
+let crew;
+
+/// Finds a number for each puzzle of a challenge; tries are dealt out one at a time, so that it can stop at any moment.
+function solve(challenge, salt, stopped) {
+  const show = shower(challenge);
+  const numbers = [];
+  let tries = 0;
+  // One thing at a time.
+  crew?.dismiss();
+  const work = new Promise((done, failed) => {
+    stopped.addEventListener("abort", () => failed(stopped.reason));
+    const next = (tried) => {
+      if (tried) {
+        // What another worker has solved meanwhile is of no use any more.
+        const solved = tried.puzzle === numbers.length && tried.bits >= challenge.bits;
+        if (solved) numbers.push(tried.number);
+        show(numbers.length, solved);
+      }
+      if (numbers.length === challenge.puzzles) return void done(numbers);
+      return { puzzle: numbers.length, number: tries++ };
+    };
+    crew = hire(salt, challenge.memory_kib, next, failed);
+  });
+  return work.finally(() => crew?.dismiss());
+}
+
+/// Tries a second, by a few of each worker: a hundredth of the work at the usual difficulty.
+function measure() {
+  const memory_kib = Number(main.dataset.memoryKib);
+  const measured = new Promise((done, failed) => {
+    let tries = 0;
+    let begun;
+    const next = (tried) => {
+      if (tried) tries += 1;
+      const measured = tries - WARMING_TRIES * crew.count;
+      if (tried && measured === 0) begun = performance.now();
+      if (measured < MEASURED_TRIES * crew.count) return { puzzle: 0, number: 0 };
+      return void done((1000 * measured) / (performance.now() - begun));
+    };
+    crew = hire(new Uint8Array(SALT_OCTETS), memory_kib, next, failed);
+  });
+  return measured.finally(() => crew?.dismiss());
+}
+
+/// Between which times the work will be, four times out of five: so many puzzles, each a wait of so many tries on average.
+function between(puzzles, average, perSecond) {
+  const ninth = 1 / (9 * puzzles);
+  const luck = (deviations) => Math.max(0, 1 - ninth + deviations * Math.sqrt(ninth)) ** 3;
+  const seconds = (deviations) => (puzzles * average * luck(deviations)) / perSecond;
+  return { least: duration(seconds(-FOUR_OF_FIVE)), most: duration(seconds(FOUR_OF_FIVE)) };
+}
+
+/// A time as the reader writes it, roughly.
+function duration(seconds) {
+  const [value, unit] = seconds < 100 ? [Math.max(1, seconds), "second"] : [seconds / 60, "minute"];
+  const rounded = value < 10 ? Math.round(value) : Number(value.toPrecision(2));
+  return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long" }).format(rounded);
+}
+
+/// Says how long this computer will take, once.
+async function tellSpeed() {
+  const puzzles = Number(main.dataset.puzzles);
+  const average = 2 ** Number(main.dataset.bits);
+  try {
+    const perSecond = await measure();
+    const cost = energy((puzzles * average) / perSecond);
+    at("speed").textContent = say("speed", { ...between(puzzles, average, perSecond), ...cost });
+    at("speed").hidden = false;
+  } catch {
+    // Who presses the button is told what is wrong; until then it is nobody's trouble.
+  }
+}
+
+/// Shows how far the work is: by what was tried, not by the clock. How long it takes is luck.
 function shower(challenge) {
   const average = 2 ** challenge.bits;
   const begun = performance.now();
@@ -150,15 +217,15 @@ function shower(challenge) {
     if (now - shown < SHOW_EVERY_MS) return;
     shown = now;
     const elapsed = (now - begun) / 1000;
-    const left = ((challenge.puzzles - solved) * average * elapsed) / tries;
     const part = (solved + 1 - Math.exp(-here / average)) / challenge.puzzles;
     bar.value = Math.max(bar.value, 100 * part);
-    at("energy").textContent = say("energy", { elapsed: number(elapsed, 2), ...energy(elapsed) });
+    at("energy").textContent = say("energy", { elapsed: duration(elapsed), ...energy(elapsed) });
     if (now - told < TELL_EVERY_MS) return;
     told = now;
     const unlucky = solved + 1 === challenge.puzzles && here > 2 * average;
-    const seconds = number(Math.max(1, left), left < 20 ? 1 : 2);
-    tell(unlucky ? say("working_luck") : say("working", { percent: number(Math.floor(bar.value), 2), seconds }));
+    const left = between(challenge.puzzles - solved, average, tries / elapsed);
+    const percent = number(Math.floor(bar.value), 2);
+    tell(unlucky ? say("working_luck") : say("working", { percent, ...left }));
   };
 }
 
@@ -216,15 +283,27 @@ async function pay() {
   await purse.pay(guard);
 }
 
-if (at("form")) {
-  at("ways").hidden = false;
-  at("form").addEventListener("submit", at("work") ? guard(work, "work-said") : guard(pay));
-  if (at("work")) at("pay").addEventListener("click", guard(pay));
+/// The ways that need a script, in place of those that do not.
+function unfold() {
+  const typed = at("from")?.value;
+  const isTyping = Boolean(typed) && document.activeElement === at("from");
+  at("plain").insertAdjacentHTML("afterend", at("scripted").textContent);
+  at("plain").remove();
+  if (typed) at("from").value = typed;
+  if (isTyping) at("from").focus();
 }
 
-if (at("voucher-form")) {
+if (at("scripted") && main.dataset.to) {
+  unfold();
+  at("form").addEventListener("submit", at("work") ? guard(work, "work-said") : guard(pay));
+  if (at("work")) {
+    at("pay").addEventListener("click", guard(pay));
+    at("form").addEventListener("focusin", () => tellSpeed(), { once: true });
+  }
+} else if (at("scripted")) {
+  // The page of a voucher: its form does nothing before that is loaded.
   import("./purse.js").then(({ openVoucher }) => {
+    unfold();
     openVoucher(guard);
-    at("ways").hidden = false;
   });
 }

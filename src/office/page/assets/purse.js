@@ -1,4 +1,5 @@
-// The account of this browser: an Ed25519 key that stays here, and what is bought with it (SPEC.md §3, §10).
+// The account of this browser: a key that stays here, and what is bought with it (SPEC.md §3, §10). Its secret is one as
+// a wallet of the program farthing has, and the keys come of it in the same way, so that each reads the other's file.
 
 import { blake3, getPublicKeyAsync, signAsync } from "./vendor/noble.js";
 import { Trouble, ask, call, letIn, officeTime, say, sender, tell } from "./page.js";
@@ -8,9 +9,14 @@ const { office, currency } = document.querySelector("main").dataset;
 // The page is OFFICE/p/ADDRESS, its scripts are OFFICE/p/-/VERSION/: the office's paths are three steps up.
 const root = new URL("../../../", import.meta.url);
 
-const SEED = `postage-seed ${office}`;
+const SEED = `postage-wallet ${office}`;
 const OPEN = `postage-open-order ${office}`;
-const FILE_LINE = /^postage-key-v1 ([A-Za-z0-9_-]{43})$/m;
+// The account whose key is known to be elsewhere too.
+const SAVED = `postage-saved ${office}`;
+const SEED_TEXT = /^[A-Za-z0-9_-]{43}$/;
+const WALLET_VERSION = 1;
+// A wallet of a hundred thousand stamps has fifteen million octets.
+const WALLET_OCTETS_MAX = 64 * 1024 * 1024;
 const MICROS_PER_CENT = 10_000;
 
 const text = new TextEncoder();
@@ -76,23 +82,49 @@ function seed() {
   }
 }
 
-const account = async () => base64(await getPublicKeyAsync(seed()));
+/// A key of the seed, for one purpose.
+const derived = (purpose, ...parts) =>
+  blake3(joined(seed(), ...parts), { context: text.encode(`farthing wallet 1: ${purpose}`) });
 
-function saveKey() {
-  const line = `postage-key-v1 ${base64(seed())}\n`;
-  const file = new Blob([`# ${office}\n# ${say("key_note")}\n`, line], { type: "text/plain" });
+const accountKey = () => derived("the account's key");
+const holderKey = (id) => derived("the key of one stamp, by id and office", id, office);
+const account = async () => base64(await getPublicKeyAsync(accountKey()));
+
+async function saveKey() {
+  const wallet = {
+    version: WALLET_VERSION,
+    seed: base64(seed()),
+    offices: [{ office, url: root.href }],
+    note: say("key_note"),
+  };
+  const file = new Blob([`${JSON.stringify(wallet, null, 1)}\n`], { type: "application/json" });
   const link = document.createElement("a");
   link.href = URL.createObjectURL(file);
-  link.download = `postage-key-${office}.txt`;
+  link.download = `postage-wallet-${office}.json`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  localStorage.setItem(SAVED, await account());
 }
 
-async function loadKey(event) {
-  const file = event.target.files[0];
-  const found = file && FILE_LINE.exec((await file.slice(0, 4096).text()).replaceAll("\r", ""));
-  if (!found) throw new Trouble(say("key_bad"));
-  localStorage.setItem(SEED, found[1]);
+/// The seed in a wallet's file.
+async function seedIn(file) {
+  const wallet = await file.slice(0, WALLET_OCTETS_MAX).text().then(JSON.parse).catch(() => undefined);
+  if (!(wallet?.version <= WALLET_VERSION && SEED_TEXT.test(wallet.seed))) throw new Trouble(say("key_bad"));
+  return wallet.seed;
+}
+
+async function loadKey({ target }) {
+  const [file] = target.files;
+  if (!file) return;
+  const found = await seedIn(file).finally(() => (target.value = ""));
+  const before = await account();
+  if (found !== base64(seed()) && localStorage.getItem(SAVED) !== before) {
+    const { balance, outstanding } = await signed("GET", "v1/account");
+    if (balance + outstanding > 0) throw new Trouble(say("key_first", { balance: amount(balance + outstanding) }));
+  }
+  localStorage.setItem(SEED, found);
+  localStorage.removeItem(OPEN);
+  localStorage.setItem(SAVED, await account());
   await showAccount();
   tell(say("key_loaded"));
 }
@@ -111,7 +143,7 @@ async function signed(method, path, value) {
   const headers = {
     "Postage-Account": await account(),
     "Postage-Date": date,
-    "Postage-Signature": base64(await signAsync(bytes, seed())),
+    "Postage-Signature": base64(await signAsync(bytes, accountKey())),
   };
   if (body) headers["Content-Type"] = "application/json";
   return call(new URL(path, root), { method, headers, body: body || undefined });
@@ -154,14 +186,15 @@ async function buy(terms) {
   const audience = terms.to.slice(terms.to.lastIndexOf("@") + 1);
   let open = JSON.parse(localStorage.getItem(OPEN) ?? "null");
   if (open?.audience !== audience || open?.value !== terms.price) {
-    open = { audience, value: terms.price, id: base64(random(16)), holder: base64(random(32)) };
+    open = { audience, value: terms.price, id: base64(random(16)) };
     localStorage.setItem(OPEN, JSON.stringify(open));
   }
-  const holder = octetsOf(open.holder);
+  const id = octetsOf(open.id);
+  const holder = holderKey(id);
   const k = await getPublicKeyAsync(holder);
   const order = { audience, value: open.value, stamps: [{ id: open.id, k: base64(k) }] };
   const { s, x, b } = await signed("POST", "v1/stamps", order);
-  return { s, x, b: octetsOf(b[0]), id: octetsOf(open.id), k, holder, audience, value: open.value };
+  return { s, x, b: octetsOf(b[0]), id, k, holder, audience, value: open.value };
 }
 
 /// The field's value: the stamp, cancelled for this sender and this recipient (SPEC.md §3).

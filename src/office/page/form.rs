@@ -1,0 +1,382 @@
+//! `POST /p/ADDRESS` as a form: pays for one letter from a voucher, where no script runs.
+//!
+//! There is no place to keep a key then, so the code is one: it opens an account of its own ([`Signer::of_voucher`]),
+//! onto which the voucher goes, and what is left there the same code pays with the next time. The office makes the stamp
+//! that the page's script would have made and keeps it as a pass. What always holds: the form sent twice is charged once,
+//! for it names its stamp by `once`; codes are guessed no faster here than at `/v1/vouchers`; nothing is asked about
+//! who reads mail. No cookie or other standing stands behind a form, so one that somebody else's page sends gains nothing:
+//! it carries the code that pays.
+
+use std::{net::IpAddr, sync::Arc};
+
+use askama::Template;
+use axum::{
+    extract::Request,
+    http::{HeaderMap, StatusCode, header},
+    response::Response,
+};
+use data_encoding::BASE64URL_NOPAD;
+use jiff::Timestamp;
+use percent_encoding::percent_decode;
+use zeroize::Zeroizing;
+
+use super::{
+    answer, assets_path, language_of, not_found, pass, pay_page, recipient, trouble,
+    words::{Filled, Language},
+};
+use crate::{
+    address::Address,
+    clock::unix_now,
+    ledger::{AccountKey, StampId},
+    money::Micros,
+    office::{
+        SharedOffice, Site,
+        calls::told_price,
+        limits::client_of,
+        order::{Wanted, fill},
+        problem::Problem,
+        request::read_body,
+        vouchers,
+    },
+    stamp::{Stamp, Terms},
+    voucher::{Code, CodeError},
+    wallet::Signer,
+};
+
+/// What a browser sends of a form.
+const MEDIA_TYPE: &[u8] = b"application/x-www-form-urlencoded";
+/// Separates the ids of stamps paid so from every other use of BLAKE3.
+const ID_CONTEXT: &str = "farthing page 1 id of a stamp paid by form";
+/// Characters of `once`; the page's own has 22.
+const ONCE_LEN_MAX: usize = 64;
+/// Random octets of `once`.
+const ONCE_OCTETS: usize = 16;
+
+/// Whether a form is sent.
+pub fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+    kind.get(..MEDIA_TYPE.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(MEDIA_TYPE))
+}
+
+/// The form's fields, as they stand in it.
+#[derive(Default)]
+pub struct Typed {
+    /// The address the letter is from.
+    pub from: String,
+    /// The code.
+    pub voucher: Zeroizing<String>,
+    /// What to pay; empty for the price.
+    pub amount: String,
+    /// Names the form: what it pays is paid once.
+    pub once: String,
+    /// What was wrong with it, in the reader's words; empty when it is new.
+    pub fault: String,
+    /// Words of a wallet with what the code holds, where that is too little; else empty.
+    pub wallet: Zeroizing<String>,
+}
+
+impl Typed {
+    /// An empty form.
+    ///
+    /// # Errors
+    /// When the system has no random numbers to give.
+    pub fn new() -> Result<Self, getrandom::Error> {
+        let mut random = [0; ONCE_OCTETS];
+        getrandom::fill(&mut random)?;
+        Ok(Self { once: BASE64URL_NOPAD.encode(&random), ..Self::default() })
+    }
+
+    /// Reads what a browser sent. Unknown fields are passed over; of a field that comes twice the last counts.
+    fn of(body: &[u8]) -> Self {
+        let mut typed = Self::default();
+        for pair in body.split(|b| *b == b'&') {
+            let mut parts = pair.splitn(2, |b| *b == b'=');
+            let (name, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let spaced: Zeroizing<Vec<u8>> =
+                Zeroizing::new(value.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect());
+            let octets: Zeroizing<Vec<u8>> = Zeroizing::new(percent_decode(&spaced).collect());
+            let text = String::from_utf8_lossy(&octets);
+            match name {
+                b"from" => typed.from = text.trim().into(),
+                b"voucher" => typed.voucher = Zeroizing::new(text.trim().into()),
+                b"amount" => typed.amount = text.trim().into(),
+                b"once" => typed.once = text.into(),
+                _ => {}
+            }
+        }
+        typed
+    }
+}
+
+/// Answers the call.
+///
+/// # Errors
+/// 403 (no pass is given here), 413, 503 (the price cannot be told). Whatever else is wrong stands on the page that the
+/// sender gets back, with its status.
+pub async fn pay(office: &SharedOffice, request: Request) -> Result<Response, Problem> {
+    let (site, client) = (office.site(), client_of(&request));
+    let language = language_of(&request)?;
+    let Some(to) = recipient(&site, request.uri()) else {
+        return not_found(language, request.headers());
+    };
+    let body = Zeroizing::new(read_body(request.into_body()).await?);
+    pass::gives_passes(&site)?;
+    let price = told_price(office, &site, &to).await?;
+    let typed = Typed::of(&body);
+    let paid = match Wish::of(&typed, price, language) {
+        Ok(wish) => let_in(office, client, &wish, &to)
+            .await
+            .map_err(|problem| Fault::of(problem, &Signer::of_voucher(&wish.code), language)),
+        Err(fault) => Err(fault),
+    };
+    match paid {
+        Ok(paid) => answer(StatusCode::OK, language, &paid.page(language, &to)),
+        Err(Fault { words, wallet, status, retry_after_s }) => {
+            let typed = Typed { fault: words, wallet, ..typed };
+            let mut page = pay_page(&site, language, &to, price, status, typed)?;
+            if let Some(seconds) = retry_after_s {
+                page.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            }
+            Ok(page)
+        }
+    }
+}
+
+/// What went wrong, in the reader's words.
+struct Fault {
+    words: String,
+    /// See [`Typed::wallet`].
+    wallet: Zeroizing<String>,
+    status: StatusCode,
+    retry_after_s: Option<u64>,
+}
+
+impl Fault {
+    fn bad(words: String) -> Self {
+        Self { words, wallet: Zeroizing::default(), status: StatusCode::BAD_REQUEST, retry_after_s: None }
+    }
+
+    fn of(problem: Problem, signer: &Signer, language: &Language) -> Self {
+        let Problem { status, retry_after_s, .. } = problem;
+        let (words, wallet) = match problem.short {
+            Some((balance, cost)) => {
+                let blanks = [("balance", &*balance.to_string()), ("price", &*cost.to_string())];
+                (language.script_text("too_little", &blanks), signer.words())
+            }
+            None => (language.script_text("refused", &[("detail", &problem.detail)]), Zeroizing::default()),
+        };
+        Self { words, wallet, status, retry_after_s }
+    }
+}
+
+/// What the form asks for, well-formed.
+struct Wish {
+    from: Address,
+    code: Code,
+    value: Micros,
+    once: String,
+}
+
+impl Wish {
+    fn of(typed: &Typed, price: Micros, language: &Language) -> Result<Self, Fault> {
+        let bad = |key: &str, blanks: &[(&str, &str)]| Fault::bad(language.script_text(key, blanks));
+        let from = typed.from.parse().map_err(|_| bad("bad_from", &[]))?;
+        let value = match typed.amount.as_str() {
+            "" => Some(price),
+            amount => amount.parse().ok().filter(|amount| *amount >= price),
+        };
+        let value = value.ok_or_else(|| bad("bad_amount", &[("price", &price.to_string())]))?;
+        let code =
+            typed.voucher.parse().map_err(|e: CodeError| bad("refused", &[("detail", &e.to_string())]))?;
+        if !(1..=ONCE_LEN_MAX).contains(&typed.once.len()) {
+            return Err(bad("refused", &[("detail", "the form is not whole; load the page again")]));
+        }
+        Ok(Self { from, code, value, once: typed.once.clone() })
+    }
+
+    /// The stamp's name. Nobody can foretell it who has not the code; another letter or amount is another stamp.
+    fn id(&self, to: &Address) -> StampId {
+        let code = self.code.to_text();
+        let (to, from, value) = (to.to_bytes(), self.from.to_bytes(), self.value.get().to_be_bytes());
+        let mut hasher = blake3::Hasher::new_derive_key(ID_CONTEXT);
+        for part in [code.as_bytes(), self.once.as_bytes(), &to, &from, &value] {
+            hasher.update(&(part.len() as u64).to_be_bytes()).update(part);
+        }
+        let mut id = [0; 16];
+        hasher.finalize_xof().fill(&mut id);
+        id
+    }
+}
+
+/// Voucher to account, account to stamp, stamp to pass: each step done again changes nothing.
+async fn let_in(
+    office: &SharedOffice,
+    client: Option<IpAddr>,
+    wish: &Wish,
+    to: &Address,
+) -> Result<Paid, Problem> {
+    let (site, now) = (office.site(), unix_now());
+    let signer = Signer::of_voucher(&wish.code);
+    let account = AccountKey(signer.account().public().to_bytes());
+    office.counters().account(account, 1)?;
+    // What cannot be sold leaves the voucher as it is.
+    site.takes_value(wish.value)?;
+    vouchers::credit(office, client, account, &wish.code).await?;
+    let field = buy(office, &site, &signer, wish, to, now).await?;
+    let got = pass::bought(&site, wish.value, &field, to, &wish.from, now)?;
+    let until = pass::keep(office, got, to, &wish.from, now).await?;
+    let left = office.ledger().account(account, now).await?.balance;
+    Ok(Paid { from: wish.from.clone(), until, field, left, words: signer.words() })
+}
+
+/// Buys the stamp and writes it out; the value of its field.
+async fn buy(
+    office: &SharedOffice,
+    site: &Arc<Site>,
+    signer: &Signer,
+    wish: &Wish,
+    to: &Address,
+    now: u64,
+) -> Result<String, Problem> {
+    let (id, audience) = (wish.id(to), to.domain().clone());
+    let holder = signer.holder(&site.domain, &id);
+    let account = AccountKey(signer.account().public().to_bytes());
+    let wanted = Wanted::one(account, audience.clone(), wish.value, id, holder.public().to_bytes());
+    let sold = fill(office, site.clone(), wanted).await?;
+    let terms = Terms {
+        office: site.domain.clone(),
+        selector: sold.s.parse().map_err(|e| trouble(&e))?,
+        id,
+        value: wish.value,
+        currency: site.currency,
+        audience,
+        expiry: sold.x,
+        holder: holder.public().to_bytes(),
+    };
+    let signature = sold.b.first().ok_or_else(|| trouble(&"an order without its stamp"))?.0;
+    let stamp = holder.cancel(Stamp { terms, signature }, to, &wish.from, now).map_err(|e| trouble(&e))?;
+    Ok(stamp.to_field_value())
+}
+
+/// A letter that was paid for.
+struct Paid {
+    from: Address,
+    until: u64,
+    /// The value of the field `Postage-Stamp`.
+    field: String,
+    /// What is left on the account of the code.
+    left: Micros,
+    /// Of which a wallet with that account is made.
+    words: Zeroizing<String>,
+}
+
+impl Paid {
+    fn page(self, language: &Language, to: &Address) -> LetIn {
+        let (from, to, until) = (self.from.to_string(), to.to_string(), day(self.until));
+        let blanks = [("from", &*from), ("to", &*to), ("until", &*until)];
+        LetIn {
+            lang: language.code,
+            words: language.filled(&[("to", &to), ("left", &self.left.to_string())]),
+            assets: assets_path(),
+            let_in: language.script_text("let_in", &blanks),
+            is_something_left: self.left > Micros::ZERO,
+            field: self.field,
+            wallet: self.words,
+        }
+    }
+}
+
+/// The UTC day of a time, as every language reads it.
+fn day(unix_s: u64) -> String {
+    let time = i64::try_from(unix_s).ok().and_then(|s| Timestamp::from_second(s).ok()).unwrap_or_default();
+    time.strftime("%Y-%m-%d").to_string()
+}
+
+#[derive(Template)]
+#[template(config = "src/office/page/askama.toml", path = "let_in.html")]
+struct LetIn {
+    lang: &'static str,
+    words: Filled,
+    assets: String,
+    let_in: String,
+    is_something_left: bool,
+    field: String,
+    wallet: Zeroizing<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::office::page::words;
+
+    #[test]
+    fn forms_as_browsers_send_them() {
+        let typed =
+            Typed::of(b"from=+alice%2Bx%40a.example&voucher=WNFZF-D637G&amount=&once=a+b&once=c%&x&=&&y=1");
+        assert_eq!((&*typed.from, &**typed.voucher), ("alice+x@a.example", "WNFZF-D637G"));
+        assert_eq!((&*typed.amount, &*typed.once), ("", "c%"));
+        let odd = Typed::of(b"from=%ff%00&voucher");
+        assert_eq!((&*odd.from, &**odd.voucher), ("\u{fffd}\0", ""));
+    }
+
+    #[test]
+    fn a_form_is_told_by_its_media_type() {
+        for (kind, form) in [
+            ("application/x-www-form-urlencoded", true),
+            ("Application/X-WWW-form-urlencoded; charset=utf-8", true),
+            ("application/json", false),
+            ("text/plain", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
+            assert_eq!(is_form(&headers), form, "{kind}");
+        }
+        assert!(!is_form(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn one_form_is_one_stamp_and_another_letter_another() {
+        let english = words::language(None, "").unwrap();
+        let (price, bob): (Micros, Address) = ("0.25c".parse().unwrap(), "bob@b.example".parse().unwrap());
+        let id = |change: fn(&mut Typed), to: &Address| {
+            let code = Zeroizing::new("wnfzf-d637g-jc9hk-jc6fb".into());
+            let mut typed = Typed {
+                from: "alice@a.example".into(),
+                voucher: code,
+                once: "once".into(),
+                ..Typed::default()
+            };
+            change(&mut typed);
+            Wish::of(&typed, price, english).ok().unwrap().id(to)
+        };
+        let first = id(|_| {}, &bob);
+        assert_eq!(id(|typed| typed.voucher = Zeroizing::new("WNFZF D637G JC9HK JC6FB".into()), &bob), first);
+        assert_eq!(id(|typed| typed.amount = "0.25c".into(), &bob), first);
+        let others = [
+            id(|typed| typed.once = "again".into(), &bob),
+            id(|typed| typed.from = "alice2@a.example".into(), &bob),
+            id(|typed| typed.amount = "0.3c".into(), &bob),
+            id(|_| {}, &"carol@b.example".parse().unwrap()),
+        ];
+        for other in others {
+            assert_ne!(other, first);
+        }
+        let fault = |change: fn(&mut Typed)| {
+            let code = Zeroizing::new("wnfzf-d637g-jc9hk-jc6fb".into());
+            let mut typed = Typed {
+                from: "alice@a.example".into(),
+                voucher: code,
+                once: "once".into(),
+                ..Typed::default()
+            };
+            change(&mut typed);
+            Wish::of(&typed, price, english).err().unwrap().words
+        };
+        assert!(fault(|typed| typed.from = "alice".into()).contains("not an address"));
+        assert!(fault(|typed| typed.amount = "0.2c".into()).contains("at least 0.25c"));
+        assert!(fault(|typed| typed.amount = "lots".into()).contains("at least 0.25c"));
+        assert!(fault(|typed| typed.voucher.insert(3, '7')).contains("20 letters and digits"));
+        assert!(fault(|typed| typed.once.clear()).contains("load the page again"));
+    }
+}
