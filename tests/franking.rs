@@ -11,6 +11,7 @@ mod smtp;
 mod support;
 
 use std::{
+    io::{ErrorKind, Read as _},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     ops::Deref,
     time::{Duration, Instant},
@@ -597,6 +598,14 @@ fn an_office_that_does_not_answer_holds_no_letter_up() {
     // Meanwhile another domain's stamps are asked for as ever, and letters elsewhere go.
     let free = c.send(&written(CAROL, &["eve@e.example"], "2@c.example", "eve@e.example"));
     assert_eq!(stamps(&free).len(), 0);
+    fund(&b, &c, "1.00");
+    let (mut waiting, _) = silent.accept().unwrap();
+    let copy = c.submit_first(&to_bob(CAROL, "3@c.example"));
+    assert_eq!(fields(&copy, "Postage-Stamp").len(), 1);
+    waiting.set_nonblocking(true).unwrap();
+    let mut asked = vec![];
+    let silence = waiting.read_to_end(&mut asked).map_err(|error| error.kind());
+    assert_eq!(silence, Err(ErrorKind::WouldBlock), "the silent office is waited for all the while");
 }
 
 #[test]
