@@ -523,6 +523,26 @@ fn a_large_letter_is_copied_whole_and_a_larger_one_is_put_off() {
 }
 
 #[test]
+fn letters_that_read_the_same_and_bear_no_name_are_all_sent() {
+    let b = asking();
+    let c = franking(&b, "ahead = 2");
+    fund(&b, &c, "1.00");
+    let report = by_login(CAROL, Letter::new(CAROL, &[BOB], "Report").body("Nothing to report.\r\n"));
+    let mut copies = 0;
+    for _ in 0..2 {
+        let outcome = c.submit(&report);
+        if outcome.said == Said::Discard {
+            copies += 1;
+            wait_until("his copy", || c.sink.taken().len() == copies);
+        } else {
+            assert_eq!(stamps(&outcome).len(), 1, "{outcome:?}");
+        }
+        // The next one's stamp is to be bought as well.
+        books(&c).execute("DELETE FROM purse", []).unwrap();
+    }
+}
+
+#[test]
 fn a_copy_whose_stamp_does_not_come_goes_without_one() {
     let b = asking();
     let mut c = franking(&b, "");
