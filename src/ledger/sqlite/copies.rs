@@ -262,17 +262,19 @@ fn tried(
     Ok(())
 }
 
-/// Letters that nothing is left to do for, and messages that never came to belong to one: by that time.
-const LETTERS_OVER: &str =
-    "SELECT l.seq FROM franked_letter l WHERE l.time < CASE WHEN l.key IS NULL THEN ?2 ELSE ?1 END
+/// Letters that nothing is left to do for since that time.
+const LETTERS_OVER: &str = "SELECT l.seq FROM franked_letter l
+    WHERE l.time < ?1 AND l.key IS NOT NULL AND l.octets = 0
     AND NOT EXISTS (SELECT 1 FROM franked_to t WHERE t.letter = l.seq
                     AND (t.next_try IS NOT NULL OR t.tried >= ?1))";
 
-/// Letters whose message is kept and that no copy is left to make of.
+/// Letters whose message is kept and that no copy is left to make of; and messages that never came to belong to one by
+/// that time.
 const MESSAGES_OVER: &str =
     "SELECT l.seq FROM franked_letter l WHERE l.octets > 0 AND (l.key IS NOT NULL OR l.time < ?1)
     AND NOT EXISTS (SELECT 1 FROM franked_to t WHERE t.letter = l.seq AND t.next_try IS NOT NULL)";
 
+/// Until when a letter was franked that is known no more, and a message written that is given up.
 fn bounds(now: u64) -> (i64, i64) {
     let before = |seconds| stored_time(now.saturating_sub(seconds));
     (before(LETTER_KEPT_S), before(UNFINISHED_KEPT_S))
@@ -281,8 +283,7 @@ fn bounds(now: u64) -> (i64, i64) {
 fn is_tidy(conn: &Connection, now: u64) -> Result<bool, Fail> {
     let (kept, unfinished) = bounds(now);
     let messages = conn.prepare_cached(&format!("{MESSAGES_OVER} LIMIT 1"))?.exists([unfinished])?;
-    let letters = conn.prepare_cached(&format!("{LETTERS_OVER} LIMIT 1"))?.exists([kept, unfinished])?;
-    Ok(!messages && !letters)
+    Ok(!messages && !conn.prepare_cached(&format!("{LETTERS_OVER} LIMIT 1"))?.exists([kept])?)
 }
 
 /// Drops some; a commit of its own, for mail goes between.
@@ -290,21 +291,27 @@ fn tidy(conn: &Connection, now: u64) -> Result<(), Fail> {
     let (kept, unfinished) = bounds(now);
     let mut find = conn.prepare_cached(&format!("{MESSAGES_OVER} LIMIT 1"))?;
     if let Some(letter) = find.query_row([unfinished], |row| row.get::<_, i64>(0)).optional()? {
-        let mut drop = conn.prepare_cached(
-            "DELETE FROM franked_part WHERE letter = ?1 AND part IN
-                 (SELECT part FROM franked_part WHERE letter = ?1 ORDER BY part DESC LIMIT ?2)",
-        )?;
-        if drop.execute(params![letter, PARTS_DROPPED_AT_ONCE])? < PARTS_DROPPED_AT_ONCE as usize {
-            conn.prepare_cached("UPDATE franked_letter SET octets = 0 WHERE seq = ?1")?.execute([letter])?;
-        }
-        return Ok(());
+        return drop_message(conn, letter);
     }
-    let mut find = conn.prepare_cached(&format!("{LETTERS_OVER} AND l.octets = 0 LIMIT ?3"))?;
-    let rows =
-        find.query_map(params![kept, unfinished, LETTERS_DROPPED_AT_ONCE], |row| row.get::<_, i64>(0))?;
+    let mut find = conn.prepare_cached(&format!("{LETTERS_OVER} LIMIT ?2"))?;
+    let rows = find.query_map(params![kept, LETTERS_DROPPED_AT_ONCE], |row| row.get::<_, i64>(0))?;
     for letter in rows.collect::<Result<Vec<_>, _>>()? {
         conn.prepare_cached("DELETE FROM franked_to WHERE letter = ?1")?.execute([letter])?;
         conn.prepare_cached("DELETE FROM franked_letter WHERE seq = ?1")?.execute([letter])?;
+    }
+    Ok(())
+}
+
+/// Drops some parts of a message, and with the last ones what says that there is one.
+fn drop_message(conn: &Connection, letter: i64) -> Result<(), Fail> {
+    let mut drop = conn.prepare_cached(
+        "DELETE FROM franked_part WHERE letter = ?1 AND part IN
+             (SELECT part FROM franked_part WHERE letter = ?1 ORDER BY part DESC LIMIT ?2)",
+    )?;
+    if drop.execute(params![letter, PARTS_DROPPED_AT_ONCE])? < PARTS_DROPPED_AT_ONCE as usize {
+        conn.prepare_cached("DELETE FROM franked_letter WHERE seq = ?1 AND key IS NULL")?
+            .execute([letter])?;
+        conn.prepare_cached("UPDATE franked_letter SET octets = 0 WHERE seq = ?1")?.execute([letter])?;
     }
     Ok(())
 }
