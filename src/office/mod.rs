@@ -64,7 +64,7 @@ pub const STAMP_VALUE_MIN: Micros = match Micros::new(1) {
 /// How long brought work waits to be checked before it is told to come again: shorter than a request may last.
 const CHECKING_WAIT: Duration = Duration::from_secs(5);
 /// Cores of which one may check work: what is brought costs nothing to make up, and mail and stamps come first.
-const CORES_A_CHECKER: usize = 4;
+const CORES_A_CHECKER: usize = 2;
 
 /// What a reload replaces: what the office needs of configuration and keys.
 pub struct Site {
@@ -215,7 +215,7 @@ impl Office {
             limits,
             counters: Counters::new(limits),
             signers: Arc::new(Semaphore::new(cores)),
-            checkers: Arc::new(Semaphore::new(cores.div_ceil(CORES_A_CHECKER))),
+            checkers: Arc::new(Semaphore::new((cores / CORES_A_CHECKER).max(1))),
         })
     }
 
