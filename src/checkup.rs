@@ -12,16 +12,21 @@ use std::{
     time::Duration,
 };
 
+use axum::http::Uri;
 use serde::Serialize;
 
 use crate::{
+    address::Domain,
     cli::shown_time,
     clock::{DAY_S, unix_now},
     config::{self, Config, LedgerUrl, Listen, ListenHttp, Smarthost},
     daemon::{self, Missing},
+    discovery::Discovery,
+    dns::DnsTrouble,
     gate::Site,
     ledger::{
         Ledger as _,
+        copies::Copies as _,
         foreign::{Foreign as _, Standing},
         franking::{Franking as _, Purse},
         marks::Marks as _,
@@ -31,7 +36,7 @@ use crate::{
     },
     office::webhook,
     reporter, settler,
-    stamp::records::{self, MailPolicy},
+    stamp::records::{self, MailPolicy, RecordError},
 };
 
 /// How long a listener may take to accept.
@@ -131,6 +136,7 @@ pub async fn running(config: Config) -> Vec<Check> {
         Ok(site) => {
             checks.push(Check::of("keys", keys(&site)));
             checks.extend(published(&site).await);
+            checks.extend(foreign_offices(&site).await);
         }
     }
     checks
@@ -322,6 +328,22 @@ async fn purse(config: &Config, franking: &config::Franking) -> Result<String, S
         in_hand.len(),
         franking.per_day
     );
+    let copies = ledger.copies_state().await.map_err(|e| e.to_string())?;
+    let what = match copies.oldest {
+        None => what,
+        Some(oldest) => format!(
+            "{what}; {} copies wait for a stamp, {} to be handed in, the oldest for {} min",
+            copies.unstamped,
+            copies.ready,
+            unix_now().saturating_sub(oldest) / 60
+        ),
+    };
+    if let Some(error) = copies.last_error {
+        let smarthost = &config.commands.smtp;
+        return Err(format!(
+            "{what}; the last error: {error}; does {smarthost} take mail, and is [commands] smtp right?"
+        ));
+    }
     if let Some(order) = waiting.iter().find(|order| Some(order.time) == oldest)
         && unix_now().saturating_sub(order.time) > ORDER_LAG_MAX_S
     {
@@ -473,9 +495,68 @@ async fn published(site: &Site) -> Vec<Check> {
     checks
 }
 
+/// Whether DNS knows the other offices whose stamps are taken. They are not called.
+async fn foreign_offices(site: &Site) -> Vec<Check> {
+    let mut checks = vec![];
+    let ours = site.config.office.as_ref().map(|office| &office.domain);
+    for office in site.config.accepted_offices().into_iter().filter(|office| ours != Some(office)) {
+        checks.push(Check::of(format!("office {office}"), foreign_office(&site.discovery, &office).await));
+    }
+    checks
+}
+
+/// Where an office sells, when it says so or its name leads anywhere. Its key has a name that only its stamps tell.
+async fn foreign_office(discovery: &Discovery, office: &Domain) -> Result<String, String> {
+    const WRONG: &str = "is its name right in [gate] accept_offices, and does it still exist?";
+    let trouble = |e: DnsTrouble| format!("{e}; is [dns] right, and the name server up?");
+    let policy = discovery.policy(office).await.map_err(trouble)?;
+    if let Err(e) = &policy
+        && !matches!(e, RecordError::None)
+    {
+        return Err(format!("{}: {e}; {WRONG}", records::policy_name(office)));
+    }
+    let url = discovery.office_url(office).await.map_err(trouble)?;
+    let said = if policy.is_ok() { "published" } else { "publishes nothing; by its name" };
+    let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+    let Some(host) = host else { return Err(format!("{url} is no URL; {WRONG}")) };
+    let is_ip = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    if is_ip || discovery.has_address(&host).await.map_err(trouble)? {
+        return Ok(format!("at {url} ({said})"));
+    }
+    Err(format!("{host} has no address in DNS, so nothing can be bought there ({said}); {WRONG}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        demo::dns::{Manner, ZoneServer},
+        dns::Dns,
+    };
+
+    #[tokio::test]
+    async fn a_dead_or_mistyped_office_is_seen() {
+        let zone = ZoneServer::start().unwrap();
+        let discovery = Discovery::new(Dns::new(&[zone.address()]).unwrap());
+        zone.txt(
+            "_postage.good.example",
+            "v=postage1; c=USD; n=2500; i=good.example; u=http://127.0.0.1:8025/",
+        )
+        .txt("_postage.moved.example", "v=postage1; c=USD; n=2500; i=moved.example")
+        .txt("_postage.broken.example", "v=postage1; c=USD; n=x; i=broken.example")
+        .manner("_postage.down.example", Manner::ServFail);
+        let ask = async |office: &str| foreign_office(&discovery, &office.parse().unwrap()).await;
+        assert!(ask("good.example").await.unwrap().contains("http://127.0.0.1:8025/"));
+        for (office, said) in [
+            ("moved.example", "moved.example has no address"),
+            ("nowhere.example", "publishes nothing"),
+            ("broken.example", "_postage.broken.example: "),
+            ("down.example", "name server up?"),
+        ] {
+            let fault = ask(office).await.unwrap_err();
+            assert!(fault.contains(said), "{office}: {fault}");
+        }
+    }
 
     #[test]
     fn what_dns_says_of_the_postage_must_be_what_the_gate_does() {

@@ -215,7 +215,10 @@ fn tasks(
     let gate = gate.clone();
     let site = move || gate.site();
     let (books, site_now) = (ledger.clone(), site.clone());
-    let courier = move |stopped| Courier::new(books.clone(), site_now.clone()).run(stopped);
+    let wallet = franker.clone();
+    let courier = move |stopped| {
+        Courier::new(books.clone(), site_now.clone()).with_franker(wallet.clone()).run(stopped)
+    };
     let (books, site_now) = (ledger.clone(), site.clone());
     let settler = move |stopped| {
         let site = site_now.clone();

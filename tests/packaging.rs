@@ -81,7 +81,10 @@ mod the_example_configuration {
         ("identity", &["check", "trusted", "own_domains_known", "forwarders", "learn_from_sent"]),
         ("dns", &["servers"]),
         ("commands", &["address", "smtp"]),
-        ("franking", &["wallet", "ahead", "max_price", "per_letter", "per_user", "per_day", "missing"]),
+        (
+            "franking",
+            &["wallet", "ahead", "max_price", "per_letter", "per_user", "per_day", "missing", "pays"],
+        ),
         ("log", &["level", "format"]),
         ("metrics", &["listen"]),
     ];

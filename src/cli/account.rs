@@ -1,4 +1,4 @@
-//! `farthing account`: the accounts of those who buy stamps here.
+//! `farthing account`: the accounts of those who buy stamps here, and of logins that pay for the stamps on their letters.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -6,7 +6,10 @@ use serde_json::json;
 use super::{Context, Exit, Failure, block_on, ids, open, shown_time, table};
 use crate::{
     clock::unix_now,
-    ledger::{AccountKey, Ledger as _},
+    ledger::{
+        AccountKey, Entry, Ledger,
+        logins::{LOGIN_PREFIX, Logins as _},
+    },
     money::{Micros, signed_cents},
 };
 
@@ -22,7 +25,7 @@ pub enum Account {
     List,
     /// One account and its newest movements.
     Show {
-        /// The account: a public key in base64url, as `farthing wallet show` prints it.
+        /// The account: a public key in base64url, as `farthing wallet show` prints it, or login:NAME.
         #[arg(value_parser = ids::typed)]
         key: String,
     },
@@ -36,7 +39,7 @@ pub enum Account {
 /// Money to move.
 #[derive(Args)]
 pub struct Movement {
-    /// The account: a public key in base64url.
+    /// The account: a public key in base64url, or login:NAME ([franking] pays = "login").
     #[arg(value_parser = ids::typed)]
     key: String,
     /// 0.25c (hundredths), 2500u (micros) or 0.0025 (units).
@@ -55,44 +58,67 @@ pub fn run(command: &Account, context: &Context) -> Result<(), Failure> {
     match command {
         Account::List => {
             let accounts = block_on(ledger.accounts(unix_now()))??;
-            let value: Vec<_> = accounts
+            let logins = block_on(ledger.login_accounts())??;
+            let keys =
+                accounts.iter().map(|(key, state)| (key.to_string(), state.balance, state.outstanding));
+            let logins = logins
+                .into_iter()
+                .map(|(login, balance)| (format!("{LOGIN_PREFIX}{login}"), balance, Micros::ZERO));
+            let all: Vec<_> = keys.chain(logins).collect();
+            let value: Vec<_> = all
                 .iter()
-                .map(|(key, state)| json!({"account": key.to_string(), "balance": state.balance, "outstanding": state.outstanding}))
+                .map(|(account, balance, outstanding)| json!({"account": account, "balance": balance, "outstanding": outstanding}))
                 .collect();
             context.print(&value, || {
-                if accounts.is_empty() {
+                if all.is_empty() {
                     return "no accounts yet; `farthing account credit KEY AMOUNT` opens one\n".into();
                 }
-                let rows = accounts
-                    .iter()
-                    .map(|(key, s)| vec![key.to_string(), s.balance.to_string(), s.outstanding.to_string()])
-                    .collect();
-                table(&["ACCOUNT", "BALANCE", "IN STAMPS"], rows)
+                let row = |(account, balance, outstanding): &(String, Micros, Micros)| {
+                    let account = crate::address::escaped(account.as_bytes());
+                    vec![account, balance.to_string(), outstanding.to_string()]
+                };
+                table(&["ACCOUNT", "BALANCE", "IN STAMPS"], all.iter().map(row).collect())
             })
         }
-        Account::Show { key } => show(&ledger, account_key(key)?, context),
+        Account::Show { key } => show(&ledger, &holder(key)?, context),
         Account::Credit(m) | Account::Debit(m) => {
-            let key = account_key(&m.key)?;
+            let holder = holder(&m.key)?;
             if m.amount == Micros::ZERO {
                 return Err(Failure::new(Exit::Data, "the amount is zero; nothing was moved"));
             }
-            let balance = if matches!(command, Account::Credit(_)) {
-                block_on(ledger.credit(key, SOURCE, m.amount, &m.memo, unix_now()))??
-            } else {
-                block_on(ledger.debit(key, SOURCE, m.amount, &m.memo, unix_now()))??
+            let (amount, memo, now) = (m.amount, &m.memo, unix_now());
+            let balance = match (&holder, command) {
+                (Holder::Key(key), Account::Credit(_)) => {
+                    block_on(ledger.credit(*key, SOURCE, amount, memo, now))??
+                }
+                (Holder::Key(key), _) => block_on(ledger.debit(*key, SOURCE, amount, memo, now))??,
+                (Holder::Login(login), Account::Credit(_)) => {
+                    block_on(ledger.login_credit(login, amount, memo, now))??
+                }
+                (Holder::Login(login), _) => block_on(ledger.login_debit(login, amount, memo, now))??,
             };
-            context.print(&json!({"account": key.to_string(), "balance": balance}), || {
-                format!("{key} now holds {balance}\n")
+            let name = holder.to_string();
+            context.print(&json!({"account": name, "balance": balance}), || {
+                format!("{name} now holds {balance}\n")
             })
         }
     }
 }
 
-fn show(ledger: &impl crate::ledger::Ledger, key: AccountKey, context: &Context) -> Result<(), Failure> {
-    let state = block_on(ledger.account(key, unix_now()))??;
-    let entries = block_on(ledger.entries(key, ENTRIES_SHOWN))??;
+fn show(ledger: &impl Ledger, holder: &Holder, context: &Context) -> Result<(), Failure> {
+    let name = holder.to_string();
+    let (balance, outstanding, entries) = match holder {
+        Holder::Key(key) => {
+            let state = block_on(ledger.account(*key, unix_now()))??;
+            (state.balance, state.outstanding, block_on(ledger.entries(*key, ENTRIES_SHOWN))??)
+        }
+        Holder::Login(login) => {
+            let entries: Vec<Entry> = block_on(ledger.login_entries(login, ENTRIES_SHOWN))??;
+            (block_on(ledger.login_account(login))??, Micros::ZERO, entries)
+        }
+    };
     let value = json!({
-        "account": key.to_string(), "balance": state.balance, "outstanding": state.outstanding,
+        "account": name, "balance": balance, "outstanding": outstanding,
         "entries": entries.iter().map(|e| json!({"time": e.time, "kind": e.kind, "amount": e.amount, "memo": e.memo})).collect::<Vec<_>>(),
     });
     context.print(&value, || {
@@ -108,12 +134,36 @@ fn show(ledger: &impl crate::ledger::Ledger, key: AccountKey, context: &Context)
             })
             .collect();
         format!(
-            "{key}\nbalance {}, in stamps {}\n\n{}",
-            state.balance,
-            state.outstanding,
+            "{name}\nbalance {balance}, in stamps {outstanding}\n\n{}",
             table(&["TIME (UTC)", "KIND", "AMOUNT", "MEMO"], rows)
         )
     })
+}
+
+/// Whose account it is.
+enum Holder {
+    /// Who signs with this key.
+    Key(AccountKey),
+    /// A login of the mail server's.
+    Login(String),
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Key(key) => key.fmt(f),
+            Self::Login(login) => write!(f, "{LOGIN_PREFIX}{}", crate::address::escaped(login.as_bytes())),
+        }
+    }
+}
+
+/// An account as people write it.
+fn holder(text: &str) -> Result<Holder, Failure> {
+    match text.strip_prefix(LOGIN_PREFIX) {
+        Some("") => Err(Failure::new(Exit::Data, "`login:` names nobody; write login:NAME, as users log in")),
+        Some(login) => Ok(Holder::Login(login.to_lowercase())),
+        None => account_key(text).map(Holder::Key),
+    }
 }
 
 /// A key as people copy it.

@@ -27,7 +27,7 @@ An order that was not answered is sent again by the next `buy` and charged once:
 #[derive(Args)]
 pub struct BuyArgs {
     /// The mail domain the stamps are for; it alone can redeem them.
-    #[arg(value_parser = Domain::from_any)]
+    #[arg(value_parser = audience)]
     domain: Domain,
     /// How many.
     #[arg(long, default_value_t = 10, value_parser = count, conflicts_with = "up_to")]
@@ -46,6 +46,16 @@ pub struct BuyArgs {
     office: Option<String>,
     #[command(flatten)]
     file: WalletFile,
+}
+
+/// A domain. Who types an address means the domain of it: that is said and not done, for stamps for a domain are good for
+/// all who have mail there.
+fn audience(text: &str) -> Result<Domain, String> {
+    let meant = text.rsplit_once('@').and_then(|(_, domain)| Domain::from_any(domain).ok());
+    if let Some(domain) = meant {
+        return Err(format!("stamps are for a domain, not for one address: you mean {domain}"));
+    }
+    Domain::from_any(text).map_err(|e| e.to_string())
 }
 
 fn count(text: &str) -> Result<usize, String> {
@@ -155,4 +165,18 @@ pub fn has_failed_lately(wallet: &Wallet, domain: &Domain) -> bool {
         .not_ahead()
         .iter()
         .any(|failure| failure.audience == *domain && now.saturating_sub(failure.time) < AHEAD_PAUSE_S)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_for_a_domain() {
+        assert_eq!(audience("B.example.").unwrap().as_str(), "b.example");
+        assert!(audience("bob@b.example").unwrap_err().ends_with("you mean b.example"));
+        for bad in ["bob@", "@", "b example", "bob@b..example"] {
+            assert!(!audience(bad).unwrap_err().contains("you mean"), "{bad}");
+        }
+    }
 }

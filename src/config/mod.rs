@@ -284,8 +284,10 @@ pub struct Franking {
     pub per_user: Micros,
     /// What all may spend in a UTC day.
     pub per_day: Micros,
-    /// A letter waits (451) while its first stamps are bought; else it goes without.
+    /// A letter for which no stamp is in hand waits for the moment of buying; else it goes without.
     pub waits: bool,
+    /// Each login pays from an account of its own; else the site does for all.
+    pub by_login: bool,
 }
 
 /// `[log]`

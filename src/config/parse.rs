@@ -328,6 +328,7 @@ fn franking(mut s: Section<'_, '_>, base: &Path) -> Option<Franking> {
     let per_user = s.parsed("per_user", "0.25", str::parse);
     let per_day = s.parsed("per_day", "5.00", str::parse);
     let waits = s.choice("missing", true, &[("defer", true), ("send", false)]);
+    let by_login = s.choice("pays", false, &[("site", false), ("login", true)]);
     s.finish();
     Some(Franking {
         wallet: base.join(wallet),
@@ -337,6 +338,7 @@ fn franking(mut s: Section<'_, '_>, base: &Path) -> Option<Franking> {
         per_user: per_user?,
         per_day: per_day?,
         waits,
+        by_login,
     })
 }
 

@@ -142,7 +142,7 @@ fn every_fault_is_named_with_its_line_and_what_to_do() {
         ("[office]\ndomain = \"b.example\"\nurl = \"b.example\"", "is not a URL"),
         (
             "[office]\ndomain = \"b.example\"\npage_work_bits = 1",
-            "1 is too little; 0 for none, or at least 2",
+            "1 is too little; 0 for none, or at least 3",
         ),
         ("[office]\ndomain = \"b.example\"\npayment_url = \"http://pay.example/\"", "is not a URL of https"),
         ("[office]\ndomain = \"b.example\"\npayment_url = \"javascript:alert(1)\"", "is not a URL of https"),

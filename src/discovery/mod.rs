@@ -63,6 +63,14 @@ impl Discovery {
         Ok(published.unwrap_or_else(|| format!("https://{office}/")))
     }
 
+    /// Whether a host has an address, of whichever family.
+    ///
+    /// # Errors
+    /// [`DnsTrouble`] when it cannot be told now.
+    pub async fn has_address(&self, host: &str) -> Result<bool, DnsTrouble> {
+        Ok(!self.dns.ipv4(host).await?.is_empty() || !self.dns.ipv6(host).await?.is_empty())
+    }
+
     /// The keys for one message, at most [`KEY_LOOKUPS_MAX`] and within [`KEYS_TIME`] in all.
     #[must_use]
     pub fn keys(&self) -> MessageKeys {

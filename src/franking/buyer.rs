@@ -4,9 +4,14 @@
 //! office charges it once; a stamp comes into the purse when its signature verifies by the key in DNS, as the gate that it
 //! is for will check it. What may be spent in a day is bounded, whatever users or worms write to.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
-use tokio::sync::watch;
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::{Dealing, Franker};
 use crate::{
@@ -15,11 +20,11 @@ use crate::{
     config,
     gate::Site,
     ledger::{
-        Ledger, LedgerError,
+        Ledger, LedgerError, StampId,
         franking::{LIFE_LEFT_MIN_S, Need, ORDER_KEPT_S, PurseOrder, PurseStamp},
     },
-    office::wire::{Bytes, OrderAnswer, OrderBody, Wish},
-    stamp::{Selector, Terms, check::EXPIRY_AHEAD_MAX_S},
+    office::wire::{Bytes, OrderAnswer, OrderBody, ReturnsBody, Wish},
+    stamp::{SecretKey, Selector, Terms, check::EXPIRY_AHEAD_MAX_S},
     wallet::{ClientError, OfficeClient},
 };
 
@@ -29,6 +34,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const OFFICES_TRIED: usize = 3;
 /// Purchases of a day may be so many times what letters of a day may bear: what is in hand stays for the next.
 const BOUGHT_DAYS: u64 = 2;
+
+/// Dealings at a time; beyond them the next one waits until one has ended.
+const AT_ONCE_MAX: usize = 16;
+/// Calls in a row that ask what came back.
+const RETURNS_CALLS_MAX: usize = 10;
 
 /// Why nothing was bought.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +64,8 @@ pub async fn run(
         let round = async {
             match &site.config.franking {
                 Some(config) => {
-                    Buyer { franker: &franker, ledger: &*ledger, site: &site, config }.round().await
+                    let turns = Turns::default();
+                    Buyer { franker: &franker, ledger: &*ledger, site: &site, config, turns }.round().await
                 }
                 None => Ok(()),
             }
@@ -77,30 +88,104 @@ pub async fn run(
     }
 }
 
+/// A dealing with an office, and for which domain it buys.
+type Running<'a> = BoxFuture<'a, (Option<Domain>, Result<(), LedgerError>)>;
+
 struct Buyer<'a> {
     franker: &'a Franker,
     ledger: &'a dyn Ledger,
     site: &'a Site,
     config: &'a config::Franking,
+    turns: Turns,
+}
+
+/// Whose turn it is at each office: one order at a time, for where one is not answered the next would not be either.
+#[derive(Default)]
+struct Turns(Mutex<HashMap<Domain, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    async fn at(&self, office: &Domain) -> OwnedMutexGuard<()> {
+        self.of(office).lock_owned().await
+    }
+
+    fn of(&self, office: &Domain) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(office.clone()).or_default())
+    }
 }
 
 impl Buyer<'_> {
+    /// Deals with all that is due, and with what comes to be due meanwhile: an office that takes its time holds up nobody
+    /// but its own customers.
     async fn round(&self) -> Result<(), LedgerError> {
-        for order in self.ledger.purse_orders().await? {
-            let now = unix_now();
-            if order.time.saturating_add(ORDER_KEPT_S) < now {
-                self.ledger.purse_filled(order.seq, vec![]).await?;
-            } else if !self.franker.is_put_off(&Dealing::At(order.office.clone()), now) {
-                let dealing = Dealing::At(order.office.clone());
-                let done = self.finish(order).await;
-                self.note(&dealing, done)?;
+        let begun = Instant::now();
+        let orders = self.ledger.purse_orders().await?;
+        let mut running: FuturesUnordered<Running<'_>> = orders
+            .into_iter()
+            .map(|order| self.finish_open(order).map(|done| (None, done)).boxed())
+            .collect();
+        running.push(self.ask_for_returns().map(|done| (None, done)).boxed());
+        let mut buying_for = HashSet::new();
+        loop {
+            // A round ends some time, so that a new configuration is heard of.
+            let goes_on = begun.elapsed() < LOOK_EVERY;
+            if goes_on {
+                for need in self.ledger.purse_needs(self.config.ahead, unix_now()).await? {
+                    let audience = need.audience.clone();
+                    let put_off = self.franker.is_put_off(&Dealing::For(audience.clone()), unix_now());
+                    if !put_off && running.len() < AT_ONCE_MAX && buying_for.insert(audience.clone()) {
+                        running.push(self.meet(need).map(|done| (Some(audience), done)).boxed());
+                    }
+                }
+            }
+            tokio::select! {
+                done = running.next() => {
+                    let Some((audience, done)) = done else { return Ok(()) };
+                    done?;
+                    if let Some(audience) = audience {
+                        buying_for.remove(&audience);
+                    }
+                }
+                () = self.franker.wake.notified(), if goes_on => {}
             }
         }
-        for need in self.ledger.purse_needs(self.config.ahead, unix_now()).await? {
-            let dealing = Dealing::For(need.audience.clone());
-            if !self.franker.is_put_off(&dealing, unix_now()) {
-                let done = self.buy(&need).await;
-                self.note(&dealing, done)?;
+    }
+
+    /// Sends an order that was not answered once more, or gives it up.
+    async fn finish_open(&self, order: PurseOrder) -> Result<(), LedgerError> {
+        let dealing = Dealing::At(order.office.clone());
+        let _turn = self.turns.at(&order.office).await;
+        let now = unix_now();
+        if order.time.saturating_add(ORDER_KEPT_S) < now {
+            self.ledger.purse_filled(order.seq, vec![], now).await?;
+        } else if !self.franker.is_put_off(&dealing, now) {
+            let done = self.finish(order).await;
+            self.note(&dealing, done)?;
+        }
+        Ok(())
+    }
+
+    /// Buys what is needed for a domain.
+    async fn meet(&self, need: Need) -> Result<(), LedgerError> {
+        let done = self.buy(&need).await;
+        self.note(&Dealing::For(need.audience), done)
+    }
+
+    /// Asks offices what came back of the stamps that logins paid for.
+    async fn ask_for_returns(&self) -> Result<(), LedgerError> {
+        for _ in 0..RETURNS_CALLS_MAX {
+            let Some((office, ids)) = self.ledger.returns_to_ask(unix_now()).await? else { break };
+            let body = ReturnsBody { stamps: ids.into_iter().map(Bytes).collect() };
+            let asked =
+                self.call(&office, move |client, office, account| client.returns(office, account, &body));
+            match asked.await {
+                Ok(answer) => {
+                    let ids: Vec<StampId> = answer.returned.into_iter().map(|id| id.0).collect();
+                    let count = self.ledger.returned(&office, &ids, unix_now()).await?;
+                    tracing::info!(%office, count, "postage came back to those who paid for it");
+                }
+                // It is asked again later.
+                Err(error) => tracing::warn!(%office, %error, "it is not told what postage came back"),
             }
         }
         Ok(())
@@ -134,11 +219,10 @@ impl Buyer<'_> {
         if policy.currency != self.site.config.ledger.currency || policy.price > self.config.max_price {
             return Err(BuyError::Trouble(format!("it asks {} {}", policy.price, policy.currency)));
         }
-        // Where an order has not been answered the next one would not be either.
-        let waiting = self.ledger.purse_orders().await?;
         let mut last = BuyError::Trouble("its offices have not answered earlier orders".into());
         for office in policy.offices.into_iter().take(OFFICES_TRIED) {
-            if waiting.iter().any(|order| order.office == office) {
+            let _turn = self.turns.at(&office).await;
+            if self.ledger.purse_orders().await?.iter().any(|order| order.office == office) {
                 continue;
             }
             let mut ids = vec![[0; 16]; usize::try_from(need.count).unwrap_or(1)];
@@ -170,7 +254,7 @@ impl Buyer<'_> {
             Err(error) => {
                 // The office says that the order was not done and never will be.
                 if matches!(&error, ClientError::Refused { status: 400 | 402 | 403 | 409 | 422, .. }) {
-                    self.ledger.purse_filled(order.seq, vec![]).await?;
+                    self.ledger.purse_filled(order.seq, vec![], unix_now()).await?;
                 }
                 if let ClientError::Refused { status: 402, detail, .. } = error {
                     let account = self.franker.signer.account().public().to_string();
@@ -181,7 +265,7 @@ impl Buyer<'_> {
         };
         let stamps = self.checked(&order, &answer).await?;
         let count = stamps.len();
-        self.ledger.purse_filled(order.seq, stamps).await?;
+        self.ledger.purse_filled(order.seq, stamps, unix_now()).await?;
         if answer.x < unix_now().saturating_add(LIFE_LEFT_MIN_S) {
             // More of them would be as useless, and cost as much.
             let words = format!("{} sells stamps that expire too soon to be used", order.office);
@@ -191,10 +275,6 @@ impl Buyer<'_> {
     }
 
     async fn send(&self, order: &PurseOrder) -> Result<OrderAnswer, ClientError> {
-        let unreachable = |what: String| ClientError::Unreachable { url: order.office.to_string(), what };
-        let url =
-            self.site.discovery.office_url(&order.office).await.map_err(|e| unreachable(e.to_string()))?;
-        let account = self.franker.signer.account();
         let wish = |id: &[u8; 16]| {
             let holder = self.franker.signer.holder(&order.office, id);
             Wish { id: Bytes(*id), k: Bytes(holder.public().to_bytes()) }
@@ -204,13 +284,24 @@ impl Buyer<'_> {
             value: order.value.get().into(),
             stamps: order.ids.iter().map(wish).collect(),
         };
-        let office = order.office.clone();
-        let call = tokio::task::spawn_blocking(move || {
+        self.call(&order.office, move |client, office, account| client.order(office, account, &body)).await
+    }
+
+    /// Calls an office, aside, for it may take a while.
+    async fn call<T: Send + 'static>(
+        &self,
+        office: &Domain,
+        call: impl FnOnce(&OfficeClient, &Domain, &SecretKey) -> Result<T, ClientError> + Send + 'static,
+    ) -> Result<T, ClientError> {
+        let unreachable = |what: String| ClientError::Unreachable { url: office.to_string(), what };
+        let url = self.site.discovery.office_url(office).await.map_err(|e| unreachable(e.to_string()))?;
+        let (account, name) = (self.franker.signer.account(), office.clone());
+        let calling = tokio::task::spawn_blocking(move || {
             let client = OfficeClient::new(&url)?;
-            client.must_be(&office)?;
-            client.order(&office, &account, &body)
+            client.must_be(&name)?;
+            call(&client, &name, &account)
         });
-        call.await.map_err(|_| unreachable("the call was broken off".into()))?
+        calling.await.map_err(|_| unreachable("the call was broken off".into()))?
     }
 
     /// The stamps of an answer, if every one is what was ordered.

@@ -1,8 +1,8 @@
 //! Franking: the gate puts stamps on what local users send to domains that ask for them (`[franking]`).
 //!
 //! Stamps are bought ahead, by [`buyer`], with the money of the site's wallet at the offices that those domains accept;
-//! they are kept in the ledger ([`crate::ledger::franking`]). A letter takes what is in hand: it never waits for an office.
-//! The first letter to a domain finds nothing and is put off for the moment that buying takes, or goes without.
+//! they are kept in the ledger ([`crate::ledger::franking`]). A letter takes what is in hand: SMTP never waits for an office.
+//! Whoever finds nothing gets a copy of his own, which waits for the moment that buying takes ([`crate::ledger::copies`]).
 
 pub mod buyer;
 
@@ -23,6 +23,9 @@ use crate::{
     wallet::{FileError, Signer, Wallet, WalletError},
 };
 
+/// How long a copy waits for its stamp, in seconds: some tries to buy one fit in, and a reader would not call the letter
+/// late. After that it goes without, as letters do to a domain for which nothing can be bought.
+pub const COPY_WAITS_S: u64 = 600;
 /// Domains remembered for which stamps could not be bought; beyond it the oldest trouble is forgotten.
 const FAILING_MAX: usize = 1_000;
 /// After the first failure to buy for a domain, in seconds; from then on twice as long each time.
@@ -132,7 +135,12 @@ impl Franker {
 /// What may be put on letters, by the configuration.
 #[must_use]
 pub const fn budget(franking: &config::Franking) -> Budget {
-    Budget { per_letter: franking.per_letter, per_user: franking.per_user, per_day: franking.per_day }
+    Budget {
+        per_letter: franking.per_letter,
+        per_user: franking.per_user,
+        per_day: franking.per_day,
+        by_login: franking.by_login,
+    }
 }
 
 /// How long to wait after so many failures before this one, in seconds.

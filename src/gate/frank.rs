@@ -1,13 +1,15 @@
-//! Stamps for a letter that a local user sends (`[franking]`): for whom, and what follows when they are not there.
+//! Stamps for a letter that a local user sends (`[franking]`): what goes on the letter, what on copies of their own, and
+//! what follows when stamps are not there.
 //!
-//! Only for letters by authenticated submission whose login owns From, and only for recipients that the letter names in
-//! To or Cc, or its only one: a stamp is bound to its recipient, and whoever can guess the address could find a Bcc
-//! recipient by it. DNS is asked whether a domain wants stamps, no office is. Trouble with DNS or the ledger holds no
-//! outgoing mail up: the letter goes without.
+//! Only for letters by authenticated submission whose login owns From. A recipient whom the letter does not name, beside
+//! others, gets his stamp on a copy of his own; so does one whose stamp must be bought first, and his copy waits for it. DNS
+//! is asked whether a domain wants stamps, no office is. Trouble with DNS or the ledger holds no outgoing mail up: the
+//! letter goes without.
 
-use std::time::Duration;
+mod wanted;
 
 use farthing_milter::{
+    address::Mailbox,
     modification::Modification,
     text::{HeaderName, HeaderValue, SmtpReply},
     verdict::Verdict,
@@ -15,55 +17,73 @@ use farthing_milter::{
 
 use super::{
     Site,
-    learn::{Submission, is_null_sender},
-    letter::Letter,
+    learn::Submission,
+    letter::{Letter, Message},
 };
 use crate::{
     address::{Address, Domain},
     config,
-    dns::Budget,
-    franking::{Franker, budget},
+    franking::{COPY_WAITS_S, Franker, budget},
     ledger::{
-        Ledger,
-        franking::{Over, PurseStamp, Taken, Wish},
+        Ledger, LedgerError,
+        franking::{Copying, Given, OutgoingLetter, Over, Taken, Wish},
         outbox::AnswerAbout,
     },
-    message::addresses,
+    message::{is_name, without},
+    outgoing::copies::COPY_FIELD,
     policy::reply,
-    stamp::{CancelledStamp, STAMP_FIELD, STAMP_FIELDS_MAX, check::is_for},
+    stamp::STAMP_FIELD,
 };
 
-/// Domains of one letter that are asked whether they want stamps; a letter to more is written to nobody in particular.
-const DOMAINS_MAX: usize = 20;
-/// Waiting for all of their answers.
-const POLICIES_TIME: Duration = Duration::from_secs(3);
+pub use wanted::Wanted;
+
+/// Fields that stand on no copy: who else got one, and stamps that are others'.
+const NOT_COPIED: [&str; 4] = ["Bcc", "Resent-Bcc", STAMP_FIELD, COPY_FIELD];
+/// What a letter's key is computed with.
+const KEY_CONTEXT: &[u8] = b"postage-franked-letter-v1\0";
+
+/// What the postmaster can do about a budget of a day or a letter.
+const BUDGET_ADVICE: &str = "A day ends at midnight, UTC. If this is not meant, look\nafter the machine of that user; if it is, raise the \
+    limit under [franking].";
+/// What the postmaster can do about an account.
+const ACCOUNT_ADVICE: &str = "Put money on it, after a look at what it was spent on:\nfarthing account show login:NAME and \
+    farthing account credit login:NAME AMOUNT.";
 
 /// What becomes of a letter.
 pub enum Franked {
-    /// It goes with these values of Postage-Stamp fields, or none.
-    With(Vec<String>),
+    /// It goes.
+    Goes(Postage),
     /// It is put off.
     Deferred(SmtpReply),
 }
 
-impl Franked {
-    /// A delivery with its fields.
+/// What a letter goes with.
+#[derive(Default)]
+pub struct Postage {
+    /// Values of its Postage-Stamp fields.
+    stamps: Vec<String>,
+    /// Recipients who get copies of their own, as the envelope has them.
+    taken_off: Vec<Vec<u8>>,
+    /// All its recipients do.
+    nobody_left: bool,
+}
+
+impl Postage {
+    /// A delivery with its fields, and without those who get copies.
     pub fn on(self, verdict: Verdict) -> Verdict {
-        match (self, verdict) {
-            (Self::With(values), Verdict::Deliver(mut delivery)) => {
-                let field = |value| {
-                    Some(Modification::InsertHeader(
-                        0,
-                        HeaderName::new(STAMP_FIELD).ok()?,
-                        HeaderValue::new(value).ok()?,
-                    ))
-                };
-                delivery.modifications.extend(values.into_iter().filter_map(field));
-                Verdict::Deliver(delivery)
-            }
-            (Self::Deferred(reply), Verdict::Deliver(_)) => Verdict::Refuse(reply),
-            (_, verdict) => verdict,
+        let Verdict::Deliver(mut delivery) = verdict else { return verdict };
+        if self.nobody_left {
+            // An envelope without recipients means something else to every MTA.
+            return Verdict::Discard;
         }
+        let field = |value| {
+            let (name, value) = (HeaderName::new(STAMP_FIELD).ok()?, HeaderValue::new(value).ok()?);
+            Some(Modification::InsertHeader(0, name, value))
+        };
+        delivery.modifications.extend(self.stamps.into_iter().filter_map(field));
+        let off = self.taken_off.into_iter().filter_map(|given| Mailbox::new(given).ok());
+        delivery.modifications.extend(off.map(Modification::DeleteRecipient));
+        Verdict::Deliver(delivery)
     }
 }
 
@@ -71,152 +91,152 @@ impl Franked {
 pub struct Outgoing<'a> {
     /// By which it is judged.
     pub site: &'a Site,
-    /// Of it.
-    pub letter: &'a Letter,
     /// Who handed it in.
     pub submission: &'a Submission,
+    /// What it wants.
+    pub wanted: Wanted,
     /// Unix seconds.
     pub now: u64,
 }
 
-/// Recipients of one domain, and what they cost.
-struct Asking {
-    domain: Domain,
-    recipients: Vec<Address>,
-    wish: Wish,
-}
-
 impl Outgoing<'_> {
-    /// Takes the stamps that the letter needs, if they are there and within the budgets.
-    pub async fn frank(&self, franker: &Franker, ledger: &dyn Ledger) -> Franked {
-        let nothing = Franked::With(vec![]);
-        let Some(config) = &self.site.config.franking else { return nothing };
-        if self.letter.header_cut || is_null_sender(&self.letter.mail_from) {
+    /// Takes the stamps that the letter needs, if they are there and within the budgets, and queues copies for those who
+    /// cannot have theirs on the letter itself. They are durable when this returns.
+    pub async fn frank(mut self, franker: &Franker, ledger: &dyn Ledger, letter: &mut Letter) -> Franked {
+        let nothing = Franked::Goes(Postage::default());
+        let (Some(config), Some(digest)) = (&self.site.config.franking, letter.take_digest()) else {
             return nothing;
-        }
-        let Some(author) = self.submission.author(self.site, self.letter) else { return nothing };
-        let mut asking = self.asking(config).await;
-        while !asking.is_empty() {
-            let wishes = asking.iter().map(|one| one.wish.clone()).collect();
-            let taken = ledger.frank(self.submission.login(), wishes, budget(config), self.now).await;
-            match taken {
-                Ok(Taken::Stamps(stamps)) => {
-                    // What is left in hand may be fewer than are to be kept.
-                    franker.wake();
-                    return Franked::With(self.written(franker, &author, &asking, stamps));
-                }
-                Ok(Taken::Lacking(domains)) => {
-                    franker.wake();
-                    let awaited = domains.iter().find(|domain| config.waits && !franker.is_failing(domain));
-                    if let Some(domain) = awaited {
-                        return Franked::Deferred(reply::temporary(
-                            "4.7.1",
-                            &format!(
-                                "postage for {domain} is being bought; please send this again in a minute"
-                            ),
-                        ));
-                    }
-                    asking.retain(|one| !domains.contains(&one.domain));
-                }
-                Ok(Taken::Over { which, first }) => {
-                    if first {
-                        self.alert(which, config, &author, ledger).await;
-                    }
-                    return Franked::Deferred(over(which, config));
-                }
-                Err(error) => {
-                    tracing::error!(%error, "no stamps can be put on a letter");
-                    return nothing;
-                }
-            }
-        }
-        nothing
-    }
-
-    /// Who wants stamps, of those who can have one.
-    async fn asking(&self, config: &config::Franking) -> Vec<Asking> {
-        let mut by_domain: Vec<(Domain, Vec<Address>)> = vec![];
-        for recipient in self.recipients() {
-            match by_domain.iter_mut().find(|(domain, _)| domain == recipient.domain()) {
-                Some((_, recipients)) if recipients.contains(&recipient) => {}
-                Some((_, recipients)) => recipients.push(recipient),
-                None => by_domain.push((recipient.domain().clone(), vec![recipient])),
-            }
-        }
-        if by_domain.len() > DOMAINS_MAX {
-            return vec![];
-        }
-        let mut budget = Budget::of(POLICIES_TIME);
-        let mut asking = vec![];
-        for (domain, recipients) in by_domain {
-            let Some(Ok(Ok(policy))) = budget.spend(self.site.discovery.policy(&domain)).await else {
-                continue;
-            };
-            if policy.currency != self.site.config.ledger.currency || policy.price > config.max_price {
-                tracing::info!(%domain, price = %policy.price, currency = %policy.currency, "asks for stamps that are not bought here");
-                continue;
-            }
-            let count = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
-            let wish = Wish { audience: domain.clone(), least: policy.price, count };
-            asking.push(Asking { domain, recipients, wish });
-        }
-        asking
-    }
-
-    /// Recipients elsewhere that the letter names, or its only one, without those who have a stamp on it already.
-    fn recipients(&self) -> Vec<Address> {
-        let all = self.submission.recipients();
-        let named: Vec<Address> = ["To", "Cc"]
-            .into_iter()
-            .flat_map(|name| self.letter.values(name).flat_map(addresses::addresses).collect::<Vec<_>>())
-            .collect();
-        let stamped: Vec<CancelledStamp> = self
-            .letter
-            .values(STAMP_FIELD)
-            .take(STAMP_FIELDS_MAX)
-            .filter_map(|value| CancelledStamp::parse(value).ok())
-            .collect();
-        let gate = &self.site.config.gate;
-        let wanted = |recipient: &&Address| {
-            !gate.guards(recipient.domain())
-                && (all.len() == 1 || named.contains(recipient))
-                && !stamped.iter().any(|stamp| is_for(stamp, recipient))
         };
-        all.iter().filter(wanted).cloned().collect()
-    }
-
-    /// The fields: each stamp for one recipient of its domain.
-    fn written(
-        &self,
-        franker: &Franker,
-        author: &Address,
-        asking: &[Asking],
-        stamps: Vec<PurseStamp>,
-    ) -> Vec<String> {
-        let recipients = asking.iter().flat_map(|one| &one.recipients);
-        let currency = self.site.config.ledger.currency;
-        let mut values = vec![];
-        for (recipient, stamp) in recipients.zip(&stamps) {
-            match franker.cancel(stamp, currency, recipient, author, self.now) {
-                // A milter's lines end in LF alone.
-                Some(cancelled) => values.push(cancelled.to_field_value().replace("\r\n", "\n")),
-                None => tracing::error!(office = %stamp.office, "a stamp in hand cannot be written out"),
+        let message = letter.take_message().ok().filter(|_| self.wanted.can_copy);
+        for wish in &mut self.wanted.wishes {
+            let waits = config.waits && !franker.is_failing(wish.recipient.domain());
+            wish.wait_s = waits.then_some(COPY_WAITS_S);
+        }
+        let asked = OutgoingLetter {
+            login: self.submission.login().to_owned(),
+            key: self.key(letter, &digest),
+            sender: letter.mail_from.clone(),
+            author: self.wanted.author.clone(),
+            wishes: std::mem::take(&mut self.wanted.wishes),
+            copying: if message.is_some() { Copying::Possible } else { Copying::Impossible },
+        };
+        match self.take(&asked, message, ledger, config).await {
+            Ok(Taken::Given(given)) => {
+                // What is left in hand may be fewer than are to be kept.
+                franker.wake();
+                Franked::Goes(self.postage(franker, &asked.wishes, given))
+            }
+            Ok(Taken::Lacking(domains)) => {
+                franker.wake();
+                domains.first().map_or(nothing, |domain| Franked::Deferred(being_bought(domain)))
+            }
+            Ok(Taken::Over { which, first }) => {
+                if first {
+                    self.alert(which, config, ledger).await;
+                }
+                Franked::Deferred(over(which, config))
+            }
+            Ok(Taken::Keep) => nothing,
+            Err(error) => {
+                tracing::error!(%error, "no stamps can be put on a letter");
+                nothing
             }
         }
-        let (login, count) = (self.submission.login(), values.len());
-        tracing::info!(login, %author, stamps = count, "stamps put on a letter");
-        values
+    }
+
+    /// Asks the ledger, and has it keep the message once it turns out that copies are needed.
+    async fn take(
+        &self,
+        asked: &OutgoingLetter,
+        message: Option<Message>,
+        ledger: &dyn Ledger,
+        config: &config::Franking,
+    ) -> Result<Taken, LedgerError> {
+        let taken = ledger.frank(asked.clone(), budget(config), self.now).await?;
+        let (Taken::Keep, Some(mut message)) = (&taken, message) else { return Ok(taken) };
+        // Its room in memory is given back when the ledger has it.
+        let is_not_copied = |name: &[u8]| NOT_COPIED.iter().any(|unwanted| is_name(name, unwanted));
+        let octets = without(&std::mem::take(&mut message.octets), is_not_copied);
+        let copying = match ledger.keep_message(octets, self.now).await? {
+            Some(kept) => Copying::Kept(kept),
+            None => {
+                tracing::error!("a letter's copies cannot be queued: too many wait; look at farthing status");
+                Copying::Impossible
+            }
+        };
+        ledger.frank(OutgoingLetter { copying, ..asked.clone() }, budget(config), self.now).await
+    }
+
+    /// Names the letter: the same one, sent again, has the same key. One without Message-ID and Date has one of its own,
+    /// for the next may well be another that reads the same: a program's, every hour.
+    fn key(&self, letter: &Letter, digest: &[u8; 32]) -> [u8; 16] {
+        let mut key = [0; 16];
+        let is_named = ["Message-ID", "Date"].into_iter().any(|name| letter.values(name).next().is_some());
+        if !is_named && getrandom::fill(&mut key).is_ok() {
+            return key;
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(KEY_CONTEXT).update(digest).update(self.submission.login().to_lowercase().as_bytes());
+        hasher.update(b"\0").update(&letter.mail_from);
+        hasher.finalize_xof().fill(&mut key);
+        key
+    }
+
+    /// What was given, written out: each stamp for one recipient of its domain.
+    fn postage(&self, franker: &Franker, wishes: &[Wish], given: Vec<Given>) -> Postage {
+        let currency = self.site.config.ledger.currency;
+        let author = &self.wanted.author;
+        let mut postage = Postage::default();
+        let mut copies = 0_usize;
+        for (wish, given) in wishes.iter().zip(given) {
+            match given {
+                Given::Stamp(stamp) => {
+                    match franker.cancel(&stamp, currency, &wish.recipient, author, self.now) {
+                        // A milter's lines end in LF alone.
+                        Some(cancelled) => {
+                            postage.stamps.push(cancelled.to_field_value().replace("\r\n", "\n"));
+                        }
+                        None => {
+                            tracing::error!(office = %stamp.office, "a stamp in hand cannot be written out");
+                        }
+                    }
+                }
+                Given::Copy => {
+                    copies += 1;
+                    let all = self.submission.envelope();
+                    let his = all.filter(|(recipient, _)| **recipient == wish.recipient);
+                    postage.taken_off.extend(his.map(|(_, envelope)| envelope.to_vec()));
+                }
+                Given::Nothing => {}
+            }
+        }
+        postage.nobody_left = postage.taken_off.len() >= self.submission.count();
+        let (login, stamps) = (self.submission.login(), postage.stamps.len());
+        if stamps > 0 || copies > 0 {
+            tracing::info!(login, %author, stamps, copies, "stamps put on a letter");
+        }
+        postage
     }
 
     /// Tells the postmaster, once a day for a login: a machine may be infected.
-    async fn alert(&self, which: Over, config: &config::Franking, author: &Address, ledger: &dyn Ledger) {
-        let login = self.submission.login();
-        let (what, limit) = match which {
-            Over::Letter => ("a letter's postage is over [franking] per_letter", config.per_letter),
-            Over::User => ("a user's postage of today is used up ([franking] per_user)", config.per_user),
-            Over::Site => ("the site's postage of today is used up ([franking] per_day)", config.per_day),
+    async fn alert(&self, which: Over, config: &config::Franking, ledger: &dyn Ledger) {
+        let (login, author) = (self.submission.login(), &self.wanted.author);
+        let (what, advice) = match which {
+            Over::Letter => (
+                format!("a letter's postage is over [franking] per_letter, {}", config.per_letter),
+                BUDGET_ADVICE,
+            ),
+            Over::User => (
+                format!("a user's postage of today is used up ([franking] per_user, {})", config.per_user),
+                BUDGET_ADVICE,
+            ),
+            Over::Site => (
+                format!("the site's postage of today is used up ([franking] per_day, {})", config.per_day),
+                BUDGET_ADVICE,
+            ),
+            Over::Account => ("the postage account of a login holds too little".to_owned(), ACCOUNT_ADVICE),
         };
-        tracing::warn!(login, %author, %limit, "{what}; letters that need more are put off");
+        tracing::warn!(login, %author, "{what}; letters that need more are put off");
         let domain = author.domain();
         let (Some(from), Some(to)) =
             (self.site.config.command_address(domain), Address::from_parts(b"postmaster", domain.clone()))
@@ -224,16 +244,20 @@ impl Outgoing<'_> {
             return;
         };
         let about = AnswerAbout { from, subject: format!("Postage: {what}"), in_reply_to: None };
+        let login = crate::address::escaped(login.as_bytes());
         let text = format!(
-            "{what}: {limit}.\n\nThe login is {}, the letter came from {author}. Its letters to domains that ask for\n\
-             postage are put off (451) for the rest of the day (UTC). If this is not meant, look after the machine\n\
-             of that user; if it is, raise the limit under [franking].\n",
-            crate::address::escaped(login.as_bytes())
+            "{what}.\n\nThe login is {login}, the letter came from {author}. Its letters to domains that ask for\n\
+             postage are put off (451) meanwhile. {advice}\n"
         );
         if let Err(error) = ledger.answer(&to, about, text, self.now).await {
             tracing::error!(%error, "the postmaster is not told of a budget that is used up");
         }
     }
+}
+
+fn being_bought(domain: &Domain) -> SmtpReply {
+    let text = format!("postage for {domain} is being bought; please send this again in a minute");
+    reply::temporary("4.7.1", &text)
 }
 
 fn over(which: Over, config: &config::Franking) -> SmtpReply {
@@ -243,6 +267,11 @@ fn over(which: Over, config: &config::Franking) -> SmtpReply {
             config.per_letter
         ),
         Over::User => format!("your postage of {} for today is used up; send this tomorrow", config.per_user),
+        Over::Account => {
+            "the postage account of your login holds too little for this letter; ask your postmaster to \
+                          put money on it"
+                .to_owned()
+        }
         Over::Site => "this server's postage for today is used up; send this tomorrow".to_owned(),
     };
     reply::temporary("4.7.1", &text)

@@ -15,13 +15,22 @@ const LEARNED_MAX: usize = 500;
 pub struct Submission {
     login: String,
     recipients: Vec<Address>,
+    /// Of each recipient, how the envelope has it.
+    envelope: Vec<Vec<u8>>,
+    /// Recipients in all, those among them whose addresses mean nothing here.
+    count: usize,
 }
 
 impl Submission {
     /// Of this login, as the MTA names it.
     #[must_use]
     pub fn of(login: &[u8]) -> Self {
-        Self { login: String::from_utf8_lossy(login).into_owned(), recipients: vec![] }
+        Self {
+            login: String::from_utf8_lossy(login).into_owned(),
+            recipients: vec![],
+            envelope: vec![],
+            count: 0,
+        }
     }
 
     /// The login, as the MTA names it.
@@ -36,6 +45,17 @@ impl Submission {
         if self.recipients.len() > LEARNED_MAX { &[] } else { &self.recipients }
     }
 
+    /// The recipients with the envelope's own words for them; likewise.
+    pub fn envelope(&self) -> impl Iterator<Item = (&Address, &[u8])> {
+        self.recipients().iter().zip(self.envelope.iter().map(Vec::as_slice))
+    }
+
+    /// How many recipients there are, some perhaps named twice.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
     /// The author of the letter, if there is exactly one and the login owns his address.
     #[must_use]
     pub fn author(&self, site: &Site, letter: &Letter) -> Option<Address> {
@@ -46,10 +66,12 @@ impl Submission {
 
     /// Adds a recipient, ours or not.
     pub fn add_recipient(&mut self, recipient: &[u8]) {
+        self.count = self.count.saturating_add(1);
         if self.recipients.len() <= LEARNED_MAX
             && let Ok(address) = Address::parse(recipient)
         {
             self.recipients.push(address);
+            self.envelope.push(recipient.to_vec());
         }
     }
 

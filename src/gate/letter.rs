@@ -207,6 +207,12 @@ impl Letter {
         self.body = Some(self.keep(room, octets_max, true));
     }
 
+    /// From now on computes the digest, and keeps the whole message if it has no more octets than this.
+    pub fn expect_copy(&mut self, octets_max: usize, room: &BodyRoom) {
+        self.expect_body(true, None);
+        self.body = Some(self.keep(room, octets_max, false));
+    }
+
     fn keep(&self, room: &BodyRoom, limit_octets: usize, beginning: bool) -> KeptBody {
         let (room, kept) = (room.clone(), Kept::All);
         let mut body = KeptBody { octets: vec![], permits: None, room, kept, limit_octets, beginning };

@@ -17,7 +17,7 @@ use super::{
     answered,
     assess::Assessment,
     client::Client,
-    frank::{Franked, Outgoing},
+    frank::{Franked, Outgoing, Postage, Wanted},
     learn::{Submission, is_null_sender, learn},
     letter::{Letter, Recipient},
     obey::OrderMail,
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     address::{Address, Domain, escaped},
     config::Mode,
-    ledger::marks::Answered,
+    ledger::{copies::COPY_OCTETS_MAX, marks::Answered},
     message::{envelope, kind::Kind},
     policy::{
         Class, reply,
@@ -66,6 +66,8 @@ struct InHand {
     /// Who brought it; behind a relay of ours that is known once the header is there.
     client: Client,
     assessment: Option<Assessment>,
+    /// The stamps it wants.
+    wanted: Option<Wanted>,
 }
 
 impl InHand {
@@ -174,6 +176,7 @@ impl Handler for Session {
             header_ended: false,
             answered: None,
             assessment: None,
+            wanted: None,
             site,
         });
         Reply::Continue
@@ -249,7 +252,7 @@ impl Handler for Session {
                 Reply::Continue | Reply::Accept => {}
             }
         }
-        let mut franked = Franked::With(vec![]);
+        let mut postage = Postage::default();
         if let Some(submission) = &hand.submission {
             let now = crate::clock::unix_now();
             self.gate.note_submission(now).await;
@@ -262,17 +265,19 @@ impl Handler for Session {
             if let Some(answered) = hand.answered.take().filter(|_| parts.is_none()) {
                 answered::mark(answered, ledger).await;
             }
-            if let Some(franker) = &self.gate.franker {
-                let outgoing = Outgoing { site: &hand.site, letter: &hand.letter, submission, now };
-                franked = outgoing.frank(franker, ledger).await;
-                if let Franked::Deferred(reply) = franked {
-                    tracing::info!(
-                        queue_id = ctx.queue_id().map(escaped).unwrap_or_default(),
-                        from = escaped(&hand.letter.mail_from),
-                        said = %reply,
-                        "deferred"
-                    );
-                    return Verdict::Refuse(reply);
+            if let (Some(franker), Some(wanted)) = (&self.gate.franker, hand.wanted.take()) {
+                let outgoing = Outgoing { site: &hand.site, submission, wanted, now };
+                match outgoing.frank(franker, ledger, &mut hand.letter).await {
+                    Franked::Goes(with) => postage = with,
+                    Franked::Deferred(reply) => {
+                        tracing::info!(
+                            queue_id = ctx.queue_id().map(escaped).unwrap_or_default(),
+                            from = escaped(&hand.letter.mail_from),
+                            said = %reply,
+                            "deferred"
+                        );
+                        return Verdict::Refuse(reply);
+                    }
                 }
             }
             // Calendars put their answer, and programs their receipt, beside a text: neither is a letter to anybody.
@@ -282,7 +287,7 @@ impl Handler for Session {
             }
         }
         let verdict = self.verdict(ctx, &mut hand).await;
-        hand.orders.taken_off(franked.on(verdict))
+        postage.on(hand.orders.taken_off(verdict))
     }
 
     fn abort(&mut self) {
@@ -326,6 +331,12 @@ impl Session {
             hand.answered = answered::answers(submission, &hand.site, &hand.letter, now);
             if hand.answered.is_some() || submission.teaches(&hand.site, &hand.letter, now).is_some() {
                 hand.letter.expect_parts();
+            }
+            if self.gate.franker.is_some() {
+                hand.wanted = Wanted::of(&hand.site, &hand.letter, submission).await;
+            }
+            if hand.wanted.is_some() {
+                hand.letter.expect_copy(COPY_OCTETS_MAX, &self.gate.room);
             }
         }
         self.assess(ctx, hand).await

@@ -1,13 +1,17 @@
 //! Stamps in the site's hand for the letters that its users send: bought ahead at other offices, put on within budgets.
 //!
 //! They are no money of these books: it left them, or another office's, when they were bought. What always holds: a stamp
-//! is handed out once, durably, together with the count of what it cost its user's day; an order is durable before it is
-//! sent, and stays until its stamps are here or it is known to be void.
+//! is handed out once, durably, together with the count of what it cost its user's day and with the copies that go apart
+//! ([`super::copies`]); an order is durable before it is sent, and stays until its stamps are here or it is known to be void.
 
 use async_trait::async_trait;
 
 use super::{LedgerError, StampId};
-use crate::{address::Domain, clock::DAY_S, money::Micros};
+use crate::{
+    address::{Address, Domain},
+    clock::DAY_S,
+    money::Micros,
+};
 
 /// A stamp with less time left than this, in seconds, is not put on a letter: it may wait in a queue for five days.
 pub const LIFE_LEFT_MIN_S: u64 = 7 * DAY_S;
@@ -40,15 +44,47 @@ pub struct PurseStamp {
     pub signature: [u8; 64],
 }
 
-/// Stamps that one letter needs for one domain.
+/// A recipient of a letter whose domain wants stamps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// The domain.
-    pub audience: Domain,
-    /// What each must be worth at the least.
+    /// Who. Of a letter no two are the same.
+    pub recipient: Address,
+    /// The same, as the envelope has it.
+    pub envelope: Vec<u8>,
+    /// What his stamp must be worth at the least; for all of a domain the same.
     pub least: Micros,
-    /// How many.
-    pub count: u32,
+    /// The others may not see him: his stamp goes on a copy of its own.
+    pub apart: bool,
+    /// Where no stamp is in hand he gets a copy that waits for one, at most so many seconds; `None`: he goes without.
+    pub wait_s: Option<u64>,
+}
+
+/// Whether recipients can get copies of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copying {
+    /// They cannot.
+    Impossible,
+    /// They can, once the message is kept ([`Copies::keep_message`](super::copies::Copies::keep_message)).
+    Possible,
+    /// The message is kept under this name.
+    Kept(i64),
+}
+
+/// A letter of a local user that wants stamps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutgoingLetter {
+    /// Whose it is.
+    pub login: String,
+    /// The same letter, sent again, has the same; no other has.
+    pub key: [u8; 16],
+    /// The envelope's sender, as it came.
+    pub sender: Vec<u8>,
+    /// The author.
+    pub author: Address,
+    /// Recipients whose domains want stamps.
+    pub wishes: Vec<Wish>,
+    /// Whether copies can be made.
+    pub copying: Copying,
 }
 
 /// What may be put on letters.
@@ -60,6 +96,8 @@ pub struct Budget {
     pub per_user: Micros,
     /// On all letters in a UTC day.
     pub per_day: Micros,
+    /// The login pays, from the account of its own ([`logins`](super::logins)).
+    pub by_login: bool,
 }
 
 /// Which budget a letter goes over.
@@ -71,14 +109,29 @@ pub enum Over {
     User,
     /// That of the site.
     Site,
+    /// What its login's own account holds.
+    Account,
+}
+
+/// What a recipient got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// A stamp on the letter itself.
+    Stamp(PurseStamp),
+    /// A copy of his own, which is queued: he gets it, with a stamp or at last without.
+    Copy,
+    /// Nothing.
+    Nothing,
 }
 
 /// What became of the stamps of a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// They are out of the purse, in order of the wishes, and counted.
-    Stamps(Vec<PurseStamp>),
-    /// For these domains there are not enough; nothing was taken.
+    /// For each wish, in order: stamps are out of the purse and counted, copies are queued.
+    Given(Vec<Given>),
+    /// Copies are needed, and the message is not kept yet; nothing was taken.
+    Keep,
+    /// Recipients in these domains would have to wait, and no copies can be made; nothing was taken.
     Lacking(Vec<Domain>),
     /// They would cost too much; nothing was taken. `first`: the first time that day for that user, or the site.
     Over {
@@ -138,17 +191,13 @@ pub struct Purse {
 /// The purse.
 #[async_trait]
 pub trait Franking {
-    /// Takes the stamps of one letter for a login, all or none, and notes for which domains some are wanted.
-    async fn frank(
-        &self,
-        login: &str,
-        wishes: Vec<Wish>,
-        budget: Budget,
-        now: u64,
-    ) -> Result<Taken, LedgerError>;
+    /// Takes the stamps that a letter needs and are there, queues the copies of it, counts what all that costs, and notes for
+    /// which domains stamps are wanted, in one commit. Of the same letter sent again within
+    /// [`LETTER_KEPT_S`](super::copies::LETTER_KEPT_S) nothing is taken or queued twice: each recipient gets what he got.
+    async fn frank(&self, letter: OutgoingLetter, budget: Budget, now: u64) -> Result<Taken, LedgerError>;
 
-    /// What is to be bought so that `ahead` stamps are in hand for each domain written to lately, and as many as the last
-    /// letter to it lacked. Orders that were not answered do not count: send those again first. Lets go what expired, and what is known of old days.
+    /// What is to be bought so that `ahead` stamps are in hand for each domain written to lately, one for each copy that
+    /// waits, and as many as the last letter lacked. Orders that were not answered do not count: send those again first. Lets go what expired, and what is known of old days.
     async fn purse_needs(&self, ahead: u32, now: u64) -> Result<Vec<Need>, LedgerError>;
 
     /// Keeps an order, before it is sent, and counts what it costs; returns its name. `None`, and nothing is kept, when the
@@ -158,8 +207,9 @@ pub trait Franking {
     /// Orders that were not answered.
     async fn purse_orders(&self) -> Result<Vec<PurseOrder>, LedgerError>;
 
-    /// An order has brought these stamps, or is void when it has brought none: it goes in the same commit.
-    async fn purse_filled(&self, order: i64, stamps: Vec<PurseStamp>) -> Result<(), LedgerError>;
+    /// An order has brought these stamps, or is void when it has brought none: it goes in the same commit. Copies that wait
+    /// for such stamps get theirs, the oldest first.
+    async fn purse_filled(&self, order: i64, stamps: Vec<PurseStamp>, now: u64) -> Result<(), LedgerError>;
 
     /// How the purse stands.
     async fn purse(&self, now: u64) -> Result<Purse, LedgerError>;

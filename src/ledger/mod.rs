@@ -21,12 +21,14 @@ pub mod book;
 mod carried;
 mod chain;
 mod check;
+pub mod copies;
 pub mod dossier;
 pub mod foreign;
 pub mod foresee;
 pub mod franking;
 pub mod freepost;
 pub mod funding;
+pub mod logins;
 pub mod marks;
 pub mod outbox;
 pub mod owners;
@@ -420,11 +422,13 @@ pub enum LedgerError {
 /// addresses is given, `+detail` or not.
 #[async_trait]
 pub trait Ledger:
-    dossier::Dossiers
+    copies::Copies
+    + dossier::Dossiers
     + foresee::Foresee
     + Foreign
     + franking::Franking
     + Funding
+    + logins::Logins
     + Marks
     + Outbox
     + Passes

@@ -73,19 +73,22 @@ pub struct WaitingAnswers {
 pub enum MailKind {
     /// It answers command mail, and counts for [`answer_due`].
     Answer,
+    /// It tells a user that a copy of his letter could not be delivered.
+    Bounce,
     /// A digest.
     Digest,
 }
 
 impl MailKind {
     /// Every kind, in the order in which they go: who wrote a moment ago waits for the answer.
-    pub const ALL: [Self; 2] = [Self::Answer, Self::Digest];
+    pub const ALL: [Self; 3] = [Self::Answer, Self::Bounce, Self::Digest];
 
     /// The word in the ledger and in the log.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Answer => "answer",
+            Self::Bounce => "bounce",
             Self::Digest => "digest",
         }
     }

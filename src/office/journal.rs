@@ -4,7 +4,7 @@
 //! place; of the query, the fields and the body nothing. What was done, and refusals that anybody can bring about at
 //! will, are for `debug`; refusals worth a look are `info`, trouble of the office's own is `warn`.
 
-use std::time::Instant;
+use std::{net::IpAddr, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -14,7 +14,7 @@ use axum::{
 };
 use tracing::Level;
 
-use super::limits::client_of;
+use super::{Peer, limits::client_of};
 
 /// What stands for a path that is no call.
 const NO_ROUTE: &str = "none";
@@ -24,7 +24,7 @@ pub async fn line(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let client = client_of(&request);
+    let client = client_of(&request).or_else(|| peer_of(&request));
     let response = next.run(request).await;
 
     let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
@@ -42,6 +42,15 @@ pub async fn line(request: Request, next: Next) -> Response {
     response
 }
 
+/// Who is at the other end of the connection, for the log alone: where a web server on this machine does not say whose
+/// request it is, or somebody on this machine calls himself.
+fn peer_of(request: &Request) -> Option<IpAddr> {
+    match request.extensions().get::<Peer>()? {
+        Peer::Tcp(address) => Some(address.ip().to_canonical()),
+        Peer::Unix => None,
+    }
+}
+
 /// How loud a request's line is.
 fn level(status: StatusCode, route: &str) -> Level {
     match status {
@@ -57,6 +66,19 @@ fn level(status: StatusCode, route: &str) -> Level {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_direct_call_is_told_by_its_peer() {
+        let peer = |peer: Peer| {
+            let mut request = Request::new(axum::body::Body::empty());
+            request.extensions_mut().insert(peer);
+            assert_eq!(client_of(&request), None, "limits do not go by it");
+            peer_of(&request).map(|ip| ip.to_string())
+        };
+        assert_eq!(peer(Peer::Tcp("127.0.0.1:1234".parse().unwrap())).as_deref(), Some("127.0.0.1"));
+        assert_eq!(peer(Peer::Tcp("[::1]:1234".parse().unwrap())).as_deref(), Some("::1"));
+        assert_eq!(peer(Peer::Unix), None);
+    }
 
     #[test]
     fn what_anybody_can_bring_about_is_quiet() {

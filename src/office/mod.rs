@@ -14,6 +14,7 @@ mod order;
 mod page;
 mod problem;
 mod request;
+mod returns;
 mod serve;
 mod settlement;
 pub mod signed;
@@ -63,7 +64,7 @@ pub const STAMP_VALUE_MIN: Micros = match Micros::new(1) {
 /// How long brought work waits to be checked before it is told to come again: shorter than a request may last.
 const CHECKING_WAIT: Duration = Duration::from_secs(5);
 /// Cores of which one may check work: what is brought costs nothing to make up, and mail and stamps come first.
-const CORES_A_CHECKER: usize = 4;
+const CORES_A_CHECKER: usize = 2;
 
 /// What a reload replaces: what the office needs of configuration and keys.
 pub struct Site {
@@ -166,13 +167,14 @@ impl Site {
 }
 
 /// Every call, by its path as axum writes it. What is here stands in `openapi.json`, and the other way round.
-fn routes() -> [(&'static str, MethodRouter<SharedOffice>); 14] {
+fn routes() -> [(&'static str, MethodRouter<SharedOffice>); 15] {
     [
         ("/.well-known/postage", get(calls::well_known)),
         ("/v1/openapi.json", get(openapi::show)),
         ("/v1/quote", get(calls::quote)),
         ("/v1/stamps", post(order::sell)),
         ("/v1/account", get(calls::account)),
+        ("/v1/returns", post(returns::returns)),
         ("/v1/settlements", post(settlement::settle)),
         ("/v1/vouchers", post(vouchers::redeem)),
         ("/v1/grants", post(grants::grant)),
@@ -217,7 +219,7 @@ impl Office {
             limits,
             counters: Counters::new(limits),
             signers: Arc::new(Semaphore::new(cores)),
-            checkers: Arc::new(Semaphore::new(cores.div_ceil(CORES_A_CHECKER))),
+            checkers: Arc::new(Semaphore::new((cores / CORES_A_CHECKER).max(1))),
         })
     }
 

@@ -207,6 +207,20 @@ pub struct SettlementAnswer {
     pub credited: Vec<Bytes<16>>,
 }
 
+/// Body of `POST /v1/returns`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReturnsBody {
+    /// Ids of stamps that the account bought, at most 1,000.
+    pub stamps: Vec<Bytes<16>>,
+}
+
+/// Answer of `POST /v1/returns`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReturnsAnswer {
+    /// Of these the account has the postage back.
+    pub returned: Vec<Bytes<16>>,
+}
+
 /// Answer of `GET /v1/account`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AccountAnswer {

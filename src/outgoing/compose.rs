@@ -69,6 +69,12 @@ pub fn mail_address(address: &Address) -> Result<lettre::Address, ComposeError> 
     lettre::Address::new(local, address.domain().as_str()).map_err(|e| fault(e.to_string()))
 }
 
+/// An envelope's address, as the SMTP client takes it: word for word.
+#[must_use]
+pub fn envelope_address(given: &[u8]) -> Option<lettre::Address> {
+    std::str::from_utf8(given).ok()?.parse().ok()
+}
+
 /// Writes a mail; `random` makes its Message-ID.
 ///
 /// # Errors
@@ -77,7 +83,7 @@ pub fn mail(head: &Head<'_>, text: Text, now: u64, random: &[u8; 16]) -> Result<
     let mailbox = |address| Ok::<_, ComposeError>(Mailbox::new(None, mail_address(address)?));
     let message_id = message_id_value(random, head.from.domain());
     let robot = match head.kind {
-        MailKind::Answer => "auto-replied",
+        MailKind::Answer | MailKind::Bounce => "auto-replied",
         MailKind::Digest => "auto-generated",
     };
     let mut builder = Message::builder()

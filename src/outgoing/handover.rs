@@ -1,20 +1,17 @@
 //! Handing one mail to the smarthost: over SMTP, or to a program like sendmail(1).
 //!
-//! Always from the null sender, so that nothing bounces back to us, and to one recipient. It keeps nothing and tries once.
+//! To one recipient; our own mail from the null sender, so that nothing bounces back to us. It keeps nothing and tries once.
 
 use std::{io, path::Path, process::Stdio, time::Duration};
 
 use lettre::{
+    Address,
     address::Envelope,
     transport::smtp::{Error as SmtpError, client::AsyncSmtpConnection, extension::ClientId},
 };
 use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
-use super::compose::mail_address;
-use crate::{
-    address::{Address, shown},
-    config::Smarthost,
-};
+use crate::{address::shown, config::Smarthost};
 
 /// How long a server may take to accept a connection and greet: it is near.
 const CONNECT_TIME: Duration = Duration::from_secs(30);
@@ -41,7 +38,7 @@ pub enum Fault {
     Away(String),
 }
 
-/// Hands a mail in; `hostname` is what we call ourselves. Returns what was answered.
+/// Hands a mail in, from the null sender if from none; `hostname` is what we call ourselves. Returns what was answered.
 ///
 /// # Errors
 /// [`Fault`]. When the smarthost had the mail and its answer was lost, the fault is one for now: the mail comes twice, with
@@ -49,16 +46,16 @@ pub enum Fault {
 pub async fn hand_over(
     smarthost: &Smarthost,
     hostname: &str,
-    to: &Address,
+    from: Option<Address>,
+    to: Address,
     message: &[u8],
 ) -> Result<String, Fault> {
-    let address = mail_address(to).map_err(|e| Fault::Refused(e.to_string()))?;
     match smarthost {
         Smarthost::Smtp { host, port } => {
-            let envelope = Envelope::new(None, vec![address]).map_err(|e| Fault::Refused(e.to_string()))?;
+            let envelope = Envelope::new(from, vec![to]).map_err(|e| Fault::Refused(e.to_string()))?;
             over_smtp((host, *port), hostname, &envelope, message).await
         }
-        Smarthost::Sendmail(program) => by_program(program, address.as_ref(), message).await,
+        Smarthost::Sendmail(program) => by_program(program, from.as_ref(), &to, message).await,
     }
 }
 
@@ -110,10 +107,15 @@ fn words(error: &SmtpError) -> String {
     shown(text.as_bytes())
 }
 
-async fn by_program(program: &Path, to: &str, message: &[u8]) -> Result<String, Fault> {
+async fn by_program(
+    program: &Path,
+    from: Option<&Address>,
+    to: &Address,
+    message: &[u8],
+) -> Result<String, Fault> {
     let away = |e: io::Error| Fault::Away(format!("{}: {e}", program.display()));
     let mut child = Command::new(program)
-        .args(["-i", "-f", "<>", "--", to])
+        .args(["-i", "-f", from.map_or("<>", AsRef::as_ref), "--", to.as_ref()])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -1,11 +1,13 @@
 //! Our own outgoing mail: what the queue manager of a small MTA is, for the few mails that a post office writes itself.
 //!
 //! A task of the daemon. `compose` writes mails (`digest` what stands in those that come by themselves, `schedule` when), the ledger ([`crate::ledger::outbox`]) keeps them, `handover` gives them to
-//! the smarthost. It delivers nothing itself and takes mail from nobody but the ledger. What always holds: a mail is in
-//! the ledger before it is handed over; one that was refused for now is tried again; one that is never taken is given up
+//! the smarthost; `copies` does so with copies of users' letters, and `bounce` tells their senders what failed. It delivers nothing itself and takes mail from nobody but the ledger. What always holds: a mail is in
+//! the ledger before it is handed over; one that was refused for now is tried again; one of ours that is never taken is given up
 //! with a line in the log, and no bounce, for it has no sender.
 
+pub mod bounce;
 pub mod compose;
+pub mod copies;
 pub mod digest;
 pub mod handover;
 pub mod schedule;
@@ -19,6 +21,7 @@ use crate::{
     address::Address,
     clock::unix_now,
     config::{Config, Smarthost},
+    franking::Franker,
     gate::Site,
     ledger::{
         Ledger, LedgerError,
@@ -26,6 +29,7 @@ use crate::{
         settings::OwnSettings,
     },
 };
+use compose::mail_address;
 use digest::Digest;
 use handover::{Fault, hand_over};
 use schedule::Period;
@@ -63,6 +67,8 @@ pub struct Courier {
     ledger: Arc<dyn Ledger>,
     /// The configuration in force.
     site: Box<dyn Fn() -> Arc<Site> + Send + Sync>,
+    /// Writes out the stamps of copies.
+    franker: Option<Arc<Franker>>,
     away: Option<Away>,
     /// When it was last looked whose digest is due, in Unix seconds; 0: some are left to make.
     digests_looked: u64,
@@ -83,7 +89,14 @@ impl Courier {
     /// A courier between this ledger and the smarthost of the site in force, which may change.
     #[must_use]
     pub fn new(ledger: Arc<dyn Ledger>, site: impl Fn() -> Arc<Site> + Send + Sync + 'static) -> Self {
-        Self { ledger, site: Box::new(site), away: None, digests_looked: 0, zone: TimeZone::system() }
+        let (site, zone) = (Box::new(site), TimeZone::system());
+        Self { ledger, site, franker: None, away: None, digests_looked: 0, zone }
+    }
+
+    /// The same, with the wallet of the stamps on copies of users' letters.
+    #[must_use]
+    pub fn with_franker(self, franker: Option<Arc<Franker>>) -> Self {
+        Self { franker, ..self }
     }
 
     /// The same, by the clocks of another zone than the system's.
@@ -109,7 +122,7 @@ impl Courier {
     async fn work(&mut self, stopped: &watch::Receiver<bool>) -> Duration {
         let done = self.round(unix_now(), || *stopped.borrow()).await;
         let next = match done {
-            Ok(()) => self.ledger.outbox_next().await,
+            Ok(()) => self.next().await,
             Err(error) => Err(error),
         };
         let now = unix_now();
@@ -135,8 +148,28 @@ impl Courier {
         // Trouble with one is none of the others'.
         let answers = self.write_answers(now, &is_over).await;
         let digests = self.write_digests(now, &is_over).await;
+        let copies = self.hand_over_copies(now, &is_over).await;
         let mails = self.hand_over_mails(now, &is_over).await;
-        answers.and(digests).and(mails)
+        answers.and(digests).and(copies).and(mails)
+    }
+
+    /// When there is something to do again, in Unix seconds.
+    async fn next(&self) -> Result<Option<u64>, LedgerError> {
+        let (mails, copies) = (self.ledger.outbox_next().await?, self.ledger.copies_next().await?);
+        Ok(mails.into_iter().chain(copies).min())
+    }
+
+    /// Hands copies of users' letters in, and drops what is kept of those that are done.
+    async fn hand_over_copies(&mut self, now: u64, is_over: impl Fn() -> bool) -> Result<(), LedgerError> {
+        for _ in 0..MAILS_AT_ONCE_MAX {
+            if is_over() || self.held_until(now).is_some() {
+                break;
+            }
+            let Some(copy) = self.ledger.copy_due(now).await? else { break };
+            self.try_copy(copy, now).await?;
+        }
+        while !is_over() && self.ledger.copies_tidy(now).await? {}
+        Ok(())
     }
 
     async fn hand_over_mails(&mut self, now: u64, is_over: impl Fn() -> bool) -> Result<(), LedgerError> {
@@ -247,7 +280,10 @@ impl Courier {
         let site = (self.site)();
         let config = &site.config;
         let smarthost = &config.commands.smtp;
-        let handed = hand_over(smarthost, &config.gate.hostname, &mail.to, &mail.message).await;
+        let handed = match mail_address(&mail.to) {
+            Ok(to) => hand_over(smarthost, &config.gate.hostname, None, to, &mail.message).await,
+            Err(error) => Err(Fault::Refused(error.to_string())),
+        };
         let (to, kind, id) = (&mail.to, mail.kind.as_str(), mail.message_id.as_str());
         let attempt = match handed {
             Ok(answer) => {
@@ -292,12 +328,21 @@ impl Courier {
 /// A mail refused for now: what to do with it.
 fn put_off(mail: &Mail, next_try: u64, error: String) -> Attempt {
     let (to, kind, id) = (&mail.to, mail.kind.as_str(), mail.message_id.as_str());
-    if next_try.saturating_sub(mail.queued) >= GIVE_UP_S {
-        tracing::error!(%to, kind, id, error, "mail of ours was put off for too long and is given up");
-        return Attempt::GivenUp;
+    match put_off_until(mail.queued, next_try, error) {
+        Ok((next_try, error)) => {
+            tracing::warn!(%to, kind, id, error, "mail of ours was put off");
+            Attempt::PutOff { next_try, error }
+        }
+        Err(error) => {
+            tracing::error!(%to, kind, id, error, "mail of ours was put off for too long and is given up");
+            Attempt::GivenUp
+        }
     }
-    tracing::warn!(%to, kind, id, error, "mail of ours was put off");
-    Attempt::PutOff { next_try, error }
+}
+
+/// When to try again and why, or why no more.
+fn put_off_until(queued: u64, next_try: u64, error: String) -> Result<(u64, String), String> {
+    if next_try.saturating_sub(queued) >= GIVE_UP_S { Err(error) } else { Ok((next_try, error)) }
 }
 
 /// When a mail that was refused for now is tried again.

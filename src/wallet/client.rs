@@ -19,8 +19,8 @@ use crate::{
     office::{
         signed,
         wire::{
-            AccountAnswer, Credit, GrantBody, GrantOffer, OrderAnswer, OrderBody, Quote, SettlementAnswer,
-            SettlementBody, VoucherBody, WellKnown,
+            AccountAnswer, Credit, GrantBody, GrantOffer, OrderAnswer, OrderBody, Quote, ReturnsAnswer,
+            ReturnsBody, SettlementAnswer, SettlementBody, VoucherBody, WellKnown,
         },
     },
     stamp::{PublicKey, SecretKey, Selector, records::is_office_url},
@@ -248,6 +248,20 @@ impl OfficeClient {
     /// [`ClientError`].
     pub fn account(&self, office: &Domain, account: &SecretKey) -> Result<AccountAnswer, ClientError> {
         self.signed(Method::GET, "/v1/account", office, account, vec![])
+    }
+
+    /// Of these stamps those that the account has the postage back of.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn returns(
+        &self,
+        office: &Domain,
+        account: &SecretKey,
+        stamps: &ReturnsBody,
+    ) -> Result<ReturnsAnswer, ClientError> {
+        let body = serde_json::to_vec(stamps).map_err(|e| self.answer(e))?;
+        self.signed(Method::POST, "/v1/returns", office, account, body)
     }
 
     /// Sends a voucher's code; the same again is credited once.

@@ -200,6 +200,16 @@ mod sqlite_conforms {
             letters_users_and_the_site_have_budgets,
             stamps_raced_for_are_handed_out_once,
             what_is_to_be_bought_follows_what_is_written;
+        copies:
+            who_gets_a_copy,
+            a_copy_waits_for_its_stamp_and_the_oldest_gets_the_first,
+            a_letter_sent_again_gets_what_it_got,
+            a_copy_that_is_given_up_leaves_with_the_mail_that_says_so,
+            a_message_is_kept_whole_and_goes_when_nobody_wants_it,
+            only_so_much_is_kept,
+            a_login_pays_from_its_own_account,
+            what_a_login_paid_for_a_stamp_that_never_came_is_its_own_again,
+            a_buyer_hears_which_stamps_came_back;
         foreign:
             an_office_owes_up_to_its_cap,
             the_cap_counts_all_stamps_of_a_letter,

@@ -1,6 +1,7 @@
 //! What every engine must tell the same.
 
 pub mod book;
+pub mod copies;
 pub mod dossier;
 pub mod foreign;
 pub mod foresee;

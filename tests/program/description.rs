@@ -244,6 +244,13 @@ fn stamps(stage: &mut Stage) {
     stage.refuses(&alice, "GET", "/v1/account");
     let account = alice.request("GET", "/v1/account", "").send_to(stage.world.office);
     stage.said.holds("/v1/account", "get", &account);
+    let ids = [[1_u8; 16], [2; 16]].map(|id| BASE64URL_NOPAD.encode(&id));
+    let asked = json!({"stamps": ids});
+    assert_eq!(stage.said.faults(&json!({"$ref": "#/components/schemas/Returns"}), &asked), [""; 0]);
+    let answer = alice.request("POST", "/v1/returns", asked.to_string()).send_to(stage.world.office);
+    assert_eq!(answer.json(), json!({"returned": []}));
+    stage.said.holds("/v1/returns", "post", &answer);
+    stage.refuses(&alice, "POST", "/v1/returns");
 }
 
 fn money(stage: &mut Stage) {

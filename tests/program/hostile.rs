@@ -7,9 +7,10 @@ use crate::post::{Customer, Post, Signed, order};
 
 /// Every signed call with a body that is in order, as far as a stranger can have one.
 fn signed_calls(customer: &Customer) -> Vec<Signed> {
-    let bodies: [(&'static str, &'static str, String); 5] = [
+    let bodies: [(&'static str, &'static str, String); 6] = [
         ("POST", "/v1/stamps", order(0..1).to_string()),
         ("GET", "/v1/account", String::new()),
+        ("POST", "/v1/returns", json!({"stamps": ["AAAAAAAAAAAAAAAAAAAAAA"]}).to_string()),
         ("POST", "/v1/vouchers", json!({"code": "AAAA-AAAA-AAAA-AAAA"}).to_string()),
         (
             "POST",

@@ -30,7 +30,14 @@ pub enum Taker {
     /// A program like sendmail(1), with the flags that go before the recipients.
     Program(PathBuf, Vec<String>),
     /// A mail server, as host and port, and the envelope sender.
-    Smtp(Box<SmtpTransport>, Option<SmtpAddress>),
+    Smtp(Box<Server>, Option<SmtpAddress>),
+}
+
+/// A mail server.
+pub struct Server {
+    /// HOST:PORT, as it was named.
+    place: String,
+    transport: SmtpTransport,
 }
 
 impl Taker {
@@ -72,7 +79,7 @@ impl Taker {
     pub fn take(&self, recipients: &[Recipient], letter: &[u8]) -> Result<(), Failure> {
         match self {
             Self::Program(path, flags) => by_program(path, flags, recipients, letter),
-            Self::Smtp(transport, from) => by_smtp(transport, from.clone(), recipients, letter),
+            Self::Smtp(server, from) => by_smtp(server, from.clone(), recipients, letter),
         }
     }
 }
@@ -119,11 +126,11 @@ fn smtp(url: &str, from: Option<&str>) -> Result<Taker, Failure> {
     })?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let transport = SmtpTransport::builder_dangerous(host).port(port).timeout(Some(SMTP_PATIENCE)).build();
-    Ok(Taker::Smtp(Box::new(transport), from))
+    Ok(Taker::Smtp(Box::new(Server { place: place.to_owned(), transport }), from))
 }
 
 fn by_smtp(
-    transport: &SmtpTransport,
+    server: &Server,
     from: Option<SmtpAddress>,
     recipients: &[Recipient],
     letter: &[u8],
@@ -138,10 +145,13 @@ fn by_smtp(
         Envelope::new(from, to.collect::<Result<_, _>>()?).map_err(|e| Failure::new(Exit::Data, e))?;
     // The transport ends the last line, also one that has an end.
     let letter = with_crlf(letter);
-    let sent = transport.send_raw(&envelope, letter.strip_suffix(b"\r\n").unwrap_or(&letter));
+    let sent = server.transport.send_raw(&envelope, letter.strip_suffix(b"\r\n").unwrap_or(&letter));
     sent.map(drop).map_err(|error| {
         let exit = if error.is_permanent() { Exit::Unavailable } else { Exit::TempFail };
-        Failure::new(exit, format!("the mail server did not take the letter: {error}"))
+        Failure::new(
+            exit,
+            format!("the mail server {} did not take the letter: {error}", shown(server.place.as_bytes())),
+        )
     })
 }
 
@@ -181,6 +191,20 @@ mod tests {
         ] {
             assert_eq!(meant(code), exit, "{code:?}");
         }
+    }
+
+    #[test]
+    fn a_server_that_is_down_is_named() {
+        // Bound and let go: nobody listens there.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let request = Request { smtp: Some(format!("smtp://127.0.0.1:{port}/")), ..Request::default() };
+        let taker = Taker::new(&request, Some("alice@a.example")).unwrap();
+        let Taker::Smtp(server, from) = taker else { panic!("a server was named") };
+        assert_eq!(server.place, format!("127.0.0.1:{port}"));
+        let bob = Recipient { text: "bob@b.example".into(), address: None };
+        let failure = by_smtp(&server, from, &[bob], b"Subject: x\n\nx\n").unwrap_err();
+        assert_eq!(failure.exit, Exit::TempFail);
+        assert!(failure.message.contains(&format!("127.0.0.1:{port} did not take")), "{}", failure.message);
     }
 
     #[test]

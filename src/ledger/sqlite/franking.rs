@@ -4,7 +4,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     SqliteLedger,
+    batch::Batch,
+    copies,
     fail::{Fail, read_time, stored_time},
+    frank,
     redeem::day_of,
 };
 use crate::{
@@ -12,121 +15,41 @@ use crate::{
     ledger::{
         LedgerError, StampId,
         franking::{
-            BOUGHT_AT_ONCE_MAX, Budget, Franking, InHand, LIFE_LEFT_MIN_S, LOGIN_OCTETS_MAX, Need, Over,
-            Purse, PurseOrder, PurseStamp, Taken, WANTED_FOR_S, Wish,
+            BOUGHT_AT_ONCE_MAX, Budget, Franking, Given, InHand, LIFE_LEFT_MIN_S, LOGIN_OCTETS_MAX, Need,
+            OutgoingLetter, Purse, PurseOrder, PurseStamp, Taken, WANTED_FOR_S,
         },
     },
     money::Micros,
 };
 
-/// The login under which the whole site is counted.
-const EVERYBODY: &str = "";
-
 const STAMP: &str = "SELECT office, id, selector, audience, value, expiry, signature FROM purse";
 
-fn frank(conn: &Connection, login: &str, wishes: &[Wish], budget: &Budget, now: u64) -> Result<Taken, Fail> {
-    let day = day_of(now);
-    // What they cost at the least: nothing is bought for a letter that may not have it.
-    let mut least = Micros::ZERO;
-    for wish in wishes {
-        let cost = wish.least.checked_mul(wish.count.into()).and_then(|cost| least.checked_add(cost));
-        least = cost.ok_or_else(Fail::overflow)?;
-    }
-    if let Some(over) = over(conn, day, login, least, budget)? {
-        return Ok(over);
-    }
-    let mut stamps = Vec::new();
-    let mut lacking = Vec::new();
-    for wish in wishes {
-        let found = in_hand(conn, wish, now)?;
-        let missing = wish.count.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
-        note_wanted(conn, wish, missing, now)?;
-        if missing > 0 {
-            lacking.push(wish.audience.clone());
-        }
-        stamps.extend(found);
-    }
-    if !lacking.is_empty() {
-        return Ok(Taken::Lacking(lacking));
-    }
-    let mut cost = Micros::ZERO;
-    for stamp in &stamps {
-        cost = cost.checked_add(stamp.value).ok_or_else(Fail::overflow)?;
-    }
-    if let Some(over) = over(conn, day, login, cost, budget)? {
-        return Ok(over);
-    }
-    let mut count = conn.prepare_cached(
-        "INSERT INTO franked (day, login, spent) VALUES (?1, ?2, ?3)
-         ON CONFLICT (day, login) DO UPDATE SET spent = ?3",
-    )?;
-    for who in [login, EVERYBODY] {
-        let spent = spent(conn, day, who)?.checked_add(cost).ok_or_else(Fail::overflow)?;
-        count.execute(params![day, who, spent.signed()])?;
-    }
-    let mut take = conn.prepare_cached("DELETE FROM purse WHERE office = ?1 AND id = ?2")?;
-    for stamp in &stamps {
-        take.execute(params![stamp.office.as_str(), stamp.id])?;
-    }
-    Ok(Taken::Stamps(stamps))
-}
-
-/// The budget that so much more would go over, if any.
-fn over(
-    conn: &Connection,
-    day: i64,
-    login: &str,
-    cost: Micros,
-    budget: &Budget,
-) -> Result<Option<Taken>, Fail> {
-    if cost > budget.per_letter {
-        return Ok(Some(Taken::Over { which: Over::Letter, first: note_over(conn, day, login)? }));
-    }
-    for (who, most, which) in [(login, budget.per_user, Over::User), (EVERYBODY, budget.per_day, Over::Site)]
-    {
-        if spent(conn, day, who)?.checked_add(cost).is_none_or(|spent| spent > most) {
-            return Ok(Some(Taken::Over { which, first: note_over(conn, day, who)? }));
-        }
-    }
-    Ok(None)
-}
-
 /// The stamps that would be taken: the cheapest that will do, of those the first to expire.
-fn in_hand(conn: &Connection, wish: &Wish, now: u64) -> Result<Vec<PurseStamp>, Fail> {
+pub(super) fn in_hand(
+    conn: &Connection,
+    audience: &Domain,
+    least: Micros,
+    count: usize,
+    now: u64,
+) -> Result<Vec<PurseStamp>, Fail> {
     let mut find = conn.prepare_cached(&format!(
         "{STAMP} WHERE audience = ?1 AND value >= ?2 AND expiry >= ?3 ORDER BY value, expiry, id LIMIT ?4"
     ))?;
     let until = stored_time(now.saturating_add(LIFE_LEFT_MIN_S));
-    let mut rows = find.query(params![wish.audience.as_str(), wish.least.signed(), until, wish.count])?;
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let mut rows = find.query(params![audience.as_str(), least.signed(), until, count])?;
     let mut stamps = Vec::new();
     while let Some(row) = rows.next()? {
-        stamps.push(read_stamp(row)?);
+        stamps.push(read_stamp(row, 0)?);
     }
     Ok(stamps)
 }
 
-fn note_wanted(conn: &Connection, wish: &Wish, missing: u32, now: u64) -> Result<(), Fail> {
-    let mut note = conn.prepare_cached(
-        "INSERT INTO purse_wanted (audience, price, last, missing) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (audience) DO UPDATE SET price = ?2, last = max(last, ?3), missing = ?4",
-    )?;
-    note.execute(params![wish.audience.as_str(), wish.least.signed(), stored_time(now), missing])?;
+/// Takes a stamp out of the purse.
+pub(super) fn take(conn: &Connection, stamp: &PurseStamp) -> Result<(), Fail> {
+    let mut take = conn.prepare_cached("DELETE FROM purse WHERE office = ?1 AND id = ?2")?;
+    take.execute(params![stamp.office.as_str(), stamp.id])?;
     Ok(())
-}
-
-fn spent(conn: &Connection, day: i64, login: &str) -> Result<Micros, Fail> {
-    let mut find = conn.prepare_cached("SELECT spent FROM franked WHERE day = ?1 AND login = ?2")?;
-    let spent: Option<i64> = find.query_row(params![day, login], |row| row.get(0)).optional()?;
-    amount(spent.unwrap_or_default())
-}
-
-/// Notes that a letter was held back; whether it is the first.
-fn note_over(conn: &Connection, day: i64, login: &str) -> Result<bool, Fail> {
-    let mut note = conn.prepare_cached(
-        "INSERT INTO franked (day, login, spent, over) VALUES (?1, ?2, 0, 1)
-         ON CONFLICT (day, login) DO UPDATE SET over = 1 WHERE over = 0",
-    )?;
-    Ok(note.execute(params![day, login])? > 0)
 }
 
 fn needs(conn: &Connection, ahead: u32, now: u64) -> Result<Vec<Need>, Fail> {
@@ -139,6 +62,7 @@ fn needs(conn: &Connection, ahead: u32, now: u64) -> Result<Vec<Need>, Fail> {
     }
     let mut find = conn.prepare_cached(
         "SELECT w.audience, max(?1, w.missing)
+                + (SELECT count(*) FROM franked_to t WHERE t.audience = w.audience AND t.waits)
                 - (SELECT count(*) FROM purse p WHERE p.audience = w.audience AND p.value >= w.price AND p.expiry >= ?2)
          FROM purse_wanted w ORDER BY w.last DESC",
     )?;
@@ -248,29 +172,30 @@ fn purse(conn: &Connection, now: u64) -> Result<Purse, Fail> {
     Ok(purse)
 }
 
-fn read_stamp(row: &Row<'_>) -> Result<PurseStamp, Fail> {
-    let (office, audience): (String, String) = (row.get(0)?, row.get(3)?);
+/// A stamp: office, id, selector, audience, value, expiry and signature, from this column on.
+pub(super) fn read_stamp(row: &Row<'_>, from: usize) -> Result<PurseStamp, Fail> {
+    let (office, audience): (String, String) = (row.get(from)?, row.get(from + 3)?);
     Ok(PurseStamp {
         office: domain(&office)?,
-        id: row.get::<_, StampId>(1)?,
-        selector: row.get(2)?,
+        id: row.get::<_, StampId>(from + 1)?,
+        selector: row.get(from + 2)?,
         audience: domain(&audience)?,
-        value: amount(row.get(4)?)?,
-        expiry: read_time(row.get(5)?),
-        signature: row.get(6)?,
+        value: amount(row.get(from + 4)?)?,
+        expiry: read_time(row.get(from + 5)?),
+        signature: row.get(from + 6)?,
     })
 }
 
-fn amount(micros: i64) -> Result<Micros, Fail> {
+pub(super) fn amount(micros: i64) -> Result<Micros, Fail> {
     Micros::from_signed(micros).ok_or_else(|| Fail::damaged("a stamp in the purse of no value"))
 }
 
-fn domain(text: &str) -> Result<Domain, Fail> {
+pub(super) fn domain(text: &str) -> Result<Domain, Fail> {
     text.parse().map_err(|_| Fail::damaged(format!("`{text}` is no domain")))
 }
 
 /// A login as it is counted: without regard to case, as mail servers take it, and never the one of all together.
-fn counted(login: &str) -> String {
+pub(super) fn counted(login: &str) -> String {
     let mut login = login.to_lowercase();
     while login.len() > LOGIN_OCTETS_MAX {
         login.pop();
@@ -280,19 +205,26 @@ fn counted(login: &str) -> String {
 
 #[async_trait::async_trait]
 impl Franking for SqliteLedger {
-    async fn frank(
-        &self,
-        login: &str,
-        wishes: Vec<Wish>,
-        budget: Budget,
-        now: u64,
-    ) -> Result<Taken, LedgerError> {
-        let login = counted(login);
-        self.write(move |batch| frank(batch.conn, &login, &wishes, &budget, now)).await
+    async fn frank(&self, letter: OutgoingLetter, budget: Budget, now: u64) -> Result<Taken, LedgerError> {
+        let letter = OutgoingLetter { login: counted(&letter.login), ..letter };
+        let taken = self.write(move |batch| frank::frank(batch, &letter, &budget, now)).await?;
+        if matches!(&taken, Taken::Given(given) if given.contains(&Given::Copy)) {
+            self.outbox.notify_one();
+        }
+        Ok(taken)
     }
 
     async fn purse_needs(&self, ahead: u32, now: u64) -> Result<Vec<Need>, LedgerError> {
-        self.write(move |batch| needs(batch.conn, ahead, now)).await
+        let (given, needs) = self
+            .write(move |batch| {
+                let given = copies::give_stamps(batch, None, now)?;
+                Ok((given, needs(batch.conn, ahead, now)?))
+            })
+            .await?;
+        if given > 0 {
+            self.outbox.notify_one();
+        }
+        Ok(needs)
     }
 
     async fn purse_order(&self, order: PurseOrder, per_day: Micros) -> Result<Option<i64>, LedgerError> {
@@ -303,8 +235,16 @@ impl Franking for SqliteLedger {
         self.readers.read(orders).await
     }
 
-    async fn purse_filled(&self, order: i64, stamps: Vec<PurseStamp>) -> Result<(), LedgerError> {
-        self.write(move |batch| filled(batch.conn, order, &stamps)).await
+    async fn purse_filled(&self, order: i64, stamps: Vec<PurseStamp>, now: u64) -> Result<(), LedgerError> {
+        let work = move |batch: &mut Batch<'_>| {
+            filled(batch.conn, order, &stamps)?;
+            let audience = stamps.first().map(|stamp| &stamp.audience);
+            audience.map_or(Ok(0), |audience| copies::give_stamps(batch, Some(audience), now))
+        };
+        if self.write(work).await? > 0 {
+            self.outbox.notify_one();
+        }
+        Ok(())
     }
 
     async fn purse(&self, now: u64) -> Result<Purse, LedgerError> {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::{
     AccountKey, AccountState, Decision, Entry, Ledger, LedgerError, Letter, Mark, MarkError, MarkTarget,
@@ -36,14 +36,17 @@ mod answered;
 mod backup;
 mod batch;
 mod book;
+mod copies;
 mod cut;
 mod dossier;
 mod fail;
 mod foreign;
 mod foresee;
+mod frank;
 mod franking;
 mod freepost;
 mod funding;
+mod logins;
 mod mark;
 mod outbox;
 mod passes;
@@ -52,6 +55,7 @@ mod prove;
 mod queue;
 mod readers;
 mod redeem;
+mod returns;
 mod schema;
 mod sent;
 mod settings;
@@ -140,8 +144,10 @@ pub struct SqliteLedger {
     readers: Arc<Readers>,
     /// None when opened for reading only.
     writer: Option<Writer>,
-    /// Told when mail of ours was queued.
+    /// Told when mail of ours, or a copy of a user's, was queued.
     outbox: Notify,
+    /// Messages that may be written now, for copies.
+    messages_written: Semaphore,
 }
 
 /// Opens the ledger for reading and writing; makes it (mode 0600, in a directory that exists) when there is
@@ -163,6 +169,7 @@ pub fn open(path: impl AsRef<Path>, options: Options) -> Result<SqliteLedger, Op
         readers: Arc::new(Readers::new(place, Role::Reader)),
         writer: Some(writer),
         outbox: Notify::new(),
+        messages_written: Semaphore::new(copies::MESSAGES_WRITTEN_MAX),
     })
 }
 
@@ -184,6 +191,7 @@ pub fn open_read_only(path: impl AsRef<Path>, options: Options) -> Result<Sqlite
         readers: Arc::new(Readers::new(place, Role::Onlooker)),
         writer: None,
         outbox: Notify::new(),
+        messages_written: Semaphore::new(copies::MESSAGES_WRITTEN_MAX),
     })
 }
 
@@ -433,7 +441,7 @@ impl Ledger for SqliteLedger {
     }
 
     async fn entries(&self, key: AccountKey, count_max: u32) -> Result<Vec<Entry>, LedgerError> {
-        self.readers.read(move |conn| trade::entries(conn, &key, count_max)).await
+        self.readers.read(move |conn| trade::entries(conn, &trade::account_name(&key), count_max)).await
     }
 
     async fn balances(&self) -> Result<Vec<(String, i64)>, LedgerError> {

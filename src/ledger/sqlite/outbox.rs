@@ -191,7 +191,8 @@ pub(super) fn queue_digest(
     Ok(Queued::Yes)
 }
 
-fn insert(conn: &Connection, mail: &NewMail) -> Result<(), Fail> {
+/// Queues a mail, whatever room there is.
+pub(super) fn insert(conn: &Connection, mail: &NewMail) -> Result<(), Fail> {
     let mut insert = conn.prepare_cached(
         "INSERT INTO outgoing (message_id, kind, address, queued, message, octets, next_try)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?4)",
@@ -309,6 +310,6 @@ fn count(n: usize) -> u64 {
 }
 
 /// The beginning of a text, cut between characters.
-fn cut(text: &str, octets_max: usize) -> &str {
+pub(super) fn cut(text: &str, octets_max: usize) -> &str {
     text.get(..text.floor_char_boundary(octets_max)).unwrap_or_default()
 }

@@ -33,6 +33,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V8__funding", include_str!("v8.sql")),
     ("V9__passes", include_str!("v9.sql")),
     ("V10__offices", include_str!("v10.sql")),
+    ("V11__copies", include_str!("v11.sql")),
     ("V12__grants", include_str!("v12.sql")),
 ];
 /// Permissions of a new ledger: it names who writes to whom.

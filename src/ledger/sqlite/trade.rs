@@ -182,8 +182,8 @@ fn read_state(row: &Row<'_>) -> Result<AccountState, Fail> {
     Ok(AccountState { balance: amount(row.get(1)?)?, outstanding: amount(outstanding.unwrap_or_default())? })
 }
 
-/// The newest entries of an account, newest first.
-pub(super) fn entries(conn: &Connection, key: &AccountKey, count_max: u32) -> Result<Vec<Entry>, Fail> {
+/// The newest entries of an account of that name, newest first.
+pub(super) fn entries(conn: &Connection, name: &str, count_max: u32) -> Result<Vec<Entry>, Fail> {
     // Two indices merged from their ends: what is read is what is told, however long the account's history.
     let mut find = conn.prepare_cached(
         "SELECT seq, time, kind, amount, memo FROM journal WHERE credit = (SELECT id FROM account WHERE name = ?1)
@@ -191,7 +191,7 @@ pub(super) fn entries(conn: &Connection, key: &AccountKey, count_max: u32) -> Re
          SELECT seq, time, kind, -amount, memo FROM journal WHERE debit = (SELECT id FROM account WHERE name = ?1)
          ORDER BY seq DESC LIMIT ?2",
     )?;
-    let rows = find.query_map(params![account_name(key), count_max], |row| {
+    let rows = find.query_map(params![name, count_max], |row| {
         Ok(Entry { time: read_time(row.get(1)?), kind: row.get(2)?, amount: row.get(3)?, memo: row.get(4)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

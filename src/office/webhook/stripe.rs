@@ -35,6 +35,9 @@ const SECRETS_MAX: usize = 8;
 const FILE_OCTETS_MAX: u64 = 4_096;
 /// Octets of a secret, at the least: a shorter one is a slip of the hand.
 const SECRET_OCTETS_MIN: usize = 16;
+/// Said of a secret that cannot be one; names [`SECRET_OCTETS_MIN`].
+const SECRET_UNFIT: &str =
+    "a line of it is no signing secret (whsec_…): that has at least 16 characters, all ASCII";
 /// Octets of an id, as Stripe has them at the most.
 const ID_OCTETS_MAX: usize = 255;
 
@@ -64,7 +67,7 @@ impl Stripe {
             return Err(fault("it should hold Stripe's signing secret (whsec_…), one a line, at most 8"));
         }
         if secrets.iter().any(|secret| secret.len() < SECRET_OCTETS_MIN || !secret.is_ascii()) {
-            return Err(fault("a line of it is too short for a signing secret (whsec_…)"));
+            return Err(fault(SECRET_UNFIT));
         }
         Ok(Self::new(&secrets))
     }
@@ -433,7 +436,8 @@ mod tests {
             ("whsec_a_secret_of_the_tests", 0o604, "chmod 600"),
             ("", 0o600, "should hold"),
             ("# nothing\n", 0o600, "should hold"),
-            ("short\n", 0o600, "too short"),
+            ("short\n", 0o600, "at least 16 characters"),
+            ("whsec_fifteen_c\n", 0o600, "at least 16 characters"),
         ] {
             let error = from(text, mode).unwrap_err();
             assert!(error.contains(words) && !error.contains("whsec_a"), "{error}");

@@ -1,13 +1,19 @@
 //! The purse: stamps in hand for the letters of local users.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use farthing::{
     ledger::{
         Ledger,
         franking::{
-            Budget, InHand, LIFE_LEFT_MIN_S, Need, Over, Purse, PurseOrder, PurseStamp, Taken, WANTED_FOR_S,
-            Wish,
+            Budget, Copying, Given, InHand, LIFE_LEFT_MIN_S, Need, OutgoingLetter, Over, Purse, PurseOrder,
+            PurseStamp, Taken, WANTED_FOR_S, Wish,
         },
     },
     money::Micros,
@@ -15,7 +21,7 @@ use farthing::{
 
 use crate::support::*;
 
-const PLENTY: Budget = Budget { per_letter: most(), per_user: most(), per_day: most() };
+pub const PLENTY: Budget = Budget { per_letter: most(), per_user: most(), per_day: most(), by_login: false };
 
 const fn most() -> Micros {
     match Micros::new(1 << 40) {
@@ -25,14 +31,39 @@ const fn most() -> Micros {
 }
 
 fn budget(letter: u64, user: u64, day: u64) -> Budget {
-    Budget { per_letter: micros(letter), per_user: micros(user), per_day: micros(day) }
+    Budget { per_letter: micros(letter), per_user: micros(user), per_day: micros(day), by_login: false }
 }
 
-fn wish(audience: &str, count: u32) -> Wish {
-    Wish { audience: domain(audience), least: micros(PRICE), count }
+/// Wishes of so many recipients in a domain, who may be seen and could wait.
+pub fn wishes(audience: &str, count: u32) -> Vec<Wish> {
+    let wish = |n| {
+        let recipient = address(&format!("reader{n}@{audience}"));
+        Wish {
+            envelope: recipient.to_bytes(),
+            recipient,
+            least: micros(PRICE),
+            apart: false,
+            wait_s: Some(600),
+        }
+    };
+    (0..count).map(wish).collect()
 }
 
-fn bought(n: u8, audience: &str, value: u64) -> PurseStamp {
+/// A letter of its own each time, of which no copies can be made.
+pub fn letter(login: &str, wishes: Vec<Wish>) -> OutgoingLetter {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = u128::from(NUMBER.fetch_add(1, Ordering::Relaxed));
+    OutgoingLetter {
+        login: login.into(),
+        key: number.to_be_bytes(),
+        sender: b"Carol@c.example".to_vec(),
+        author: address("carol@c.example"),
+        wishes,
+        copying: Copying::Impossible,
+    }
+}
+
+pub fn bought(n: u8, audience: &str, value: u64) -> PurseStamp {
     PurseStamp {
         office: domain("other.example"),
         id: id(n),
@@ -45,7 +76,7 @@ fn bought(n: u8, audience: &str, value: u64) -> PurseStamp {
 }
 
 /// Puts these stamps into the purse, as an order brings them.
-async fn fill(ledger: &dyn Ledger, stamps: Vec<PurseStamp>) {
+pub async fn fill(ledger: &dyn Ledger, stamps: Vec<PurseStamp>) {
     let first = stamps[0].clone();
     let order = PurseOrder {
         seq: 0,
@@ -56,16 +87,22 @@ async fn fill(ledger: &dyn Ledger, stamps: Vec<PurseStamp>) {
         time: NOW,
     };
     let seq = ledger.purse_order(order, most()).await.unwrap().unwrap();
-    ledger.purse_filled(seq, stamps).await.unwrap();
+    ledger.purse_filled(seq, stamps, NOW).await.unwrap();
 }
 
 async fn frank(ledger: &dyn Ledger, login: &str, wishes: &[Wish], budget: Budget) -> Taken {
-    ledger.frank(login, wishes.to_vec(), budget, NOW).await.unwrap()
+    ledger.frank(letter(login, wishes.to_vec()), budget, NOW).await.unwrap()
 }
 
 fn ids(taken: &Taken) -> Vec<u8> {
     match taken {
-        Taken::Stamps(stamps) => stamps.iter().map(|stamp| stamp.id[0]).collect(),
+        Taken::Given(given) => given
+            .iter()
+            .map(|given| match given {
+                Given::Stamp(stamp) => stamp.id[0],
+                other => panic!("{other:?}"),
+            })
+            .collect(),
         other => panic!("{other:?}"),
     }
 }
@@ -74,11 +111,13 @@ pub async fn a_letter_takes_all_its_stamps_or_none(site: &Site) {
     let ledger = &*site.ledger;
     fill(ledger, (1..=2).map(|n| bought(n, "b.example", PRICE)).collect()).await;
     fill(ledger, vec![bought(3, "d.example", PRICE)]).await;
-    let lacking = frank(ledger, "carol", &[wish("b.example", 1), wish("d.example", 2)], PLENTY).await;
+    let lacking =
+        frank(ledger, "carol", &[wishes("b.example", 1), wishes("d.example", 2)].concat(), PLENTY).await;
     assert_eq!(lacking, Taken::Lacking(vec![domain("d.example")]));
-    let both = frank(ledger, "carol", &[wish("b.example", 2), wish("d.example", 1)], PLENTY).await;
+    let both =
+        frank(ledger, "carol", &[wishes("b.example", 2), wishes("d.example", 1)].concat(), PLENTY).await;
     assert_eq!(ids(&both), [1, 2, 3]);
-    let more = frank(ledger, "carol", &[wish("b.example", 1)], PLENTY).await;
+    let more = frank(ledger, "carol", &wishes("b.example", 1), PLENTY).await;
     assert_eq!(more, Taken::Lacking(vec![domain("b.example")]), "each is handed out once");
     let Purse { in_hand, spent } = ledger.purse(NOW).await.unwrap();
     assert_eq!(in_hand, []);
@@ -90,9 +129,9 @@ pub async fn the_cheapest_that_will_do_and_lasts_is_taken(site: &Site) {
     let dying = PurseStamp { expiry: NOW + LIFE_LEFT_MIN_S - 1, ..bought(1, "b.example", PRICE) };
     fill(ledger, vec![dying, bought(2, "b.example", 9_000), bought(3, "b.example", PRICE)]).await;
     fill(ledger, vec![bought(4, "b.example", PRICE - 1)]).await;
-    assert_eq!(ids(&frank(ledger, "carol", &[wish("b.example", 1)], PLENTY).await), [3]);
-    assert_eq!(ids(&frank(ledger, "carol", &[wish("b.example", 1)], PLENTY).await), [2]);
-    assert!(matches!(frank(ledger, "carol", &[wish("b.example", 1)], PLENTY).await, Taken::Lacking(_)));
+    assert_eq!(ids(&frank(ledger, "carol", &wishes("b.example", 1), PLENTY).await), [3]);
+    assert_eq!(ids(&frank(ledger, "carol", &wishes("b.example", 1), PLENTY).await), [2]);
+    assert!(matches!(frank(ledger, "carol", &wishes("b.example", 1), PLENTY).await, Taken::Lacking(_)));
     let Purse { in_hand, .. } = ledger.purse(NOW).await.unwrap();
     let left = InHand { audience: domain("b.example"), count: 1, value: micros(PRICE - 1) };
     assert_eq!(in_hand, [left]);
@@ -102,8 +141,8 @@ pub async fn letters_users_and_the_site_have_budgets(site: &Site) {
     let ledger = &*site.ledger;
     fill(ledger, (1..=20).map(|n| bought(n, "b.example", PRICE)).collect()).await;
     let over = |which, first| Taken::Over { which, first };
-    let two = [wish("b.example", 2)];
-    let one = [wish("b.example", 1)];
+    let two = wishes("b.example", 2);
+    let one = wishes("b.example", 1);
     let limits = budget(4_999, 100_000, 100_000);
     assert_eq!(frank(ledger, "carol", &two, limits).await, over(Over::Letter, true));
     assert_eq!(frank(ledger, "carol", &two, limits).await, over(Over::Letter, false));
@@ -115,11 +154,11 @@ pub async fn letters_users_and_the_site_have_budgets(site: &Site) {
     assert_eq!(frank(ledger, "carol", &one, limits).await, over(Over::Site, true));
     assert_eq!(frank(ledger, "", &one, limits).await, over(Over::Site, false));
     // Nothing is bought for what may not be sent.
-    let elsewhere = [wish("d.example", 1)];
+    let elsewhere = wishes("d.example", 1);
     assert_eq!(frank(ledger, "dave", &elsewhere, limits).await, over(Over::User, false));
     assert_eq!(ledger.purse_needs(5, NOW).await.unwrap(), []);
     // A new day, and what is known of the old one goes.
-    let tomorrow = ledger.frank("dave", one.to_vec(), limits, NOW + DAY).await.unwrap();
+    let tomorrow = ledger.frank(letter("dave", one), limits, NOW + DAY).await.unwrap();
     assert_eq!(ids(&tomorrow).len(), 1);
     ledger.purse_needs(1, NOW + DAY).await.unwrap();
     let Purse { spent: today, .. } = ledger.purse(NOW).await.unwrap();
@@ -132,13 +171,14 @@ pub async fn stamps_raced_for_are_handed_out_once(site: &Site) {
     let letters = (0..30_usize).map(|n| {
         let ledger = handles[n % 2].clone();
         tokio::spawn(async move {
-            frank(&*ledger, &format!("user{n}"), &[wish("b.example", 1)], budget(2_500, 2_500, 20_000)).await
+            frank(&*ledger, &format!("user{n}"), &wishes("b.example", 1), budget(2_500, 2_500, 20_000)).await
         })
     });
     let mut taken = Vec::new();
     for letter in letters.collect::<Vec<_>>() {
-        if let Taken::Stamps(stamps) = letter.await.unwrap() {
-            taken.extend(stamps.iter().map(|stamp| stamp.id));
+        let given = letter.await.unwrap();
+        if matches!(given, Taken::Given(_)) {
+            taken.extend(ids(&given));
         }
     }
     assert_eq!(taken.len(), 8, "by the site's budget");
@@ -152,7 +192,7 @@ pub async fn what_is_to_be_bought_follows_what_is_written(site: &Site) {
         needs.into_iter().map(|need: Need| (need.audience.to_string(), need.count)).collect::<Vec<_>>()
     };
     assert_eq!(needs(5, NOW).await, [], "nobody was written to");
-    frank(ledger, "carol", &[wish("b.example", 7)], PLENTY).await;
+    frank(ledger, "carol", &wishes("b.example", 7), PLENTY).await;
     assert_eq!(needs(5, NOW).await, [("b.example".to_owned(), 7)]);
     assert_eq!(needs(9, NOW).await, [("b.example".to_owned(), 9)]);
     let order = PurseOrder {
@@ -168,16 +208,16 @@ pub async fn what_is_to_be_bought_follows_what_is_written(site: &Site) {
     assert_eq!(ledger.purse_orders().await.unwrap(), [PurseOrder { seq, ..order.clone() }]);
     let stamps: Vec<_> = (1..=7).map(|n| bought(n, "b.example", PRICE)).collect();
     for _ in 0..2 {
-        ledger.purse_filled(seq, stamps.clone()).await.unwrap();
+        ledger.purse_filled(seq, stamps.clone(), NOW).await.unwrap();
     }
     assert_eq!(needs(7, NOW).await, []);
     assert_eq!(ledger.purse_orders().await.unwrap(), []);
-    assert_eq!(ids(&frank(ledger, "carol", &[wish("b.example", 7)], PLENTY).await).len(), 7);
-    ledger.purse_filled(seq, stamps).await.unwrap();
-    assert!(matches!(frank(ledger, "carol", &[wish("b.example", 1)], PLENTY).await, Taken::Lacking(_)));
+    assert_eq!(ids(&frank(ledger, "carol", &wishes("b.example", 7), PLENTY).await).len(), 7);
+    ledger.purse_filled(seq, stamps, NOW).await.unwrap();
+    assert!(matches!(frank(ledger, "carol", &wishes("b.example", 1), PLENTY).await, Taken::Lacking(_)));
     // A void order brings nothing; what a day's orders may cost is bounded.
     let void = ledger.purse_order(PurseOrder { ids: vec![id(9)], ..order.clone() }, most()).await.unwrap();
-    ledger.purse_filled(void.unwrap(), vec![]).await.unwrap();
+    ledger.purse_filled(void.unwrap(), vec![], NOW).await.unwrap();
     let dear = PurseOrder { ids: vec![id(10)], ..order.clone() };
     assert_eq!(ledger.purse_order(dear.clone(), micros(8 * PRICE - 1)).await.unwrap(), None);
     let open = ledger.purse_order(dear.clone(), micros(8 * PRICE)).await.unwrap().unwrap();
@@ -190,7 +230,7 @@ pub async fn what_is_to_be_bought_follows_what_is_written(site: &Site) {
     );
     assert!(ledger.purse_order(tomorrow, micros(2 * PRICE)).await.unwrap().is_some());
     for order in ledger.purse_orders().await.unwrap() {
-        ledger.purse_filled(order.seq, vec![]).await.unwrap();
+        ledger.purse_filled(order.seq, vec![], NOW).await.unwrap();
     }
     assert_eq!(needs(5, NOW + WANTED_FOR_S).await.len(), 1);
     assert_eq!(needs(5, NOW + WANTED_FOR_S + 1).await, [], "long ago");
