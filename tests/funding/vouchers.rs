@@ -254,7 +254,8 @@ fn a_voucher_call_counts_only_for_who_signed_it_as_it_is() {
     assert_eq!(world.balance("funding:voucher"), 0);
     let first = good.send_to(world.office);
     assert_eq!((first.status, first.json()), (200, json!({"credited": 5_000_000, "balance": 5_000_000})));
-    assert_eq!(good.send_to(world.office).json(), first.json(), "replayed: the same answer, credited once");
+    let again = json!({"credited": 5_000_000, "balance": 5_000_000, "before": true});
+    assert_eq!(good.send_to(world.office).json(), again, "replayed: the same, credited once");
     world.books_balance();
 }
 

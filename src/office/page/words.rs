@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(asked(templates, "words.t(\""), keys(&ALL[0].file.page));
         assert_eq!(asked(scripts, "say(\""), keys(&ALL[0].file.script));
         let without_scripts = include_str!("form.rs");
-        for key in [asked(without_scripts, "script_text(\""), asked(without_scripts, "bad(\"")].concat() {
+        for key in [asked(without_scripts, "script_text(\""), asked(without_scripts, " bad(\"")].concat() {
             assert!(ALL[0].file.script.contains_key(&key), "{key}");
         }
     }
