@@ -74,6 +74,7 @@ mod the_example_configuration {
                 "grant_daily",
                 "page_work_bits",
                 "stripe_secret_file",
+                "payment_url",
             ],
         ),
         ("ledger", &["url", "currency", "refund_window", "keep"]),

@@ -1,4 +1,4 @@
-//! `farthing topup`: money onto this wallet's account, by voucher or by work.
+//! `farthing topup`: money onto this wallet's account, by voucher or by work; or where to pay it in.
 //!
 //! A voucher is as good as money to whoever sees its code, so it goes to an office that was named by its URL; one that
 //! DNS alone names is asked about first.
@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{
@@ -23,7 +23,7 @@ use crate::{
     money::Micros,
     office::{
         grants,
-        wire::{Credit, GrantOffer},
+        wire::{Credit, GrantOffer, payment_link},
     },
     voucher::Code,
     wallet::{ClientError, Description, KnownOffice, OfficeClient, Teller, Wallet},
@@ -33,6 +33,7 @@ pub const EXAMPLES: &str = "Examples:
   farthing topup --voucher - --office https://b.example/        asks for the code, which stays out of the shell's history
   farthing topup --voucher WNFZF-D637G-JC9HK-JC6FB --office https://b.example/
   farthing topup --work --office https://b.example/             a starter amount for work, where the office gives one
+  farthing topup --office https://b.example/                    where to pay by card, where the office has such a place
 
 A code that was sent and not answered can be sent again: it is credited once.";
 
@@ -44,8 +45,8 @@ const GRANT_TRIES_MAX: u32 = 4;
 /// How to top up, and where.
 #[derive(Args)]
 pub struct TopupArgs {
-    /// A voucher's code; `-` reads it from standard input.
-    #[arg(long, value_name = "CODE", required_unless_present = "work", conflicts_with = "work")]
+    /// A voucher's code; `-` reads it from standard input. Without this and --work: says where to pay.
+    #[arg(long, value_name = "CODE", conflicts_with = "work")]
     voucher: Option<String>,
     /// Let this computer work for a starter amount, on all cores.
     #[arg(long)]
@@ -63,7 +64,7 @@ pub struct TopupArgs {
 /// Carries it out.
 ///
 /// # Errors
-/// [`Failure`]: 65 for a code that is none, 1 when the office says no, 75 when it may say yes later, 77 when nobody is there
+/// [`Failure`]: 64 when no way is named and the office has no place to pay, 65 for a code that is none, 1 when the office says no, 75 when it may say yes later, 77 when nobody is there
 /// to ask about the office.
 pub fn run(args: &TopupArgs, context: &Context) -> Result<(), Failure> {
     let code = args.voucher.as_deref().map(code).transpose()?;
@@ -82,12 +83,30 @@ pub fn run(args: &TopupArgs, context: &Context) -> Result<(), Failure> {
             }
             by_voucher(code, &path, &client, &office)?
         }
-        None => by_work(&path, &client, &office)?,
+        None if args.work => by_work(&path, &client, &office)?,
+        None => return tell_where(&path, &office, context),
     };
-    let Credit { credited, balance } = credit;
-    let json = json!({"office": office.office, "credited": credited, "balance": balance});
-    context
-        .print(&json, || format!("{credited} credited at {}; the account holds {balance}\n", office.office))
+    let Credit { credited, balance, before } = credit;
+    let mut json = json!({"office": office.office, "credited": credited, "balance": balance});
+    if let (true, Value::Object(members)) = (before, &mut json) {
+        members.insert("before".into(), json!(true));
+    }
+    let when = if before { "were credited before" } else { "credited" };
+    context.print(&json, || format!("{credited} {when} at {}; the account holds {balance}\n", office.office))
+}
+
+/// Says where people pay money onto this wallet's account.
+fn tell_where(path: &Path, office: &Description, context: &Context) -> Result<(), Failure> {
+    let name = &office.office;
+    let Some(payment) = &office.payment else {
+        let work = if office.grant.is_some() { ", or --work" } else { "" };
+        let text = format!("{name} names no place to pay: give a voucher's code with --voucher{work}");
+        return Err(Failure::new(Exit::Usage, text));
+    };
+    let link = payment_link(payment, &Wallet::open(path)?.account().to_string());
+    context.print(&json!({"office": name, "payment": link}), || {
+        format!("pay at {link}\nand then look here: farthing wallet show\n")
+    })
 }
 
 /// The code as it was given, or read.

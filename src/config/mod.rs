@@ -171,6 +171,8 @@ pub struct Office {
     pub page_work_bits: u32,
     /// The file with the signing secrets of Stripe's webhook; `None`: no payments by Stripe.
     pub stripe_secret_file: Option<PathBuf>,
+    /// Where customers pay money onto an account; `None`: nowhere that the page could name.
+    pub payment_url: Option<String>,
 }
 
 /// Where the office listens.

@@ -227,6 +227,7 @@ fn office(mut s: Section<'_, '_>, base: &Path) -> Option<Office> {
         s.fault("grant_daily", format!("a day's budget of {daily} is less than one grant of {grant}"));
     }
     let stripe_secret_file = s.parsed("stripe_secret_file", "", |text| secret_file(text, base)).flatten();
+    let payment_url = s.parsed("payment_url", "", payment_url).flatten();
     s.finish();
     Some(Office {
         domain: domain?,
@@ -239,6 +240,7 @@ fn office(mut s: Section<'_, '_>, base: &Path) -> Option<Office> {
         grant_daily: grant_daily?,
         page_work_bits,
         stripe_secret_file,
+        payment_url,
     })
 }
 
@@ -471,6 +473,22 @@ fn office_url(text: &str) -> Result<String, String> {
         ));
     }
     Ok(if text.ends_with('/') { text.to_owned() } else { format!("{text}/") })
+}
+
+/// The site where customers pay, or none: https, for it takes their cards.
+fn payment_url(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let is_whole = text.starts_with("https://") && is_office_url(text);
+    if !is_whole || text.contains(['#', '"', '\'', '<', '>', '\\']) {
+        let shown = shown(text.as_bytes());
+        return Err(format!("`{shown}` is not a URL of https, like https://buy.stripe.com/…"));
+    }
+    if text.contains("client_reference_id=") {
+        return Err("leave client_reference_id out: each customer's account is put there".into());
+    }
+    Ok(Some(text.to_owned()))
 }
 
 /// A path, and not by a slip of the hand what should stand in that file; which is not repeated.

@@ -47,6 +47,7 @@ grant_bits = 26
 grant_daily = "1.00"
 page_work_bits = 12
 stripe_secret_file = "stripe.secret"
+payment_url = "https://buy.stripe.com/test_1?locale=auto"
 [ledger]
 url = "sqlite:/var/lib/farthing/ledger.db"
 currency = "USD"
@@ -142,6 +143,16 @@ fn every_fault_is_named_with_its_line_and_what_to_do() {
         (
             "[office]\ndomain = \"b.example\"\npage_work_bits = 1",
             "1 is too little; 0 for none, or at least 3",
+        ),
+        ("[office]\ndomain = \"b.example\"\npayment_url = \"http://pay.example/\"", "is not a URL of https"),
+        ("[office]\ndomain = \"b.example\"\npayment_url = \"javascript:alert(1)\"", "is not a URL of https"),
+        (
+            "[office]\ndomain = \"b.example\"\npayment_url = \"https://me@pay.example/\"",
+            "is not a URL of https",
+        ),
+        (
+            "[office]\ndomain = \"b.example\"\npayment_url = \"https://pay.example/?client_reference_id=x\"",
+            "leave client_reference_id out",
         ),
         ("[ledger]\ncurrency = \"usd\"", "three upper-case letters"),
         ("[ledger]\nurl = \"mysql://x\"", "is no ledger"),

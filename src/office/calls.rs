@@ -55,6 +55,7 @@ pub async fn well_known(
         funding: site.funding(),
         openapi: site.openapi(),
         grant,
+        payment: site.payment_url.clone(),
     };
     Ok(([(header::CACHE_CONTROL, DESCRIPTION_AGE)], Json(description)))
 }

@@ -127,7 +127,7 @@ pub async fn grant(State(office): State<SharedOffice>, request: Request) -> Resu
                 account = %call.account, amount_micros = amount.get(), balance_micros = balance.get(), again,
                 "a grant was given"
             );
-            Ok(Json(Credit { credited: amount, balance }))
+            Ok(Json(Credit { credited: amount, balance, before: again }))
         }
         Granted::HadToday => Err(tomorrow(now, "this account had its grant today")),
         Granted::BudgetUsed => Err(tomorrow(now, "today's grants are all given")),

@@ -92,6 +92,8 @@ pub struct Site {
     grant: Option<grants::Terms>,
     /// Who may tell of payments.
     providers: Vec<Box<dyn webhook::Provider>>,
+    /// Where customers pay, where there is such a place.
+    payment_url: Option<String>,
     /// What checks the tokens of links and the challenges of the page; the newest makes challenges.
     tokens: Vec<TokenKey>,
 }
@@ -137,6 +139,7 @@ impl Site {
             discovery: discovery.clone(),
             grant: grants::Terms::of(office),
             providers: webhook::providers(config)?,
+            payment_url: office.payment_url.clone(),
             tokens: keys.tokens.clone(),
         })
     }
@@ -158,7 +161,8 @@ impl Site {
             return Ok(());
         }
         let (least, most) = (STAMP_VALUE_MIN.get(), self.value_max.get());
-        Err(Problem::bad(format!("a stamp is worth {least} to {most} micros here, not {}", value.get())))
+        Err(Problem::bad(format!("a stamp is worth {least} to {most} micros here, not {}", value.get()))
+            .of(problem::Kind::ValueOutOfRange))
     }
 }
 

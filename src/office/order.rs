@@ -14,7 +14,7 @@ use axum::{
 
 use super::{
     SharedOffice, Site,
-    problem::Problem,
+    problem::{Kind, Problem},
     request::signed_call,
     wire::{Bytes, OrderAnswer, OrderBody},
 };
@@ -155,6 +155,7 @@ fn conflict() -> Problem {
         StatusCode::CONFLICT,
         "some of these ids were sold before, in another order; nothing was sold now, choose new ids",
     )
+    .of(Kind::UsedBefore)
 }
 
 /// Signs every stamp, on a thread where that holds nobody up.

@@ -16,12 +16,111 @@ const LEDGER_RETRY_S: u64 = 5;
 /// Likewise when DNS cannot, in seconds: somebody may have to look at it.
 const OTHERS_RETRY_S: u64 = 60;
 
+/// What kind of problem it is, in a word for programs that never changes: the member `code` of the document. The pages have
+/// words of the reader's language for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A voucher's code that no office ever wrote.
+    VoucherMistyped,
+    /// A voucher's code that is worth nothing here, or nothing any more.
+    VoucherWorthless,
+    /// A stamp of a value that the office does not sell.
+    ValueOutOfRange,
+    /// The account holds less than the order costs.
+    ShortOfMoney,
+    /// What was ordered, or paid with, was sold or spent before.
+    UsedBefore,
+    /// The stamp is not one for this letter.
+    StampUnfit,
+    /// Not the address that a letter can be from.
+    AddressUnfit,
+    /// A form without what names it.
+    FormBroken,
+    /// No letter is let in here but with a stamp in itself.
+    NoPasses,
+    /// No work is taken here.
+    NoWork,
+    /// Work for another letter, or numbers that solve nothing.
+    WorkUnfit,
+    /// The work took too long.
+    WorkOver,
+    /// Enough work was taken for the address today.
+    WorkEnough,
+    /// Enough letters are let in between these two.
+    PassesEnough,
+    /// Too many calls; Retry-After says when to come again.
+    TooManyCalls,
+    /// Not now; the same again will do.
+    Unavailable,
+    /// Nothing that the caller can help.
+    Trouble,
+}
+
+impl Kind {
+    /// Every one.
+    pub const ALL: [Self; 17] = [
+        Self::VoucherMistyped,
+        Self::VoucherWorthless,
+        Self::ValueOutOfRange,
+        Self::ShortOfMoney,
+        Self::UsedBefore,
+        Self::StampUnfit,
+        Self::AddressUnfit,
+        Self::FormBroken,
+        Self::NoPasses,
+        Self::NoWork,
+        Self::WorkUnfit,
+        Self::WorkOver,
+        Self::WorkEnough,
+        Self::PassesEnough,
+        Self::TooManyCalls,
+        Self::Unavailable,
+        Self::Trouble,
+    ];
+
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::VoucherMistyped => "voucher-mistyped",
+            Self::VoucherWorthless => "voucher-worthless",
+            Self::ValueOutOfRange => "value-out-of-range",
+            Self::ShortOfMoney => "short-of-money",
+            Self::UsedBefore => "used-before",
+            Self::StampUnfit => "stamp-unfit",
+            Self::AddressUnfit => "address-unfit",
+            Self::FormBroken => "form-broken",
+            Self::NoPasses => "no-passes",
+            Self::NoWork => "no-work",
+            Self::WorkUnfit => "work-unfit",
+            Self::WorkOver => "work-over",
+            Self::WorkEnough => "work-enough",
+            Self::PassesEnough => "passes-enough",
+            Self::TooManyCalls => "too-many-calls",
+            Self::Unavailable => "unavailable",
+            Self::Trouble => "trouble",
+        }
+    }
+
+    /// What the status alone says.
+    fn of_status(status: StatusCode) -> Option<Self> {
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => Some(Self::TooManyCalls),
+            StatusCode::SERVICE_UNAVAILABLE => Some(Self::Unavailable),
+            StatusCode::INTERNAL_SERVER_ERROR => Some(Self::Trouble),
+            _ => None,
+        }
+    }
+}
+
 /// Why a call was not done.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{status}: {detail}")]
 pub struct Problem {
     /// The HTTP status.
     pub status: StatusCode,
+    /// Member `code`, where there is one.
+    pub kind: Option<Kind>,
     /// What happened, to what, and what to do.
     pub detail: String,
     /// Member `balance`, and `cost` beside it: what an order lacks the money for, in micros.
@@ -33,7 +132,14 @@ pub struct Problem {
 impl Problem {
     /// A problem with its words.
     pub fn new(status: StatusCode, detail: impl std::fmt::Display) -> Self {
-        Self { status, detail: detail.to_string(), short: None, retry_after_s: None }
+        let kind = Kind::of_status(status);
+        Self { status, kind, detail: detail.to_string(), short: None, retry_after_s: None }
+    }
+
+    /// The same, of this kind.
+    #[must_use]
+    pub fn of(self, kind: Kind) -> Self {
+        Self { kind: Some(kind), ..self }
     }
 
     /// 400: the request is not of its form.
@@ -50,7 +156,8 @@ impl Problem {
     #[must_use]
     pub fn short(balance: Micros, cost: Micros) -> Self {
         let detail = format!("the account holds {balance} and the order costs {cost}; nothing was sold");
-        Self { short: Some((balance, cost)), ..Self::new(StatusCode::PAYMENT_REQUIRED, detail) }
+        let problem = Self::new(StatusCode::PAYMENT_REQUIRED, detail).of(Kind::ShortOfMoney);
+        Self { short: Some((balance, cost)), ..problem }
     }
 
     /// 429: too many calls.
@@ -119,6 +226,9 @@ impl IntoResponse for Problem {
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if let (Some(kind), Value::Object(members)) = (self.kind, &mut document) {
+            members.insert("code".into(), json!(kind.as_str()));
+        }
         if let (Some((balance, cost)), Value::Object(members)) = (self.short, &mut document) {
             members.insert("balance".into(), json!(balance));
             members.insert("cost".into(), json!(cost));

@@ -14,14 +14,14 @@ use zeroize::Zeroizing;
 
 use super::{
     SharedOffice, limits,
-    problem::Problem,
+    problem::{Kind, Problem},
     request::signed_call,
     wire::{Credit, VoucherBody},
 };
 use crate::{
     clock::unix_now,
     ledger::{AccountKey, funding::VoucherUse},
-    voucher::Code,
+    voucher::{Code, CodeError},
 };
 
 /// Answers the call.
@@ -35,7 +35,7 @@ pub async fn redeem(State(office): State<SharedOffice>, request: Request) -> Res
     office.counters().account(call.account, 0)?;
     let VoucherBody { code } = serde_json::from_slice(&body)?;
     // A typo is told without a look at the ledger: it is no guess.
-    let code: Code = Zeroizing::new(code).parse().map_err(Problem::bad)?;
+    let code: Code = Zeroizing::new(code).parse().map_err(mistyped)?;
     credit(&office, client, call.account, &code).await.map(Json)
 }
 
@@ -56,12 +56,18 @@ pub async fn credit(
                 %account, voucher = number, value_micros = value.get(),
                 balance_micros = balance.get(), again, "a voucher was used"
             );
-            Ok(Credit { credited: value, balance })
+            Ok(Credit { credited: value, balance, before: again })
         }
         VoucherUse::No => Err(Problem::new(
             StatusCode::NOT_FOUND,
             "this code is worth nothing here: it is of another office, was used, was made void, or has expired; ask \
              whoever gave it to you",
-        )),
+        )
+        .of(Kind::VoucherWorthless)),
     }
+}
+
+/// 400: no voucher ever had this code.
+pub fn mistyped(fault: CodeError) -> Problem {
+    Problem::bad(fault).of(Kind::VoucherMistyped)
 }

@@ -75,6 +75,16 @@ pub struct WellKnown {
     /// The starter amount, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantOffer>,
+    /// Where people pay money onto an account; see [`payment_link`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment: Option<String>,
+}
+
+/// Where the money for this account is paid: the office's payment URL that names it, as Stripe's payment links take it.
+#[must_use]
+pub fn payment_link(url: &str, account: &str) -> String {
+    let before = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{before}client_reference_id={account}")
 }
 
 /// What work brings: once a UTC day an account.
@@ -110,6 +120,9 @@ pub struct Credit {
     pub credited: Micros,
     /// What the account holds now.
     pub balance: Micros,
+    /// Whether it came onto the account when the same was sent before, and nothing moved now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub before: bool,
 }
 
 /// One key of an office.

@@ -95,6 +95,8 @@ pub struct Description {
     pub funding: Vec<String>,
     /// The starter amount for work, where there is one.
     pub grant: Option<GrantOffer>,
+    /// Where people pay money onto an account: https, printable.
+    pub payment: Option<String>,
 }
 
 impl Description {
@@ -172,6 +174,7 @@ impl OfficeClient {
             value_max: said.max,
             funding: said.funding,
             grant: said.grant,
+            payment: said.payment.filter(|url| url.starts_with("https://") && is_office_url(url)),
         })
     }
 

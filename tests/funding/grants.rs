@@ -128,7 +128,9 @@ fn a_grant_call_counts_only_for_who_signed_it_as_it_is() {
     counts_only_for_who_signed_it(&world, &alice, &good);
     refuses_bodies_out_of_form(&world, &alice, "/v1/grants", "proof");
     assert_eq!(world.balance("grants"), 0);
-    assert_eq!(good.send_to(world.office).json(), good.send_to(world.office).json(), "replayed");
+    let first = good.send_to(world.office).json();
+    let again = json!({"credited": first["credited"], "balance": first["balance"], "before": true});
+    assert_eq!(good.send_to(world.office).json(), again, "replayed");
     assert_eq!(world.balance("grants"), -25_000);
     world.books_balance();
 }

@@ -71,6 +71,26 @@ fn ignored(answer: &Answer) -> String {
 }
 
 #[test]
+fn topup_says_where_to_pay_with_the_account_filled_in() {
+    let mut world = site("payment_url = \"https://pay.example/b\"\n");
+    let url = format!("http://{}/", world.office);
+    world.start_daemon();
+    let account = world.json(&["wallet", "new"])["account"].as_str().unwrap().to_owned();
+    let link = format!("https://pay.example/b?client_reference_id={account}");
+    let told = world.json(&["topup", "--office", &url]);
+    assert_eq!(told, json!({"office": "b.example", "payment": link}));
+    assert!(
+        text(&world.farthing(&["topup", "--office", &url]).stdout).starts_with(&format!("pay at {link}\n"))
+    );
+
+    let mut elsewhere = site("");
+    elsewhere.start_daemon();
+    elsewhere.json(&["wallet", "new"]);
+    let url = format!("http://{}/", elsewhere.office);
+    says(&elsewhere.farthing(&["topup", "--office", &url]), 64, "names no place to pay");
+}
+
+#[test]
 fn a_paid_session_is_credited_once_however_often_it_is_told() {
     let world = taking_payments();
     let account = someone(1);
@@ -235,7 +255,7 @@ fn without_a_secret_nobody_is_believed_and_a_bad_one_is_named_before_the_start()
         (None, 0o600, "stripe.secret: No such file"),
         (Some(SECRET), 0o640, "chmod 600"),
         (Some("\n# none\n"), 0o600, "whsec_"),
-        (Some("short"), 0o600, "too short"),
+        (Some("short"), 0o600, "at least 16 characters"),
     ] {
         if let Some(secret) = secret {
             write_secret(&world, secret, mode);

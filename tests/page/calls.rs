@@ -268,3 +268,39 @@ fn the_files_of_the_page_are_small_and_kept_for_ever() {
     post.get(&at("../page.js")).problem(404);
     post.get("/p/-/aaaaaaaaaaaaaaaa/page.js").problem(404);
 }
+
+#[test]
+fn the_page_says_where_to_pay_and_programs_are_told_too() {
+    let post = Post::with_config("payment_url = \"https://pay.example/b?a=1&b=2\"\ngrant = \"2.5c\"\n");
+    let page = post.get(PAGE).body;
+    let link = "<a id=\"payment\" data-before=\"https://pay.example/b?a=1&#38;b=2&#38;client_reference_id=\" \
+                target=\"_blank\" rel=\"noopener noreferrer\">";
+    assert!(page.contains(link), "{page}");
+    assert!(page.contains("farthing topup --work --office"), "{page}");
+    assert_eq!(post.get("/.well-known/postage").json()["payment"], "https://pay.example/b?a=1&b=2");
+
+    let without = Post::start();
+    let page = without.get(PAGE).body;
+    assert!(!page.contains("id=\"payment\"") && !page.contains("topup --work"), "{page}");
+    assert_eq!(without.get("/.well-known/postage").json().get("payment"), None);
+}
+
+#[test]
+fn what_kind_of_problem_it_is_stands_in_a_word_that_does_not_change() {
+    let post = Post::start();
+    let customer = Customer::new(3);
+    let voucher = |code: &str| {
+        let body = json!({"code": code}).to_string();
+        customer.request("POST", "/v1/vouchers", body).send(&post).json()["code"].clone()
+    };
+    assert_eq!(voucher("nonsense"), "voucher-mistyped");
+    let never = farthing::voucher::Code::from_random(&[9; 12]).to_text();
+    assert_eq!(voucher(&never), "voucher-worthless");
+    let ask = |question: Value| post.post(PAGE, &question).json()["code"].clone();
+    assert_eq!(ask(json!({"from": "alice"})), "address-unfit");
+    assert_eq!(
+        ask(json!({"from": ALICE, "challenge": "x", "nonces": [1, 2, 3, 4, 5, 6, 7, 8]})),
+        "work-unfit"
+    );
+    assert_eq!(ask(json!({"from": ALICE, "challenge": "x"})), Value::Null, "no page sends this");
+}

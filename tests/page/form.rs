@@ -115,20 +115,22 @@ fn what_is_wrong_with_a_form_stands_on_the_page() {
     says(&with("from", "<alice>\"", PAGE), 400, "value=\"&#60;alice&#62;&#34;\"");
     says(&with("from", "alice", &german), 400, "Das ist keine Adresse.");
     says(&with("amount", "0.2c", PAGE), 400, "at least 0.25c");
-    says(&with("amount", "11c", PAGE), 400, "a stamp is worth 1 to 100000 micros here");
-    says(&with("voucher", "nonsense", PAGE), 400, "a voucher&#39;s code");
-    says(&with("voucher", "", PAGE), 400, "20 letters and digits, this one 0");
+    says(&with("amount", "11c", PAGE), 400, "cannot be worth that much here");
+    says(&with("voucher", "nonsense", PAGE), 400, "This is no voucher code");
+    says(&with("voucher", "", PAGE), 400, "20 letters and digits");
+    says(&with("voucher", "nonsense", &german), 400, "Das ist kein Gutscheincode");
     says(&with("once", "", PAGE), 400, "load the page again");
     says(&with("once", &"x".repeat(65), PAGE), 400, "load the page again");
     let never = Code::from_random(&[9; 12]).to_text().to_string();
-    says(&with("voucher", &never, PAGE), 404, "this code is worth nothing here");
+    says(&with("voucher", &never, PAGE), 404, "This code is worth nothing here");
+    says(&with("voucher", &never, &german), 404, "Dieser Code ist hier nichts wert");
     assert_eq!(passes(&post), 0);
 
     // Somebody else has it already.
     let mallory = Customer::new(3);
     let used = mallory.request("POST", "/v1/vouchers", json!({"code": code}).to_string()).send(&post);
     assert_eq!(used.status, 200, "{used:?}");
-    says(&with("from", ALICE, PAGE), 404, "this code is worth nothing here");
+    says(&with("from", ALICE, PAGE), 404, "This code is worth nothing here");
     assert_eq!(post.account(&mallory.account).balance.to_string(), "500c");
 
     let elsewhere = post_form(&post, "/p/bob@c.example", &[("from", ALICE)]);
@@ -156,11 +158,11 @@ fn codes_are_guessed_no_faster_than_by_the_call_and_nobody_learns_who_reads_mail
         let answer = post_form(&post, to, &[("from", ALICE), ("voucher", &code), ("once", "x")]);
         said.push(answer.status);
         if answer.status == 429 {
-            says(&answer, 429, "too many calls");
+            says(&answer, 429, "too many tries");
             assert!(!answer.header("retry-after").is_empty());
             break;
         }
-        says(&answer, 404, "this code is worth nothing here");
+        says(&answer, 404, "This code is worth nothing here");
     }
     assert!((20..26).contains(&said.len()) && said.last() == Some(&429), "{said:?}");
     let customer = Customer::new(4);

@@ -127,7 +127,8 @@ impl Stage {
     fn start() -> Self {
         let mut world = World::without_daemon(&Site::default());
         let lines = "keys = \"keys\"\ngrant = \"2.5c\"\ngrant_bits = 12\ngrant_daily = \"6c\"\n\
-                     page_work_bits = 4\nstripe_secret_file = \"stripe.secret\"\n";
+                     page_work_bits = 4\nstripe_secret_file = \"stripe.secret\"\n\
+                     payment_url = \"https://pay.example/b\"\n";
         let config = fs::read_to_string(world.config_path()).unwrap();
         fs::write(world.config_path(), config.replace("keys = \"keys\"\n", lines)).unwrap();
         let secret = world.path("stripe.secret");

@@ -34,12 +34,12 @@ use crate::{
         calls::told_price,
         limits::client_of,
         order::{Wanted, fill},
-        problem::Problem,
+        problem::{Kind, Problem},
         request::read_body,
         vouchers,
     },
     stamp::{Stamp, Terms},
-    voucher::{Code, CodeError},
+    voucher::Code,
     wallet::Signer,
 };
 
@@ -158,14 +158,8 @@ impl Fault {
 
     fn of(problem: Problem, signer: &Signer, language: &Language) -> Self {
         let Problem { status, retry_after_s, .. } = problem;
-        let (words, wallet) = match problem.short {
-            Some((balance, cost)) => {
-                let blanks = [("balance", &*balance.to_string()), ("price", &*cost.to_string())];
-                (language.script_text("too_little", &blanks), signer.words())
-            }
-            None => (language.script_text("refused", &[("detail", &problem.detail)]), Zeroizing::default()),
-        };
-        Self { words, wallet, status, retry_after_s }
+        let wallet = if problem.short.is_some() { signer.words() } else { Zeroizing::default() };
+        Self { words: language.problem(&problem), wallet, status, retry_after_s }
     }
 }
 
@@ -186,10 +180,11 @@ impl Wish {
             amount => amount.parse().ok().filter(|amount| *amount >= price),
         };
         let value = value.ok_or_else(|| bad("bad_amount", &[("price", &price.to_string())]))?;
-        let code =
-            typed.voucher.parse().map_err(|e: CodeError| bad("refused", &[("detail", &e.to_string())]))?;
+        let refused = |problem: Problem| Fault::bad(language.problem(&problem));
+        let code = typed.voucher.parse().map_err(|e| refused(vouchers::mistyped(e)))?;
         if !(1..=ONCE_LEN_MAX).contains(&typed.once.len()) {
-            return Err(bad("refused", &[("detail", "the form is not whole; load the page again")]));
+            let problem = Problem::bad("the form is not whole; load the page again");
+            return Err(refused(problem.of(Kind::FormBroken)));
         }
         Ok(Self { from, code, value, once: typed.once.clone() })
     }

@@ -28,7 +28,12 @@ use percent_encoding::percent_decode_str;
 
 pub use plain::{Forms, page, wants_page};
 
-use super::{SharedOffice, Site, calls::told_price, problem::Problem, wire::Quote};
+use super::{
+    SharedOffice, Site,
+    calls::told_price,
+    problem::Problem,
+    wire::{Quote, payment_link},
+};
 use crate::{address::Address, money::Micros};
 use cost::Cost;
 use form::Typed;
@@ -126,6 +131,8 @@ fn pay_page(
         url: site.url.clone(),
         value: (micros != site.price).then(|| price.clone()),
         address: if is_plain(address) { address.to_string() } else { "ADDRESS".into() },
+        payment: site.payment_url.as_ref().map(|url| payment_link(url, "")),
+        grants: site.grant.is_some(),
         scripts: typed.fault.is_empty(),
         puzzles: puzzle::PUZZLES,
         bits_each: site.page_work_bits.saturating_sub(puzzle::BITS_MIN),
@@ -245,6 +252,10 @@ struct Pay {
     url: String,
     /// What a letter costs here, as people write it.
     price: String,
+    /// Where money is paid onto an account, up to where the account's name comes.
+    payment: Option<String>,
+    /// Whether an account gets a starter amount for work.
+    grants: bool,
     /// The price, where the program would not find it by itself.
     value: Option<String>,
     /// The recipient, or the word ADDRESS where it cannot be copied into a shell as it is.

@@ -24,7 +24,10 @@ use crate::{
     ledger::passes::{Got, NewPass, PASSES_OF_A_PAIR_MAX, PassMade},
     money::Micros,
     office::{
-        CHECKING_WAIT, SharedOffice, Site, calls::told_price, limits::client_of, problem::Problem,
+        CHECKING_WAIT, SharedOffice, Site,
+        calls::told_price,
+        limits::client_of,
+        problem::{Kind, Problem},
         request::read_body,
     },
     stamp::{
@@ -98,7 +101,7 @@ pub async fn make(office: &SharedOffice, request: Request) -> Result<Answer, Pro
     let to = letter(request.uri())?;
     let body = read_body(request.into_body()).await?;
     let question: Question = serde_json::from_slice(&body)?;
-    let from: Address = question.from.parse().map_err(Problem::bad)?;
+    let from: Address = question.from.parse().map_err(|e| Problem::bad(e).of(Kind::AddressUnfit))?;
     gives_passes(&site)?;
     let now = unix_now();
     let price = told_price(office, &site, &to).await?;
@@ -127,7 +130,8 @@ pub fn gives_passes(site: &Site) -> Result<(), Problem> {
     if site.gives_passes {
         return Ok(());
     }
-    Err(Problem::new(StatusCode::FORBIDDEN, "this office cannot tell who sent a letter; put the stamp on it"))
+    let detail = "this office cannot tell who sent a letter; put the stamp on it";
+    Err(Problem::new(StatusCode::FORBIDDEN, detail).of(Kind::NoPasses))
 }
 
 /// Keeps what was got as a pass; until when, in Unix seconds. The same again changes nothing.
@@ -191,12 +195,15 @@ fn checked_challenge(
     let challenge = Challenge::parse(text).filter(|challenge| challenge.is_genuine(&site.tokens, to, from));
     let challenge = challenge.ok_or_else(|| {
         Problem::bad("that challenge is not of this office, or for another letter; begin anew")
+            .of(Kind::WorkUnfit)
     })?;
     if site.page_work_bits == 0 {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "no work is taken here"));
+        return Err(Problem::new(StatusCode::FORBIDDEN, "no work is taken here").of(Kind::NoWork));
     }
     if challenge.is_over(now) {
-        return Err(Problem::new(StatusCode::GONE, "the time for this work is over; begin anew"));
+        return Err(
+            Problem::new(StatusCode::GONE, "the time for this work is over; begin anew").of(Kind::WorkOver)
+        );
     }
     Ok(challenge)
 }
@@ -235,7 +242,9 @@ async fn worked(
     });
     match solved.await {
         Ok(true) => Ok(Got::Work(id)),
-        Ok(false) => Err(Problem::bad("these numbers do not solve the challenge; begin anew")),
+        Ok(false) => {
+            Err(Problem::bad("these numbers do not solve the challenge; begin anew").of(Kind::WorkUnfit))
+        }
         Err(error) => {
             tracing::error!(%error, "a solution was not checked");
             Err(Problem::new(
@@ -258,7 +267,9 @@ pub fn bought(
     from: &Address,
     now: u64,
 ) -> Result<Got, Problem> {
-    let refused = |word: Word| Problem::bad(format!("the stamp does not pay for this letter: {word}"));
+    let refused = |word: Word| {
+        Problem::bad(format!("the stamp does not pay for this letter: {word}")).of(Kind::StampUnfit)
+    };
     let stamp = CancelledStamp::parse(field.as_bytes()).map_err(Problem::bad)?;
     let asked = Asked { recipient: to, author: Some(from), currency: site.currency, price, now };
     bound(&stamp, &asked).map_err(refused)?;
@@ -273,19 +284,26 @@ pub fn bought(
 
 fn until(made: PassMade, now: u64) -> Result<u64, Problem> {
     let conflict = |word: Word| {
-        Problem::new(StatusCode::CONFLICT, format!("the stamp does not pay for this letter: {word}"))
+        let detail = format!("the stamp does not pay for this letter: {word}");
+        Problem::new(StatusCode::CONFLICT, detail).of(Kind::UsedBefore)
     };
-    let enough = |detail: String| Problem::new(StatusCode::TOO_MANY_REQUESTS, detail);
+    let enough = |kind: Kind, detail: String| Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).of(kind);
     match made {
         PassMade::Until(until) => Ok(until),
         PassMade::Unsold => Err(conflict(Word::Unsold)),
         PassMade::Spent => Err(conflict(Word::Spent)),
-        PassMade::TooMany => Err(enough(format!(
-            "{PASSES_OF_A_PAIR_MAX} passes were made for letters between these two; put a stamp on the letter itself"
-        ))),
+        PassMade::TooMany => {
+            let detail = format!(
+                "{PASSES_OF_A_PAIR_MAX} passes were made for letters between these two; put a stamp on the letter itself"
+            );
+            Err(enough(Kind::PassesEnough, detail))
+        }
         PassMade::TooManyToday => Err(Problem {
             retry_after_s: Some(DAY_S - now % DAY_S),
-            ..enough("enough work was taken for letters to this address today; pay, or come tomorrow".into())
+            ..enough(
+                Kind::WorkEnough,
+                "enough work was taken for letters to this address today; pay, or come tomorrow".into(),
+            )
         }),
     }
 }

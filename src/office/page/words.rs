@@ -5,7 +5,9 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+use crate::office::problem::Problem;
 
 /// The languages: code as in `lang=`, and the file.
 const LANGUAGES: [(&str, &str); 2] =
@@ -36,6 +38,16 @@ struct File {
     decimal: String,
     page: BTreeMap<String, String>,
     script: BTreeMap<String, String>,
+    /// What a refusal says, by its [`Kind`](crate::office::problem::Kind).
+    problem: BTreeMap<String, String>,
+}
+
+/// The texts that the page's script fills in.
+#[derive(Serialize)]
+struct ForScript<'a> {
+    #[serde(flatten)]
+    script: &'a BTreeMap<String, String>,
+    problem: &'a BTreeMap<String, String>,
 }
 
 impl Language {
@@ -66,7 +78,19 @@ impl Language {
     /// The texts that the page's script fills in, as JSON.
     #[must_use]
     pub fn for_script(&self) -> String {
-        serde_json::to_string(&self.file.script).unwrap_or_default()
+        let texts = ForScript { script: &self.file.script, problem: &self.file.problem };
+        serde_json::to_string(&texts).unwrap_or_default()
+    }
+
+    /// What is wrong, in this language; in the office's own words where it has none for it.
+    #[must_use]
+    pub fn problem(&self, problem: &Problem) -> String {
+        let Some(text) = problem.kind.and_then(|kind| self.file.problem.get(kind.as_str())) else {
+            return self.script_text("refused", &[("detail", &problem.detail)]);
+        };
+        let (balance, cost) = problem.short.unwrap_or_default();
+        let seconds = problem.retry_after_s.unwrap_or_default().to_string();
+        fill(text, &[("balance", &balance.to_string()), ("cost", &cost.to_string()), ("seconds", &seconds)])
     }
 }
 
@@ -136,6 +160,7 @@ fn preferred(accepted: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::office::problem::Kind;
 
     #[test]
     fn everybody_gets_a_language_they_asked_for_or_english() {
@@ -170,7 +195,7 @@ mod tests {
     #[test]
     fn every_language_has_the_same_texts_with_the_same_blanks() {
         let shape = |file: &File| -> Vec<(String, Vec<String>)> {
-            let all = file.page.iter().chain(&file.script);
+            let all = file.page.iter().chain(&file.script).chain(&file.problem);
             all.map(|(key, text)| {
                 assert!(!text.trim().is_empty(), "{key} is empty");
                 (key.clone(), blanks(text).into_iter().map(str::to_owned).collect())
@@ -211,8 +236,28 @@ mod tests {
         assert_eq!(asked(templates, "words.t(\""), keys(&ALL[0].file.page));
         assert_eq!(asked(scripts, "say(\""), keys(&ALL[0].file.script));
         let without_scripts = include_str!("form.rs");
-        for key in [asked(without_scripts, "script_text(\""), asked(without_scripts, "bad(\"")].concat() {
+        for key in [asked(without_scripts, "script_text(\""), asked(without_scripts, " bad(\"")].concat() {
             assert!(ALL[0].file.script.contains_key(&key), "{key}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_problem_has_words_in_every_language() {
+        let mut kinds = Kind::ALL.map(Kind::as_str);
+        kinds.sort_unstable();
+        for language in languages() {
+            assert!(language.file.problem.keys().eq(kinds), "{}", language.code);
+        }
+        let german = language(Some("de"), "").unwrap();
+        for (problem, words) in [
+            (Problem::too_many("address", 7), "in 7 Sekunden"),
+            (Problem::short("1c".parse().unwrap(), "2.5c".parse().unwrap()), "sind 1c; nötig sind 2.5c"),
+            (Problem::bad("new").of(Kind::VoucherWorthless), "Dieser Code"),
+            (Problem::unavailable("DNS"), "gerade nicht"),
+            (Problem::bad("something else"), "Das Postamt sagt: something else"),
+        ] {
+            let said = german.problem(&problem);
+            assert!(said.contains(words) && !said.contains('{'), "{said}");
         }
     }
 

@@ -5,6 +5,7 @@ const main = document.querySelector("main");
 const words = JSON.parse(main.dataset.words);
 const language = document.documentElement.lang;
 
+export const MICROS_PER_CENT = 10_000;
 // What the text says of energy: a laptop that calculates draws so much more than one that does not.
 const WATTS = 15;
 const US_CENTS_PER_KWH = 30;
@@ -22,9 +23,20 @@ const SALT_OCTETS = 41;
 // Standard deviations between which luck is four times out of five.
 const FOUR_OF_FIVE = 1.2816;
 
+const fill = (text, values) => text.replace(/\{(\w+)\}/g, (blank, name) => values[name] ?? blank);
+
 /// A text in the reader's language, its blanks filled.
-export function say(key, values = {}) {
-  return words[key].replace(/\{(\w+)\}/g, (blank, name) => values[name] ?? blank);
+export const say = (key, values = {}) => fill(words[key], values);
+
+/// An amount as people write it here: hundredths of the unit.
+export const amount = (micros) => `${micros / MICROS_PER_CENT}c`;
+
+/// What is wrong, in the reader's language; in the office's own words where it is none of what the page knows.
+function refused(document, answer) {
+  const text = words.problem[document.code];
+  if (!text) return say("refused", { detail: document.detail ?? answer.status });
+  const seconds = answer.headers.get("Retry-After") ?? "60";
+  return fill(text, { seconds, balance: amount(document.balance), cost: amount(document.cost) });
 }
 
 /// A number as the reader writes it, to so many significant digits.
@@ -64,7 +76,7 @@ export async function call(url, options) {
   if (!Number.isNaN(date)) clockAhead = Math.round((date - Date.now()) / 1000);
   const value = await answer.json().catch(() => ({}));
   if (answer.ok) return value;
-  const refusal = new Trouble(say("refused", { detail: value.detail ?? answer.status }));
+  const refusal = new Trouble(refused(value, answer));
   refusal.status = answer.status;
   refusal.value = value;
   throw refusal;

@@ -2,7 +2,7 @@
 // a wallet of the program farthing has, and the keys come of it in the same way, so that each reads the other's file.
 
 import { blake3, getPublicKeyAsync, signAsync } from "./vendor/noble.js";
-import { Trouble, ask, call, letIn, officeTime, say, sender, tell } from "./page.js";
+import { MICROS_PER_CENT, Trouble, amount, ask, call, letIn, officeTime, say, sender, tell } from "./page.js";
 
 const at = (id) => document.getElementById(id);
 const { office, currency } = document.querySelector("main").dataset;
@@ -17,7 +17,6 @@ const SEED_TEXT = /^[A-Za-z0-9_-]{43}$/;
 const WALLET_VERSION = 1;
 // A wallet of a hundred thousand stamps has fifteen million octets.
 const WALLET_OCTETS_MAX = 64 * 1024 * 1024;
-const MICROS_PER_CENT = 10_000;
 
 const text = new TextEncoder();
 const random = (count) => crypto.getRandomValues(new Uint8Array(count));
@@ -53,9 +52,6 @@ function lengthBefore(value) {
   const octets = text.encode(value);
   return joined(Uint8Array.of(octets.length >> 8, octets.length & 255), octets);
 }
-
-/// An amount as people write it here: hundredths of the unit.
-const amount = (micros) => `${micros / MICROS_PER_CENT}c`;
 
 /// What is to be paid: the price, or more, where a refusal asked for more (SPEC.md §2).
 function toPay(price) {
@@ -153,17 +149,30 @@ async function showAccount() {
   const held = await signed("GET", "v1/account");
   at("account").textContent = held.account;
   at("balance").textContent = amount(held.balance);
+  // Whom the payment is for stands in the link.
+  if (at("payment")) at("payment").href = at("payment").dataset.before + held.account;
   at("purse").hidden = false;
   return held.balance;
+}
+
+// What the letter costs, as it was last asked; the page of a voucher is about none.
+let needed;
+
+/// What to do with so much on the account.
+function next(balance) {
+  if (needed === undefined) return "";
+  if (balance >= needed) return say("then_pay", { button: at("pay").textContent });
+  return say("too_little", { balance: amount(balance), price: amount(needed) });
 }
 
 async function useVoucher() {
   const code = at("voucher").value.trim();
   if (!code) return at("voucher").focus();
-  const { credited } = await signed("POST", "v1/vouchers", { code });
+  const { credited, before } = await signed("POST", "v1/vouchers", { code });
   at("voucher").value = "";
-  await showAccount();
-  tell(say("credited", { amount: amount(credited) }));
+  const balance = await showAccount();
+  const values = { amount: amount(credited) };
+  tell(`${before ? say("credited_before", values) : say("credited", values)} ${next(balance)}`.trim());
 }
 
 function onKeyButtons(guard) {
@@ -246,6 +255,7 @@ export async function pay(guard) {
     }
     const told = await ask({ from });
     const terms = { ...told, price: toPay(told.price) };
+    needed = terms.price;
     const balance = await showAccount();
     const open = localStorage.getItem(OPEN);
     if (balance < terms.price && !open) {
