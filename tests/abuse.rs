@@ -4,8 +4,11 @@
 mod abuse {
     pub mod franking;
 }
-#[path = "outbox/sink.rs"]
+#[path = "post/proxy.rs"]
 #[allow(dead_code)] // this binary uses its own part
+mod proxy;
+#[path = "outbox/sink.rs"]
+#[allow(dead_code)] // likewise
 mod sink;
 #[allow(dead_code)] // likewise
 mod support;

@@ -252,8 +252,7 @@ impl Buyer<'_> {
         let answer = match self.send(&order).await {
             Ok(answer) => answer,
             Err(error) => {
-                // The office says that the order was not done and never will be.
-                if matches!(&error, ClientError::Refused { status: 400 | 402 | 403 | 409 | 422, .. }) {
+                if error.is_final() {
                     self.ledger.purse_filled(order.seq, vec![], unix_now()).await?;
                 }
                 if let ClientError::Refused { status: 402, detail, .. } = error {

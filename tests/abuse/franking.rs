@@ -8,6 +8,7 @@ use farthing_milter::{
 };
 
 use crate::{
+    proxy::{Manner, Proxy},
     sink::{Sink, Taken},
     support::{ALICE_IP, BOB, Site, World, added, refusal, wait_until},
 };
@@ -138,4 +139,21 @@ fn a_letter_that_its_author_sends_anew_goes_anew() {
     }
     sites.c.books_balance();
     sites.b.books_balance();
+}
+
+#[test]
+fn an_order_that_was_done_is_not_given_up_because_a_web_server_turns_its_answer_away() {
+    let sites = Sites::start("ahead = 2");
+    // Before b.example's office stands a web server that says no to whoever has called.
+    let front = Proxy::start(sites.b.office);
+    front.be(Manner::TurnedAway);
+    sites
+        .b
+        .zone
+        .remove("_postage.b.example")
+        .txt("_postage.b.example", format!("v=postage1; c=USD; n=2500; i=b.example; u={}", front.url()));
+    sites.submit(&letter(&[BOB], "1"));
+    sites.c.wait_for_log("no stamps could be bought");
+    assert_eq!(sites.count("SELECT count(*) FROM purse_orders"), 1, "it is paid for, and asked for again");
+    assert!(sites.b.balance("stamps") > 0);
 }
