@@ -1,6 +1,6 @@
 //! Letters made to get something past franking: past its budgets, its smarthost, or the sender himself.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use farthing_milter::{
     client::{Letter, Outcome, Said},
@@ -10,7 +10,7 @@ use farthing_milter::{
 use crate::{
     proxy::{Manner, Proxy},
     sink::{Sink, Taken},
-    support::{ALICE_IP, BOB, Site, World, added, refusal, wait_until},
+    support::{ALICE_IP, BOB, Site, World, added, free_address, refusal, wait_until},
 };
 
 const CAROL: &str = "carol@c.example";
@@ -51,9 +51,12 @@ impl Sites {
         self.c.send_from(DESK_IP, &letter)
     }
 
+    fn books(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.c.path("ledger.db")).unwrap()
+    }
+
     fn count(&self, sql: &str) -> i64 {
-        let books = rusqlite::Connection::open(self.c.path("ledger.db")).unwrap();
-        books.query_row(sql, [], |row| row.get(0)).unwrap()
+        self.books().query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
     /// Waits until no copy has anything left to be done.
@@ -156,4 +159,28 @@ fn an_order_that_was_done_is_not_given_up_because_a_web_server_turns_its_answer_
     sites.c.wait_for_log("no stamps could be bought");
     assert_eq!(sites.count("SELECT count(*) FROM purse_orders"), 1, "it is paid for, and asked for again");
     assert!(sites.b.balance("stamps") > 0);
+}
+
+#[test]
+fn what_was_written_to_at_one_price_is_not_bought_for_at_another() {
+    let mut sites = Sites::start("ahead = 5");
+    let zone = &sites.b.zone;
+    let asks = |price: u32, office: SocketAddr| {
+        let record = format!("v=postage1; c=USD; n={price}; i=b.example; u=http://{office}/");
+        zone.remove("_postage.b.example").txt("_postage.b.example", record);
+    };
+    // Nearly nothing, while its office cannot be reached; the most that is paid here, once it can.
+    asks(1, free_address());
+    assert_eq!(sites.submit(&letter(&[BOB], "1")).said, Said::Discard);
+    sites.c.wait_for_log("no stamps could be bought");
+    sites.c.end_daemon("TERM");
+    // As if it had been refused.
+    sites.books().execute("DELETE FROM purse_orders", []).unwrap();
+    asks(10_000, sites.b.office);
+    sites.c.start_daemon();
+    sites.c.wait_for_log("when it was written to");
+    assert_eq!(sites.b.balance("stamps"), 0);
+    // What it asks now counts once somebody writes to it.
+    assert!(sites.submit(&letter(&["eve@b.example"], "2")).is_delivered());
+    assert_eq!(sites.count("SELECT price FROM purse_wanted"), 10_000);
 }

@@ -91,7 +91,11 @@ pub async fn a_copy_waits_for_its_stamp_and_the_oldest_gets_the_first(site: &Sit
     assert_eq!(ledger.copies_next().await.unwrap(), Some(NOW + 600));
     assert_eq!(ledger.copy_due(NOW).await.unwrap(), None);
     let needs = ledger.purse_needs(5, NOW).await.unwrap();
-    assert_eq!(needs, [Need { audience: domain("b.example"), count: 7 }], "for them, and to have in hand");
+    assert_eq!(
+        needs,
+        [Need { audience: domain("b.example"), count: 7, price: micros(PRICE) }],
+        "for them, and to have in hand"
+    );
     fill(ledger, vec![bought(1, "b.example", PRICE)]).await;
     let copy = due(ledger, NOW).await;
     assert_eq!(copy.stamp, Some(bought(1, "b.example", PRICE)));
