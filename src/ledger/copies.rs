@@ -20,6 +20,11 @@ pub const COPY_OCTETS_MAX: usize = 25 * 1_024 * 1_024;
 pub const COPIES_OCTETS_MAX: u64 = 256 * 1_024 * 1_024;
 /// Copies that wait.
 pub const COPIES_MAX: u64 = 10_000;
+/// Of the copies and the octets that wait, one login's may be this part: a machine that was taken over does not keep
+/// everybody else's from going.
+pub const LOGIN_SHARE: u64 = 4;
+/// A message of more octets than this goes when no smaller one is due: it takes seconds, and those behind it are many.
+pub const LARGE_OCTETS: usize = 1_024 * 1_024;
 /// Copies of one letter; who writes to more strangers at once sends them apart himself.
 pub const COPIES_OF_LETTER_MAX: usize = 100;
 /// A message is written in parts of so many octets, each in a commit of its own: mail that is let in meanwhile waits for
@@ -76,7 +81,7 @@ pub trait Copies {
     /// [`COPY_OCTETS_MAX`] or too many wait.
     async fn keep_message(&self, message: Vec<u8>, now: u64) -> Result<Option<i64>, LedgerError>;
 
-    /// The copy that is due for longest. One that has waited for its stamp for as long as it may is let go without, and
+    /// The copy that is due for longest, of a message beyond [`LARGE_OCTETS`] when no other is. One that has waited for its stamp for as long as it may is let go without, and
     /// what was counted for it is taken back.
     async fn copy_due(&self, now: u64) -> Result<Option<Copy>, LedgerError>;
 

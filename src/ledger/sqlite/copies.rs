@@ -15,8 +15,8 @@ use crate::{
     ledger::{
         LedgerError,
         copies::{
-            COPIES_MAX, COPIES_OCTETS_MAX, COPY_OCTETS_MAX, Copies, CopiesState, Copy, LETTER_KEPT_S,
-            PART_OCTETS, UNFINISHED_KEPT_S,
+            COPIES_MAX, COPIES_OCTETS_MAX, COPY_OCTETS_MAX, Copies, CopiesState, Copy, LARGE_OCTETS,
+            LETTER_KEPT_S, LOGIN_SHARE, PART_OCTETS, UNFINISHED_KEPT_S,
         },
         franking::{BOUGHT_AT_ONCE_MAX, OutgoingLetter, PurseStamp, Wish},
         outbox::{ANSWER_FIELD_OCTETS_MAX, Attempt, NewMail, OUTBOX_AHEAD_MAX_S},
@@ -66,6 +66,24 @@ fn part(conn: &Connection, letter: i64, number: usize, octets: &[u8]) -> Result<
     let mut insert =
         conn.prepare_cached("INSERT INTO franked_part (letter, part, octets) VALUES (?1, ?2, ?3)")?;
     insert.execute(params![letter, i64::try_from(number).unwrap_or(i64::MAX), octets])?;
+    Ok(())
+}
+
+/// Whether as much of a login's waits as may.
+pub(super) fn is_full_for(conn: &Connection, login: &str) -> Result<bool, Fail> {
+    let mut find = conn.prepare_cached(
+        "SELECT (SELECT coalesce(sum(octets), 0) FROM franked_letter WHERE octets > 0 AND login = ?1),
+                (SELECT count(*) FROM franked_to t JOIN franked_letter l ON l.seq = t.letter
+                 WHERE t.next_try IS NOT NULL AND l.login = ?1)",
+    )?;
+    let (octets, copies): (i64, i64) = find.query_row([login], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(read_time(octets) >= COPIES_OCTETS_MAX / LOGIN_SHARE || read_time(copies) >= COPIES_MAX / LOGIN_SHARE)
+}
+
+/// Lets a message go that came to belong to no letter.
+pub(super) fn let_go(conn: &Connection, seq: i64) -> Result<(), Fail> {
+    conn.prepare_cached("UPDATE franked_letter SET time = 0 WHERE seq = ?1 AND key IS NULL")?
+        .execute([seq])?;
     Ok(())
 }
 
@@ -170,11 +188,13 @@ pub(super) fn give_stamps(batch: &mut Batch<'_>, audience: Option<&Domain>, now:
 /// A copy that is due, by its name; true: it still waits for its stamp.
 fn due(conn: &Connection, now: u64) -> Result<Option<(i64, bool)>, Fail> {
     let mut find = conn.prepare_cached(
-        "SELECT seq, waits FROM franked_to WHERE next_try IS NOT NULL AND (next_try <= ?1 OR next_try > ?2)
-         ORDER BY next_try, seq LIMIT 1",
+        "SELECT t.seq, t.waits FROM franked_to t JOIN franked_letter l ON l.seq = t.letter
+         WHERE t.next_try IS NOT NULL AND (t.next_try <= ?1 OR t.next_try > ?2)
+         ORDER BY l.octets > ?3, t.next_try, t.seq LIMIT 1",
     )?;
     let ahead = stored_time(now.saturating_add(OUTBOX_AHEAD_MAX_S));
-    Ok(find.query_row(params![stored_time(now), ahead], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+    let found = params![stored_time(now), ahead, LARGE_OCTETS as i64];
+    Ok(find.query_row(found, |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
 /// Lets a copy go without the stamp it has waited for.

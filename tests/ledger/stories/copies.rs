@@ -2,7 +2,10 @@
 
 use farthing::ledger::{
     AccountKey, Ledger, Mark, MarkTarget, StampId,
-    copies::{COPIES_OCTETS_MAX, COPY_OCTETS_MAX, Copy, LETTER_KEPT_S, PART_OCTETS, UNFINISHED_KEPT_S},
+    copies::{
+        COPIES_MAX, COPIES_OCTETS_MAX, COPY_OCTETS_MAX, Copy, LETTER_KEPT_S, LOGIN_SHARE, PART_OCTETS,
+        UNFINISHED_KEPT_S,
+    },
     franking::{Budget, Copying, Given, Need, OutgoingLetter, Over, PurseOrder, Taken, Wish},
     outbox::{Attempt, MailKind, NewMail},
 };
@@ -217,6 +220,59 @@ pub async fn only_so_much_is_kept(site: &Site) {
     }
     assert_eq!(ledger.keep_message(message, NOW).await.unwrap(), None);
     assert!(ledger.keep_message(MESSAGE.to_vec(), NOW).await.unwrap().is_some());
+}
+
+pub async fn what_no_letter_came_to_need_makes_room_at_once(site: &Site) {
+    let ledger = &*site.ledger;
+    fill(ledger, vec![bought(1, "b.example", 10 * PRICE)]).await;
+    let budget = Budget { per_letter: micros(PRICE), ..PLENTY };
+    let mut wished = wishes("b.example", 1);
+    wished[0].apart = true;
+    // What is in hand costs more than the letter may: nothing is written for it.
+    let possible = OutgoingLetter { copying: Copying::Possible, ..letter("carol", wished.clone()) };
+    let taken = ledger.frank(possible, budget, NOW).await.unwrap();
+    assert_eq!(taken, Taken::Over { which: Over::Letter, first: true });
+    // The same letter twice at once: both messages are kept before the first is judged.
+    let first = kept(ledger, wished.clone()).await;
+    let second = OutgoingLetter { key: first.key, ..kept(ledger, wished).await };
+    for letter in [&first, &second] {
+        assert_eq!(kinds(&frank(ledger, letter).await), "c");
+    }
+    while ledger.copies_tidy(NOW).await.unwrap() {}
+    assert_eq!(ledger.copies_state().await.unwrap().octets, MESSAGE.len() as u64, "one is enough");
+    assert_eq!(due(ledger, NOW).await.message, MESSAGE);
+}
+
+pub async fn one_login_does_not_fill_the_queue(site: &Site) {
+    let ledger = &*site.ledger;
+    let most = u32::try_from(COPIES_MAX / LOGIN_SHARE).unwrap();
+    assert_eq!(frank(ledger, &kept(ledger, wishes("b.example", most)).await).await.len(), most as usize);
+    let more = OutgoingLetter { copying: Copying::Possible, ..letter("Carol", wishes("b.example", 1)) };
+    let taken = ledger.frank(more.clone(), PLENTY, NOW).await.unwrap();
+    assert_eq!(taken, Taken::Lacking(vec![domain("b.example")]));
+    let other = ledger.frank(OutgoingLetter { login: "dave".into(), ..more }, PLENTY, NOW).await.unwrap();
+    assert_eq!(other, Taken::Keep, "others' letters are copied as ever");
+    // And of large messages.
+    let large = vec![0; COPY_OCTETS_MAX];
+    let mut wished = wishes("d.example", 1);
+    wished[0].wait_s = Some(0);
+    let mut copied = 0;
+    loop {
+        let asked = OutgoingLetter { copying: Copying::Possible, ..letter("eve", wished.clone()) };
+        match ledger.frank(asked.clone(), PLENTY, NOW).await.unwrap() {
+            Taken::Keep => {}
+            Taken::Lacking(_) => break,
+            other => panic!("{other:?}"),
+        }
+        let name = ledger.keep_message(large.clone(), NOW).await.unwrap().unwrap();
+        frank(ledger, &OutgoingLetter { copying: Copying::Kept(name), ..asked }).await;
+        copied += 1;
+    }
+    assert!(copied < COPIES_OCTETS_MAX / COPY_OCTETS_MAX as u64, "{copied}");
+    // They go when no small one is due.
+    let small = OutgoingLetter { login: "dave".into(), ..kept(ledger, wished).await };
+    frank(ledger, &small).await;
+    assert_eq!(due(ledger, NOW + 1).await.message, MESSAGE);
 }
 
 pub async fn a_login_pays_from_its_own_account(site: &Site) {
