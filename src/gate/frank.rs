@@ -162,7 +162,9 @@ impl Outgoing<'_> {
         let copying = match ledger.keep_message(octets, self.now).await? {
             Some(kept) => Copying::Kept(kept),
             None => {
-                tracing::error!("a letter's copies cannot be queued: too many wait; look at farthing status");
+                tracing::error!(
+                    "a letter's copies cannot be queued: too many wait, or the disk is nearly full; look at farthing status"
+                );
                 Copying::Impossible
             }
         };

@@ -18,6 +18,8 @@ use crate::{address::Address, clock::DAY_S};
 pub const COPY_OCTETS_MAX: usize = 25 * 1_024 * 1_024;
 /// Octets of all messages that are kept for copies: ten of the largest, thousands of the usual.
 pub const COPIES_OCTETS_MAX: u64 = 256 * 1_024 * 1_024;
+/// Octets of the disk that no copy takes: mail that is let in needs a kilobyte a letter, and without it all waits.
+pub const DISK_LEFT_OCTETS: u64 = 128 * 1_024 * 1_024;
 /// Copies that wait.
 pub const COPIES_MAX: u64 = 10_000;
 /// Of the copies and the octets that wait, one login's may be this part: a machine that was taken over does not keep
@@ -78,7 +80,7 @@ pub struct CopiesState {
 #[async_trait]
 pub trait Copies {
     /// Keeps a message of which copies may be made, durably; returns its name, or `None` when it is longer than
-    /// [`COPY_OCTETS_MAX`] or too many wait.
+    /// [`COPY_OCTETS_MAX`], too many wait, or the disk would be left less than [`DISK_LEFT_OCTETS`].
     async fn keep_message(&self, message: Vec<u8>, now: u64) -> Result<Option<i64>, LedgerError>;
 
     /// The copy that is due for longest, of a message beyond [`LARGE_OCTETS`] when no other is. One that has waited for its stamp for as long as it may is let go without, and

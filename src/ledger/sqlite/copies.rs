@@ -15,8 +15,8 @@ use crate::{
     ledger::{
         LedgerError,
         copies::{
-            COPIES_MAX, COPIES_OCTETS_MAX, COPY_OCTETS_MAX, Copies, CopiesState, Copy, LARGE_OCTETS,
-            LETTER_KEPT_S, LOGIN_SHARE, PART_OCTETS, UNFINISHED_KEPT_S,
+            COPIES_MAX, COPIES_OCTETS_MAX, COPY_OCTETS_MAX, Copies, CopiesState, Copy, DISK_LEFT_OCTETS,
+            LARGE_OCTETS, LETTER_KEPT_S, LOGIN_SHARE, PART_OCTETS, UNFINISHED_KEPT_S,
         },
         franking::{BOUGHT_AT_ONCE_MAX, OutgoingLetter, PurseStamp, Wish},
         outbox::{ANSWER_FIELD_OCTETS_MAX, Attempt, NewMail, OUTBOX_AHEAD_MAX_S},
@@ -51,7 +51,9 @@ fn begin(conn: &Connection, octets: usize, first: &[u8], now: u64) -> Result<Opt
     )?;
     let (kept, copies): (i64, i64) = waiting.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let octets = u64::try_from(octets).unwrap_or(u64::MAX);
-    if read_time(kept).saturating_add(octets) > COPIES_OCTETS_MAX || read_time(copies) >= COPIES_MAX {
+    let is_full =
+        read_time(kept).saturating_add(octets) > COPIES_OCTETS_MAX || read_time(copies) >= COPIES_MAX;
+    if is_full || !disk_left(conn).is_none_or(|left| fits(octets, left)) {
         return Ok(None);
     }
     let mut insert = conn.prepare_cached(
@@ -60,6 +62,18 @@ fn begin(conn: &Connection, octets: usize, first: &[u8], now: u64) -> Result<Opt
     let seq = insert.insert(params![stored_time(now), stored_time(octets.max(1))])?;
     part(conn, seq, 0, first)?;
     Ok(Some(seq))
+}
+
+/// Octets that are free where the ledger is, if the system says so.
+fn disk_left(conn: &Connection) -> Option<u64> {
+    let place = rustix::fs::statvfs(conn.path().filter(|path| !path.is_empty())?).ok()?;
+    Some(place.f_bavail.saturating_mul(place.f_frsize))
+}
+
+/// Whether a message leaves enough of the disk. It is written twice: what is committed goes to the log, and from there into
+/// the file.
+const fn fits(octets: u64, left: u64) -> bool {
+    octets.saturating_mul(2).saturating_add(DISK_LEFT_OCTETS) <= left
 }
 
 fn part(conn: &Connection, letter: i64, number: usize, octets: &[u8]) -> Result<(), Fail> {
@@ -419,5 +433,29 @@ impl Copies for SqliteLedger {
 
     async fn copies_state(&self) -> Result<CopiesState, LedgerError> {
         self.readers.read(state).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_the_disk_is_not_for_copies() {
+        let octets = 1_000;
+        for (left, goes) in [
+            (u64::MAX, true),
+            (DISK_LEFT_OCTETS + 2 * octets, true),
+            (DISK_LEFT_OCTETS + 2 * octets - 1, false),
+            (octets, false),
+            (0, false),
+        ] {
+            assert_eq!(fits(octets, left), goes, "{left}");
+        }
+        assert!(!fits(u64::MAX, u64::MAX - 1));
+        let directory = tempfile::tempdir().unwrap();
+        let conn = Connection::open(directory.path().join("ledger.db")).unwrap();
+        assert!(disk_left(&conn).is_some_and(|left| left > 0), "the system is asked about the file");
+        assert_eq!(disk_left(&Connection::open_in_memory().unwrap()), None);
     }
 }
