@@ -21,7 +21,7 @@ use super::{
     letter::{Letter, Message},
 };
 use crate::{
-    address::{Address, Domain},
+    address::{Address, Domain, without_source_route},
     config,
     franking::{COPY_WAITS_S, Franker, budget},
     ledger::{
@@ -83,8 +83,13 @@ impl Postage {
             Some(Modification::InsertHeader(0, name, value))
         };
         delivery.modifications.extend(self.stamps.into_iter().filter_map(field));
-        let off = self.taken_off.into_iter().filter_map(|given| Mailbox::new(given).ok());
-        delivery.modifications.extend(off.map(Modification::DeleteRecipient));
+        for given in &self.taken_off {
+            // Postfix tells us of a source route, and knows the recipient without it.
+            let bare = Some(without_source_route(given)).filter(|bare| bare != given);
+            let off = [Some(given.as_slice()), bare].into_iter().flatten();
+            let off = off.filter_map(|recipient| Mailbox::new(recipient.to_vec()).ok());
+            delivery.modifications.extend(off.map(Modification::DeleteRecipient));
+        }
         Verdict::Deliver(delivery)
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use farthing_milter::{
-    client::{Letter, Outcome, Said},
+    client::{Change, Letter, Outcome, Said},
     macros::Stage,
 };
 
@@ -117,6 +117,26 @@ fn an_address_that_no_copy_can_have_has_its_letter_all_the_same() {
     // As shops and forges give them out for answers.
     let long = format!("reply+{}@b.example", "a".repeat(70));
     goes_with_its_stamp_on_itself(&sites, &letter(&[&long], "1"));
+}
+
+#[test]
+fn a_recipient_in_a_form_of_old_spoils_no_other_recipients_letter() {
+    let sites = Sites::start("ahead = 9");
+    let none = format!("reply+{}@b.example", "a".repeat(70));
+    for (number, (given, copied)) in
+        [("eve@b.example.", true), ("@d.example:eve@b.example", true), (&none, false)].into_iter().enumerate()
+    {
+        let outcome = sites.submit(&letter(&[BOB, given, "fay@b.example"], &number.to_string()));
+        sites.settled();
+        let off: Vec<_> =
+            outcome.changes.iter().filter(|c| matches!(c, Change::DeleteRecipient(_))).collect();
+        let is_off = off.iter().any(|off| format!("{off:?}").contains("eve@b.example"));
+        assert!(outcome.said == Said::Discard || is_off == copied, "{given}: {outcome:?}");
+        let taken = sites.sink.taken();
+        let to = |who: &str| taken.iter().filter(|mail| mail.to == [who]).count();
+        assert_eq!(to("fay@b.example"), number + 1, "{given}");
+        assert_eq!(to("eve@b.example"), (number + 1).min(2), "{given}");
+    }
 }
 
 #[test]

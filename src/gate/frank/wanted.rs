@@ -13,7 +13,11 @@ use crate::{
     dns::Budget,
     ledger::{copies::COPIES_OF_LETTER_MAX, franking::Wish},
     message::addresses,
-    outgoing::{bounce, compose::envelope_address, copies::COPY_FIELD},
+    outgoing::{
+        bounce,
+        compose::envelope_address,
+        copies::{self, COPY_FIELD},
+    },
     stamp::{CancelledStamp, STAMP_FIELD, STAMP_FIELDS_MAX, check::is_for},
 };
 
@@ -42,11 +46,14 @@ impl Wanted {
             return None;
         }
         let author = submission.author(site, letter)?;
-        let wishes = wishes(site, config, recipients(site, letter, submission)).await;
+        let mut wishes = wishes(site, config, recipients(site, letter, submission)).await;
+        let is_copyable = |wish: &Wish| copies::to(&wish.envelope, &wish.recipient).is_some();
+        // They get nothing, and all others what they would get without them.
+        wishes.retain(|wish| !wish.apart || is_copyable(wish));
         let can_copy = wishes.len() <= COPIES_OF_LETTER_MAX
             && envelope_address(&letter.mail_from).is_some()
             && bounce::recipient(&letter.mail_from).is_some()
-            && wishes.iter().all(|wish| envelope_address(&wish.envelope).is_some());
+            && wishes.iter().all(is_copyable);
         (!wishes.is_empty()).then_some(Self { author, wishes, can_copy })
     }
 }
