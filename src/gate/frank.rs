@@ -87,7 +87,7 @@ impl Postage {
             // Postfix tells us of a source route, and knows the recipient without it.
             let bare = Some(without_source_route(given)).filter(|bare| bare != given);
             let off = [Some(given.as_slice()), bare].into_iter().flatten();
-            let off = off.filter_map(|recipient| Mailbox::new(recipient.to_vec()).ok());
+            let off = off.filter_map(|recipient| Mailbox::new(recipient).ok());
             delivery.modifications.extend(off.map(Modification::DeleteRecipient));
         }
         Verdict::Deliver(delivery)
