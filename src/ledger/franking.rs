@@ -149,6 +149,8 @@ pub struct Need {
     pub audience: Domain,
     /// How many, at least 1.
     pub count: u32,
+    /// What it asked when somebody last wrote to it, and so what was counted for those who wait.
+    pub price: Micros,
 }
 
 /// Stamps ordered and not yet here.

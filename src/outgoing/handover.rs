@@ -11,7 +11,7 @@ use lettre::{
 };
 use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
-use crate::{address::shown, config::Smarthost};
+use crate::{address::shown, config::Smarthost, message::build::with_crlf};
 
 /// How long a server may take to accept a connection and greet: it is near.
 const CONNECT_TIME: Duration = Duration::from_secs(30);
@@ -73,8 +73,9 @@ async fn over_smtp(
         .await
         .map_err(late)?
         .map_err(|e| Fault::Away(format!("{}:{}: {}", server.0, server.1, words(&e))))?;
-    // The client ends the last line itself.
-    let message = message.strip_suffix(b"\r\n").unwrap_or(message);
+    // The client ends the last line itself, and puts a dot before one only where it sees that a line begins.
+    let message = with_crlf(message);
+    let message = message.strip_suffix(b"\r\n").unwrap_or(&message);
     let answer = timeout(SEND_TIME, smtp.send(envelope, message)).await.map_err(late)?;
     let response = answer.map_err(|error| match error.status() {
         Some(code) => fault(code.into(), words(&error)),

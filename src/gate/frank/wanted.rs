@@ -13,7 +13,7 @@ use crate::{
     dns::Budget,
     ledger::{copies::COPIES_OF_LETTER_MAX, franking::Wish},
     message::addresses,
-    outgoing::{compose::envelope_address, copies::COPY_FIELD},
+    outgoing::{bounce, compose::envelope_address, copies::COPY_FIELD},
     stamp::{CancelledStamp, STAMP_FIELD, STAMP_FIELDS_MAX, check::is_for},
 };
 
@@ -30,7 +30,7 @@ pub struct Wanted {
     pub author: Address,
     /// Recipients whose domains want stamps, at least one; nobody waits yet.
     pub wishes: Vec<Wish>,
-    /// Whether copies of it could be handed in.
+    /// Whether copies of it could be handed in, and its sender be told when one is not taken.
     pub can_copy: bool,
 }
 
@@ -43,7 +43,10 @@ impl Wanted {
         }
         let author = submission.author(site, letter)?;
         let wishes = wishes(site, config, recipients(site, letter, submission)).await;
-        let can_copy = wishes.len() <= COPIES_OF_LETTER_MAX && envelope_address(&letter.mail_from).is_some();
+        let can_copy = wishes.len() <= COPIES_OF_LETTER_MAX
+            && envelope_address(&letter.mail_from).is_some()
+            && bounce::recipient(&letter.mail_from).is_some()
+            && wishes.iter().all(|wish| envelope_address(&wish.envelope).is_some());
         (!wishes.is_empty()).then_some(Self { author, wishes, can_copy })
     }
 }

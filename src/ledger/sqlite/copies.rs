@@ -154,7 +154,9 @@ pub(super) fn give_stamps(batch: &mut Batch<'_>, audience: Option<&Domain>, now:
     let mut given = 0;
     for (seq, audience, charged, by_login, login) in rows.collect::<Result<Vec<_>, _>>()? {
         let (audience, charged) = (franking::domain(&audience)?, franking::amount(charged)?);
-        let Some(stamp) = franking::in_hand(conn, &audience, charged, 1, now)?.pop() else { continue };
+        // One that costs more would be paid for past every budget.
+        let stamp = franking::in_hand(conn, &audience, charged, 1, now)?.pop();
+        let Some(stamp) = stamp.filter(|stamp| stamp.value == charged) else { continue };
         franking::take(conn, &stamp)?;
         give(conn, seq, &stamp, Some(now))?;
         if by_login {
