@@ -10,5 +10,4 @@ mod proxy;
 #[path = "outbox/sink.rs"]
 #[allow(dead_code)] // likewise
 mod sink;
-#[allow(dead_code)] // likewise
 mod support;

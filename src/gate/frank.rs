@@ -123,6 +123,7 @@ impl Outgoing<'_> {
             login: self.submission.login().to_owned(),
             key: self.key(letter, &digest),
             sender: letter.mail_from.clone(),
+            dsn: self.submission.dsn().clone(),
             author: self.wanted.author.clone(),
             wishes: std::mem::take(&mut self.wanted.wishes),
             copying: if message.is_some() { Copying::Possible } else { Copying::Impossible },
@@ -218,7 +219,7 @@ impl Outgoing<'_> {
                     copies += 1;
                     let all = self.submission.envelope();
                     let his = all.filter(|(recipient, _)| **recipient == wish.recipient);
-                    postage.taken_off.extend(his.map(|(_, envelope)| envelope.to_vec()));
+                    postage.taken_off.extend(his.map(|(_, named)| named.address.clone()));
                 }
                 Given::Nothing => {}
             }

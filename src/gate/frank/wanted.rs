@@ -94,7 +94,7 @@ async fn wishes(site: &Site, config: &config::Franking, recipients: Vec<Wish>) -
 /// Recipients elsewhere, each once, without those who have a stamp on the letter already. Whom it does not name, beside
 /// others, these may not see: a stamp is bound to its recipient, and whoever can guess the address finds him by it.
 fn recipients(site: &Site, letter: &Letter, submission: &Submission) -> Vec<Wish> {
-    let named: Vec<Address> = SHOWN
+    let shown: Vec<Address> = SHOWN
         .into_iter()
         .flat_map(|name| letter.values(name).flat_map(addresses::addresses).collect::<Vec<_>>())
         .collect();
@@ -105,7 +105,7 @@ fn recipients(site: &Site, letter: &Letter, submission: &Submission) -> Vec<Wish
         .collect();
     let gate = &site.config.gate;
     let mut wishes: Vec<Wish> = vec![];
-    for (recipient, envelope) in submission.envelope() {
+    for (recipient, named) in submission.envelope() {
         if gate.guards(recipient.domain())
             || stamped.iter().any(|stamp| is_for(stamp, recipient))
             || wishes.iter().any(|wish| wish.recipient == *recipient)
@@ -114,10 +114,11 @@ fn recipients(site: &Site, letter: &Letter, submission: &Submission) -> Vec<Wish
         }
         wishes.push(Wish {
             recipient: recipient.clone(),
-            envelope: envelope.to_vec(),
+            envelope: named.address.clone(),
             least: crate::money::Micros::ZERO,
-            apart: submission.count() > 1 && !named.contains(recipient),
+            apart: submission.count() > 1 && !shown.contains(recipient),
             wait_s: None,
+            dsn: named.dsn.clone(),
         });
     }
     wishes

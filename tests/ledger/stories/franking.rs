@@ -16,6 +16,7 @@ use farthing::{
             PurseStamp, Taken, WANTED_FOR_S, Wish,
         },
     },
+    message::dsn::{LetterDsn, RecipientDsn},
     money::Micros,
 };
 
@@ -44,6 +45,7 @@ pub fn wishes(audience: &str, count: u32) -> Vec<Wish> {
             least: micros(PRICE),
             apart: false,
             wait_s: Some(600),
+            dsn: RecipientDsn::default(),
         }
     };
     (0..count).map(wish).collect()
@@ -57,6 +59,7 @@ pub fn letter(login: &str, wishes: Vec<Wish>) -> OutgoingLetter {
         login: login.into(),
         key: number.to_be_bytes(),
         sender: b"Carol@c.example".to_vec(),
+        dsn: LetterDsn::default(),
         author: address("carol@c.example"),
         wishes,
         copying: Copying::Impossible,
