@@ -69,7 +69,11 @@ impl Unread {
 /// Nothing was there to be read.
 pub fn no_messages(unread: &Unread) -> Failure {
     let first = unread.named.first().map(|(place, why)| format!(" ({place}: {why})"));
-    let text = format!("no messages there{}; name Maildirs, mboxes or letters", first.unwrap_or_default());
+    let advice = match unread.count {
+        0 => "name Maildirs, mboxes or letters",
+        _ => "name Maildirs, mboxes or letters, or copies of them that this user may read",
+    };
+    let text = format!("no messages there{}; {advice}", first.unwrap_or_default());
     Failure::new(if unread.count > 0 { Exit::Data } else { Exit::No }, text)
 }
 
