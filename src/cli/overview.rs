@@ -111,7 +111,8 @@ pub fn text(overview: &Overview) -> String {
         .senders()
         .into_iter()
         .partition(|line| matches!(line.result, "unpaid" | "invalid" | "blocked" | "unknown"));
-    for (title, lines) in [("Not let in, or nobody can tell", out), ("Let in", into)] {
+    for (title, lines) in [("Neither known nor paid, or nobody can tell", out), ("Known, paid or free", into)]
+    {
         if lines.is_empty() {
             continue;
         }
