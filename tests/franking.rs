@@ -400,6 +400,72 @@ fn a_copy_that_is_refused_comes_back_to_its_sender() {
 }
 
 #[test]
+fn what_a_sender_wants_to_hear_of_his_letter_goes_with_the_copies() {
+    let b = asking();
+    let c = franking(&b, "");
+    fund(&b, &c, "1.00");
+    c.sink.say("EHLO", "250-sink.example\r\n250-8BITMIME\r\n250 DSN");
+    let asked = [
+        ("bob@b.example", "NOTIFY=success,failure ORCPT=rfc822;Bob+2Bx@b.example X=1"),
+        ("eve@b.example", "NOTIFY=NEVER"),
+        ("fay@b.example", "NOTIFY=NEVER,SUCCESS ORCPT=fay"),
+    ];
+    let mut letter = written(CAROL, &[], "1@c.example", BOB);
+    letter.sender = format!("<{CAROL}> SIZE=1000 RET=hdrs ENVID=Q+2B1 AUTH=<>");
+    letter.recipients = asked.iter().map(|(to, options)| format!("<{to}> {options}")).collect();
+    assert_eq!(c.submit(&letter).said, Said::Discard);
+    wait_until("the copies", || c.sink.taken().len() == 3);
+    let of = |to: &str| c.sink.taken().into_iter().find(|mail| mail.to == [to]).unwrap().options;
+    let mail = "RET=HDRS ENVID=Q+2B1";
+    assert_eq!(of("bob@b.example"), [mail, "NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Bob+2Bx@b.example"]);
+    assert_eq!(of("eve@b.example"), [mail, "NOTIFY=NEVER"]);
+    assert_eq!(of("fay@b.example"), [mail, ""], "what is no option is not passed on");
+    // A server that does not know them is not asked.
+    c.sink.say_nothing_else();
+    letter.headers.retain(|(name, _)| name != "Message-ID");
+    c.submit(&letter.header("Message-ID", "<2@c.example>"));
+    wait_until("the copies of those who may not be seen", || c.sink.taken().len() >= 5);
+    assert!(c.sink.taken()[3..].iter().all(|mail| mail.options == ["", ""]), "{:#?}", c.sink.taken());
+}
+
+#[test]
+fn a_sender_hears_what_he_asked_for_and_nothing_where_he_forbade_it() {
+    let post = Post::start("", |mail, _| mail.smtp_addr);
+    post.c_mail.set(
+        "smtpd_recipient_restrictions",
+        "check_recipient_access inline:{{gone@b.example=REJECT},{nobody@b.example=REJECT}}",
+    );
+    let mut smtp = Smtp::connect(post.c_submission);
+    smtp.expect("EHLO desk.example", 250);
+    smtp.expect(&format!("MAIL FROM:<{CAROL}> RET=HDRS ENVID=Q1"), 250);
+    smtp.expect(&format!("RCPT TO:<{BOB}> NOTIFY=SUCCESS ORCPT=rfc822;robert@b.example"), 250);
+    smtp.expect("RCPT TO:<nobody@b.example> NOTIFY=NEVER", 250);
+    smtp.expect("RCPT TO:<gone@b.example>", 250);
+    let letter = format!(
+        "From: {CAROL}\nTo: {BOB}\nSubject: Lunch?\nDate: Mon, 02 Nov 2026 09:00:00 +0000\n\
+         Message-ID: <1@c.example>\n\nat noon\n"
+    );
+    assert_eq!(smtp.send_data(letter.as_bytes()).code, 250);
+    assert!(to(&post.arrived(1), BOB).header("Postage-Status")[0].contains("; result=paid; "));
+    let told = post.c_mail.wait_for_mail(2, support::PATIENCE);
+    let about = |text: &str| {
+        let found: Vec<_> = told.iter().filter(|mail| mail.text().contains(text)).collect();
+        assert_eq!(found.len(), 1, "{text}: {told:#?}");
+        let text = found[0].text().to_owned();
+        assert!(text.contains("\nOriginal-Envelope-Id: Q1\n") && !text.contains("at noon"), "{text}");
+        text
+    };
+    let delivered = about("Original-Recipient: rfc822;robert@b.example");
+    assert!(delivered.contains("\nAction: delivered\n"), "from his own server: {delivered}");
+    assert!(about("Final-Recipient: rfc822; gone@b.example").contains("\nAction: failed\n"));
+    let rows = "SELECT (SELECT count(*) FROM franked_to WHERE next_try IS NOT NULL)
+                     + (SELECT count(*) FROM outgoing WHERE next_try IS NOT NULL)";
+    wait_until("an empty queue", || count(&post.c, rows) == 0);
+    assert!(post.c.log().contains("told=false"), "{}", post.c.log());
+    assert_eq!(post.c_mail.mail().len(), 2, "nothing of nobody@b.example");
+}
+
+#[test]
 fn a_daemon_killed_before_a_copy_went_hands_it_in_once_it_is_back() {
     let b = asking();
     let mut c = franking(&b, "ahead = 3");

@@ -11,7 +11,7 @@ use super::{
     franking::PurseStamp,
     outbox::{Attempt, NewMail},
 };
-use crate::{address::Address, clock::DAY_S};
+use crate::{address::Address, clock::DAY_S, message::dsn::Dsn};
 
 /// Octets of a message of which copies are made. What mail providers take; it stands in the daemon's memory and in the
 /// ledger's file.
@@ -46,6 +46,8 @@ pub struct Copy {
     pub recipient: Address,
     /// The same, as the envelope had it.
     pub envelope: Vec<u8>,
+    /// What the sender wants to hear of it.
+    pub dsn: Dsn,
     /// His stamp.
     pub stamp: Option<PurseStamp>,
     /// The letter as it came.

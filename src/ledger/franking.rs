@@ -10,6 +10,7 @@ use super::{LedgerError, StampId};
 use crate::{
     address::{Address, Domain},
     clock::DAY_S,
+    message::dsn::{LetterDsn, RecipientDsn},
     money::Micros,
 };
 
@@ -60,6 +61,8 @@ pub struct Wish {
     pub apart: bool,
     /// Where no stamp is in hand he gets a copy that waits for one, at most so many seconds; `None`: he goes without.
     pub wait_s: Option<u64>,
+    /// What the sender wants to hear of him.
+    pub dsn: RecipientDsn,
 }
 
 /// Whether recipients can get copies of their own.
@@ -82,6 +85,8 @@ pub struct OutgoingLetter {
     pub key: [u8; 16],
     /// The envelope's sender, as it came.
     pub sender: Vec<u8>,
+    /// What he wants to hear of it.
+    pub dsn: LetterDsn,
     /// The author.
     pub author: Address,
     /// Recipients whose domains want stamps.
@@ -152,6 +157,8 @@ pub struct Need {
     pub audience: Domain,
     /// How many, at least 1.
     pub count: u32,
+    /// What it asked when somebody last wrote to it, and so what was counted for those who wait.
+    pub price: Micros,
 }
 
 /// Stamps ordered and not yet here.

@@ -5,7 +5,7 @@ use super::{
     Courier, bounce,
     bounce::Failed,
     compose::envelope_address,
-    handover::{Fault, hand_over},
+    handover::{Fault, Parcel, hand_over},
     put_off_until, random, retry_at,
 };
 use crate::{
@@ -48,7 +48,8 @@ impl Courier {
                 self.ledger.copy_tried(copy.seq, Attempt::PutOff { next_try, error }, None, now).await
             }
             Err(error) => {
-                tracing::warn!(%to, login, error, "a copy of a letter is given up; its sender is told");
+                let told = copy.dsn.recipient.tells_failure();
+                tracing::warn!(%to, login, error, told, "a copy of a letter is given up");
                 self.give_up(&copy, &error, config, now).await
             }
         }
@@ -67,17 +68,22 @@ impl Courier {
         let mut fields: Vec<(&str, &str)> = stamp.iter().map(|value| (STAMP_FIELD, value.as_str())).collect();
         fields.push((COPY_FIELD, hostname));
         let message = add_fields(&copy.message, &fields);
-        hand_over(&config.commands.smtp, hostname, Some(from), to, &message).await
+        let parcel = Parcel { from: Some(from), to, dsn: &copy.dsn, message: &message };
+        hand_over(&config.commands.smtp, hostname, &parcel).await
     }
 
-    /// Tells the sender, in the commit that ends the copy.
+    /// Tells the sender, in the commit that ends the copy, unless he asked not to be told (RFC 3461, NOTIFY).
     async fn give_up(&self, copy: &Copy, error: &str, config: &Config, now: u64) -> Result<(), LedgerError> {
+        if !copy.dsn.recipient.tells_failure() {
+            return self.ledger.copy_tried(copy.seq, Attempt::GivenUp, None, now).await;
+        }
         let failed = Failed {
             sender: &copy.sender,
             recipient: &copy.recipient,
             error,
             hostname: &config.gate.hostname,
             domain: copy.author.domain(),
+            dsn: &copy.dsn,
             message: &copy.message,
             queued: copy.queued,
         };

@@ -28,10 +28,11 @@ use crate::{
         outbox::{Attempt, Mail, MailKind, NewMail, Queued},
         settings::OwnSettings,
     },
+    message::dsn::Dsn,
 };
 use compose::mail_address;
 use digest::Digest;
-use handover::{Fault, hand_over};
+use handover::{Fault, Parcel, hand_over};
 use schedule::Period;
 
 /// The first pause after a mail was refused for now, in seconds. From then on it is tried again when as much time as it
@@ -281,7 +282,10 @@ impl Courier {
         let config = &site.config;
         let smarthost = &config.commands.smtp;
         let handed = match mail_address(&mail.to) {
-            Ok(to) => hand_over(smarthost, &config.gate.hostname, None, to, &mail.message).await,
+            Ok(to) => {
+                let parcel = Parcel { from: None, to, dsn: &Dsn::default(), message: &mail.message };
+                hand_over(smarthost, &config.gate.hostname, &parcel).await
+            }
             Err(error) => Err(Fault::Refused(error.to_string())),
         };
         let (to, kind, id) = (&mail.to, mail.kind.as_str(), mail.message_id.as_str());

@@ -13,7 +13,7 @@ use crate::{
     dns::Budget,
     ledger::{copies::COPIES_OF_LETTER_MAX, franking::Wish},
     message::addresses,
-    outgoing::{compose::envelope_address, copies::COPY_FIELD},
+    outgoing::{bounce, compose::envelope_address, copies::COPY_FIELD},
     stamp::{CancelledStamp, STAMP_FIELD, STAMP_FIELDS_MAX, check::is_for},
 };
 
@@ -30,7 +30,7 @@ pub struct Wanted {
     pub author: Address,
     /// Recipients whose domains want stamps, at least one; nobody waits yet.
     pub wishes: Vec<Wish>,
-    /// Whether copies of it could be handed in.
+    /// Whether copies of it could be handed in, and its sender be told when one is not taken.
     pub can_copy: bool,
 }
 
@@ -43,7 +43,10 @@ impl Wanted {
         }
         let author = submission.author(site, letter)?;
         let wishes = wishes(site, config, recipients(site, letter, submission)).await;
-        let can_copy = wishes.len() <= COPIES_OF_LETTER_MAX && envelope_address(&letter.mail_from).is_some();
+        let can_copy = wishes.len() <= COPIES_OF_LETTER_MAX
+            && envelope_address(&letter.mail_from).is_some()
+            && bounce::recipient(&letter.mail_from).is_some()
+            && wishes.iter().all(|wish| envelope_address(&wish.envelope).is_some());
         (!wishes.is_empty()).then_some(Self { author, wishes, can_copy })
     }
 }
@@ -84,7 +87,7 @@ async fn wishes(site: &Site, config: &config::Franking, recipients: Vec<Wish>) -
 /// Recipients elsewhere, each once, without those who have a stamp on the letter already. Whom it does not name, beside
 /// others, these may not see: a stamp is bound to its recipient, and whoever can guess the address finds him by it.
 fn recipients(site: &Site, letter: &Letter, submission: &Submission) -> Vec<Wish> {
-    let named: Vec<Address> = SHOWN
+    let shown: Vec<Address> = SHOWN
         .into_iter()
         .flat_map(|name| letter.values(name).flat_map(addresses::addresses).collect::<Vec<_>>())
         .collect();
@@ -95,7 +98,7 @@ fn recipients(site: &Site, letter: &Letter, submission: &Submission) -> Vec<Wish
         .collect();
     let gate = &site.config.gate;
     let mut wishes: Vec<Wish> = vec![];
-    for (recipient, envelope) in submission.envelope() {
+    for (recipient, named) in submission.envelope() {
         if gate.guards(recipient.domain())
             || stamped.iter().any(|stamp| is_for(stamp, recipient))
             || wishes.iter().any(|wish| wish.recipient == *recipient)
@@ -105,10 +108,11 @@ fn recipients(site: &Site, letter: &Letter, submission: &Submission) -> Vec<Wish
         wishes.push(Wish {
             offices: vec![],
             recipient: recipient.clone(),
-            envelope: envelope.to_vec(),
+            envelope: named.address.clone(),
             least: crate::money::Micros::ZERO,
-            apart: submission.count() > 1 && !named.contains(recipient),
+            apart: submission.count() > 1 && !shown.contains(recipient),
             wait_s: None,
+            dsn: named.dsn.clone(),
         });
     }
     wishes

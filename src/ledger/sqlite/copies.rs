@@ -21,6 +21,7 @@ use crate::{
         franking::{BOUGHT_AT_ONCE_MAX, OutgoingLetter, PurseStamp, Wish},
         outbox::{ANSWER_FIELD_OCTETS_MAX, Attempt, NewMail, OUTBOX_AHEAD_MAX_S},
     },
+    message::dsn::{Dsn, LetterDsn, RecipientDsn, Ret},
     money::Micros,
 };
 
@@ -83,24 +84,28 @@ pub(super) fn enter_letter(
 ) -> Result<i64, Fail> {
     let author = letter.author.to_bytes();
     let time = stored_time(now);
+    let (ret, envid) = (letter.dsn.ret().map(Ret::as_str), letter.dsn.envid());
     if let Some(seq) = kept {
         let mut write = conn.prepare_cached(
-            "UPDATE franked_letter SET key = ?2, login = ?3, sender = ?4, author = ?5, time = ?6 WHERE seq = ?1",
+            "UPDATE franked_letter SET key = ?2, login = ?3, sender = ?4, author = ?5, time = ?6, ret = ?7, envid = ?8
+             WHERE seq = ?1",
         )?;
-        write.execute(params![seq, letter.key, letter.login, letter.sender, author, time])?;
+        write.execute(params![seq, letter.key, letter.login, letter.sender, author, time, ret, envid])?;
         return Ok(seq);
     }
     let mut insert = conn.prepare_cached(
-        "INSERT INTO franked_letter (key, login, sender, author, time, octets) VALUES (?1, ?2, ?3, ?4, ?5, 0)",
+        "INSERT INTO franked_letter (key, login, sender, author, time, octets, ret, envid)
+         VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7)",
     )?;
-    Ok(insert.insert(params![letter.key, letter.login, letter.sender, author, time])?)
+    Ok(insert.insert(params![letter.key, letter.login, letter.sender, author, time, ret, envid])?)
 }
 
 /// Writes down what a recipient got.
 pub(super) fn enter_row(conn: &Connection, row: &NewRow<'_>) -> Result<(), Fail> {
     let mut insert = conn.prepare_cached(
-        "INSERT INTO franked_to (letter, recipient, envelope, audience, charged, by_login, apart, waits, next_try)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO franked_to
+             (letter, recipient, envelope, audience, charged, by_login, apart, waits, next_try, notify, orcpt)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?;
     let seq = insert.insert(params![
         row.letter,
@@ -112,6 +117,8 @@ pub(super) fn enter_row(conn: &Connection, row: &NewRow<'_>) -> Result<(), Fail>
         row.apart,
         row.stamp.is_none(),
         row.next_try.map(stored_time),
+        row.wish.dsn.notify().map(|notify| notify.to_string()),
+        row.wish.dsn.orcpt(),
     ])?;
     row.stamp.map_or(Ok(()), |stamp| give(conn, seq, stamp, row.next_try))
 }
@@ -154,7 +161,9 @@ pub(super) fn give_stamps(batch: &mut Batch<'_>, audience: Option<&Domain>, now:
     let mut given = 0;
     for (seq, audience, charged, by_login, login) in rows.collect::<Result<Vec<_>, _>>()? {
         let (audience, charged) = (franking::domain(&audience)?, franking::amount(charged)?);
-        let Some(stamp) = franking::in_hand(conn, &audience, charged, 1, now)?.pop() else { continue };
+        // One that costs more would be paid for past every budget.
+        let stamp = franking::in_hand(conn, &audience, charged, 1, now)?.pop();
+        let Some(stamp) = stamp.filter(|stamp| stamp.value == charged) else { continue };
         franking::take(conn, &stamp)?;
         give(conn, seq, &stamp, Some(now))?;
         if by_login {
@@ -194,7 +203,8 @@ fn go_without(batch: &mut Batch<'_>, seq: i64, now: u64) -> Result<(), Fail> {
 fn read(conn: &Connection, seq: i64) -> Result<Option<Copy>, Fail> {
     let mut find = conn.prepare_cached(
         "SELECT l.login, l.sender, l.author, t.recipient, t.envelope, l.time, l.seq,
-                t.office, t.id, t.selector, t.audience, t.value, t.expiry, t.signature
+                t.office, t.id, t.selector, t.audience, t.value, t.expiry, t.signature,
+                l.ret, l.envid, t.notify, t.orcpt
          FROM franked_to t JOIN franked_letter l ON l.seq = t.letter
          WHERE t.seq = ?1 AND t.next_try IS NOT NULL AND NOT t.waits",
     )?;
@@ -212,10 +222,19 @@ fn read(conn: &Connection, seq: i64) -> Result<Option<Copy>, Fail> {
         author: address(&author)?,
         recipient: address(&recipient)?,
         envelope: row.get(4)?,
+        dsn: dsn(row, 14)?,
         queued: read_time(row.get(5)?),
         stamp,
         message: message(conn, row.get(6)?)?,
     }))
+}
+
+/// RET, ENVID, NOTIFY and ORCPT, from this column on.
+fn dsn(row: &Row<'_>, from: usize) -> Result<Dsn, Fail> {
+    let text = |column: usize| -> Result<Option<&[u8]>, Fail> {
+        Ok(row.get_ref(from + column)?.as_bytes_or_null().map_err(rusqlite::Error::from)?)
+    };
+    Ok(Dsn { letter: LetterDsn::new(text(0)?, text(1)?), recipient: RecipientDsn::new(text(2)?, text(3)?) })
 }
 
 fn message(conn: &Connection, letter: i64) -> Result<Vec<u8>, Fail> {

@@ -83,18 +83,20 @@ fn needs(conn: &Connection, ahead: u32, now: u64) -> Result<Vec<Need>, Fail> {
     let mut find = conn.prepare_cached(
         "SELECT w.audience, max(?1, w.missing)
                 + (SELECT count(*) FROM franked_to t WHERE t.audience = w.audience AND t.waits)
-                - (SELECT count(*) FROM purse p WHERE p.audience = w.audience AND p.value >= w.price AND p.expiry >= ?2)
+                - (SELECT count(*) FROM purse p WHERE p.audience = w.audience AND p.value >= w.price AND p.expiry >= ?2),
+                w.price
          FROM purse_wanted w ORDER BY w.last DESC",
     )?;
     let until = stored_time(now.saturating_add(LIFE_LEFT_MIN_S));
-    let rows =
-        find.query_map(params![ahead, until], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+    let rows = find.query_map(params![ahead, until], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get(2)?))
+    })?;
     let mut needs = Vec::new();
     for row in rows {
-        let (audience, missing) = row?;
+        let (audience, missing, price) = row?;
         let count = u32::try_from(missing.clamp(0, i64::from(BOUGHT_AT_ONCE_MAX))).unwrap_or_default();
         if count > 0 {
-            needs.push(Need { audience: domain(&audience)?, count });
+            needs.push(Need { audience: domain(&audience)?, count, price: amount(price)? });
         }
     }
     Ok(needs)

@@ -3,7 +3,7 @@
 use farthing::ledger::{
     AccountKey, Ledger, Mark, MarkTarget, StampId,
     copies::{COPIES_OCTETS_MAX, COPY_OCTETS_MAX, Copy, LETTER_KEPT_S, PART_OCTETS, UNFINISHED_KEPT_S},
-    franking::{Copying, Given, Need, OutgoingLetter, Over, PurseOrder, Taken, Wish},
+    franking::{Budget, Copying, Given, Need, OutgoingLetter, Over, PurseOrder, Taken, Wish},
     outbox::{Attempt, MailKind, NewMail},
 };
 
@@ -91,7 +91,11 @@ pub async fn a_copy_waits_for_its_stamp_and_the_oldest_gets_the_first(site: &Sit
     assert_eq!(ledger.copies_next().await.unwrap(), Some(NOW + 600));
     assert_eq!(ledger.copy_due(NOW).await.unwrap(), None);
     let needs = ledger.purse_needs(5, NOW).await.unwrap();
-    assert_eq!(needs, [Need { audience: domain("b.example"), count: 7 }], "for them, and to have in hand");
+    assert_eq!(
+        needs,
+        [Need { audience: domain("b.example"), count: 7, price: micros(PRICE) }],
+        "for them, and to have in hand"
+    );
     fill(ledger, vec![bought(1, "b.example", PRICE)]).await;
     let copy = due(ledger, NOW).await;
     assert_eq!(copy.stamp, Some(bought(1, "b.example", PRICE)));
@@ -111,6 +115,21 @@ pub async fn a_copy_waits_for_its_stamp_and_the_oldest_gets_the_first(site: &Sit
     assert_eq!(due(ledger, NOW + 600).await.stamp, None, "too late");
     ledger.copy_tried(other.seq, Attempt::Taken, None, NOW + 600).await.unwrap();
     assert_eq!(ledger.copies_next().await.unwrap(), None);
+}
+
+pub async fn a_copy_takes_no_stamp_that_costs_more_than_was_counted_for_it(site: &Site) {
+    // Its domain asks more once the letter is on its way: the budgets would have seen nothing of it.
+    let ledger = &*site.ledger;
+    ledger.login_credit("carol", micros(PRICE), "", NOW).await.unwrap();
+    let budget = Budget { by_login: true, ..PLENTY };
+    let letter = kept(ledger, wishes("b.example", 1)).await;
+    let taken = ledger.frank(letter, budget, NOW).await.unwrap();
+    assert_eq!(taken, Taken::Given(vec![Given::Copy]));
+    fill(ledger, vec![bought(1, "b.example", 10 * PRICE)]).await;
+    assert_eq!(ledger.copy_due(NOW).await.unwrap(), None);
+    fill(ledger, vec![bought(2, "b.example", PRICE)]).await;
+    assert_eq!(due(ledger, NOW).await.stamp, Some(bought(2, "b.example", PRICE)));
+    assert_eq!(ledger.purse(NOW).await.unwrap().in_hand[0].value, micros(10 * PRICE), "for who pays that");
 }
 
 pub async fn a_letter_sent_again_gets_what_it_got(site: &Site) {

@@ -16,6 +16,7 @@ use farthing::{
             PurseStamp, Taken, WANTED_FOR_S, Wish,
         },
     },
+    message::dsn::{LetterDsn, RecipientDsn},
     money::Micros,
 };
 
@@ -45,6 +46,7 @@ pub fn wishes(audience: &str, count: u32) -> Vec<Wish> {
             least: micros(PRICE),
             apart: false,
             wait_s: Some(600),
+            dsn: RecipientDsn::default(),
         }
     };
     (0..count).map(wish).collect()
@@ -58,6 +60,7 @@ pub fn letter(login: &str, wishes: Vec<Wish>) -> OutgoingLetter {
         login: login.into(),
         key: number.to_be_bytes(),
         sender: b"Carol@c.example".to_vec(),
+        dsn: LetterDsn::default(),
         author: address("carol@c.example"),
         wishes,
         copying: Copying::Impossible,
