@@ -45,6 +45,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(2);
 const LAG_MAX_S: u64 = 2 * DAY_S;
 /// An order that is not answered for longer than this, in seconds, is in somebody's way.
 const ORDER_LAG_MAX_S: u64 = 6 * 3_600;
+/// Stamps for a letter that waits are bought within seconds; longer, in seconds, and somebody must look.
+const BUYING_LAG_MAX_S: u64 = 60;
 /// An office that takes no refunds for longer than this is not only down for the night.
 const REPORT_LAG_MAX_S: u64 = 2 * DAY_S;
 /// 2026-01-01: a clock before it is wrong, for this program is younger.
@@ -96,11 +98,20 @@ pub fn before_start(config: Config) -> Vec<Check> {
     checks.extend(payments(&config));
     checks.extend(notes(&config).into_iter().map(|note| Check::of("configuration", Err(note))));
     checks.extend(logins(&config));
+    checks.extend(places(&config));
     checks.push(match daemon::site(config, Missing::Leave) {
         Ok(site) => Check::of("keys", keys(&site)),
         Err(e) => Check::of("keys", Err(e.to_string())),
     });
     checks
+}
+
+/// What the daemon makes at its first start besides the ledger needs a directory to stand in.
+fn places(config: &Config) -> Vec<Check> {
+    let keys = config.office.as_ref().map(|office| ("keys", &office.keys));
+    let wallet = config.franking.as_ref().map(|franking| ("franking", &franking.wallet));
+    let missing = [keys, wallet].into_iter().flatten().filter(|(_, path)| !path.exists());
+    missing.map(|(name, path)| Check::of(name, has_directory(path))).collect()
 }
 
 /// Everything, beside the running daemon.
@@ -338,6 +349,12 @@ async fn purse(config: &Config, franking: &config::Franking) -> Result<String, S
             unix_now().saturating_sub(oldest) / 60
         ),
     };
+    let waits_s = copies.oldest.map_or(0, |oldest| unix_now().saturating_sub(oldest));
+    if copies.unstamped > 0 && waits_s > BUYING_LAG_MAX_S {
+        return Err(format!(
+            "{what}; why no stamps can be bought: journalctl -u farthingd | grep 'no stamps'"
+        ));
+    }
     if let Some(error) = copies.last_error {
         let smarthost = &config.commands.smtp;
         return Err(format!(

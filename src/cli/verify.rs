@@ -21,10 +21,11 @@ use crate::{
 
 pub const EXAMPLES: &str = "Examples:
   farthing verify --to bob@b.example < letter.eml
-  farthing verify --to bob@b.example --price 0.25c --key b.example:s1:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo < letter.eml
+  farthing verify --to bob@b.example --price 0.25c \\
+      --key b.example:s1:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo < letter.eml
 
-One word a stamp, in the order of the fields; `ok` is one that pays. Whether a stamp was sold or spent only the
-recipient's own server knows. Without --key the offices' keys, the price and the currency are those in DNS.";
+One word a stamp, in the order of the fields; `ok` is one that pays. Whether a stamp was sold or spent only the \
+     recipient's own server knows. Without --key the offices' keys, the price and the currency are those in DNS.";
 
 /// What to hold the stamps against.
 #[derive(Args)]

@@ -48,6 +48,9 @@ pub struct PurseStamp {
 /// A recipient of a letter whose domain wants stamps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
+    /// The offices whose stamps his domain takes; for all of a domain the same. Stamps of others that are in hand for it
+    /// are thrown away.
+    pub offices: Vec<Domain>,
     /// Who. Of a letter no two are the same.
     pub recipient: Address,
     /// The same, as the envelope has it.

@@ -197,6 +197,7 @@ mod sqlite_conforms {
         franking:
             a_letter_takes_all_its_stamps_or_none,
             the_cheapest_that_will_do_and_lasts_is_taken,
+            stamps_of_an_office_that_is_taken_no_longer_are_put_on_nothing,
             letters_users_and_the_site_have_budgets,
             stamps_raced_for_are_handed_out_once,
             what_is_to_be_bought_follows_what_is_written;

@@ -127,6 +127,9 @@ fn plan<'w>(
     let (mut plans, mut lacking) = (vec![], vec![]);
     for (audience, wishes) in by_domain {
         let least = wishes.iter().map(|(_, wish)| wish.least).max().unwrap_or_default();
+        if let Some((_, wish)) = wishes.first() {
+            franking::throw_away_others(conn, audience, &wish.offices)?;
+        }
         let mut stamps = franking::in_hand(conn, audience, least, wishes.len(), now)?.into_iter();
         let mut missing = 0;
         for (index, wish) in wishes {

@@ -52,6 +52,26 @@ pub(super) fn take(conn: &Connection, stamp: &PurseStamp) -> Result<(), Fail> {
     Ok(())
 }
 
+/// Throws away the stamps in hand for a domain that are not of these offices: with one of them a letter would be refused.
+/// What they cost is the office's to give back, as for all that expire unused.
+pub(super) fn throw_away_others(
+    conn: &Connection,
+    audience: &Domain,
+    offices: &[Domain],
+) -> Result<(), Fail> {
+    let mut find = conn.prepare_cached("SELECT DISTINCT office FROM purse WHERE audience = ?1")?;
+    let in_hand: Vec<String> =
+        find.query_map([audience.as_str()], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for office in in_hand {
+        if offices.iter().all(|taken| taken.as_str() != office) {
+            let mut delete = conn.prepare_cached("DELETE FROM purse WHERE audience = ?1 AND office = ?2")?;
+            let count = delete.execute(params![audience.as_str(), office])?;
+            tracing::warn!(%audience, office, count, "the domain takes stamps of this office no longer; those in hand are thrown away");
+        }
+    }
+    Ok(())
+}
+
 fn needs(conn: &Connection, ahead: u32, now: u64) -> Result<Vec<Need>, Fail> {
     let time = stored_time(now);
     conn.prepare_cached("DELETE FROM purse WHERE expiry < ?1")?.execute([time])?;
