@@ -68,7 +68,7 @@ pub enum WalletError {
     #[error("a wallet holds at most {PURSE_STAMPS_MAX} stamps; use some first")]
     Full,
     /// A letter has not exactly one author.
-    #[error("the message must have one From field with one address: a stamp is bound to it")]
+    #[error("the message must have one From field with one address, user@domain: a stamp is bound to it")]
     NoAuthor,
     /// No stamp for a recipient.
     #[error("no stamp in hand for {}", names(.0))]
