@@ -287,17 +287,42 @@ fn refused_then_paid_without_scripts_then_delivered() {
     assert_eq!(mx.refused(&ALICE_IP.to_string(), "second"), page, "one letter");
 
     // What is left on the code can go into a wallet.
-    let words =
-        paid.body.split("<code>").find(|part| part.split('<').next().unwrap().split(' ').count() == 24);
-    let words = words.unwrap().split('<').next().unwrap();
     let wallet = mx.world.path("wallet.json");
-    let restored = mx
-        .world
-        .farthing_with(&["wallet", "restore", "--wallet", wallet.to_str().unwrap()], words.as_bytes());
-    assert!(restored.status.success(), "{restored:?}");
     let url = format!("http://{}/", mx.world.office);
-    let shown = mx.world.json(&["wallet", "show", "--wallet", wallet.to_str().unwrap(), "--office", &url]);
-    assert_eq!(shown["offices"][0]["balance"], 2500, "{shown}");
+    let wallet = ["--wallet", wallet.to_str().unwrap()];
+    mx.world.json(&[&["wallet", "new"][..], &wallet].concat());
+    let moved = mx.world.json(&[&["topup", "--voucher", &code, "--office", &url][..], &wallet].concat());
+    assert_eq!(moved["credited"], 2500, "{moved}");
+    assert_eq!(moved["balance"], 2500, "{moved}");
+    mx.world.books_balance();
+}
+
+#[test]
+fn two_small_vouchers_pay_for_one_letter() {
+    let mx = Mx::start();
+    let page = mx.refused(&ALICE_IP.to_string(), "first");
+    let browser = Browser::chromium("en-US", 1100, 900);
+    browser.open_form(&page);
+    browser.type_into("#from", ALICE);
+    browser.script("document.getElementById('amount').closest('details').open = true");
+    browser.type_into("#amount", "1.5c");
+    browser.click("#pay");
+    browser.wait_for("what is missing", "document.getElementById('pay-said').textContent.includes('needed')");
+    for (balance, code) in [("1c", mx.voucher("1c")), ("2c", mx.voucher("1c"))] {
+        browser.type_into("#voucher", &code);
+        browser.click("#voucher-use");
+        browser.wait_for(
+            "the money",
+            &format!("document.getElementById('balance').textContent === '{balance}'"),
+        );
+        keep_picture(&browser, &format!("desktop-vouchers-{balance}"));
+    }
+    assert_eq!(browser.text("#pay-said"), "1c were put on your account. Now press “Pay 1.5c”.");
+    browser.click("#pay");
+    browser.wait_for("the pass", "!document.getElementById('done').hidden");
+    assert_eq!(browser.text("#balance"), "0.5c");
+    all_is_well(&browser, &mx);
+    assert!(mx.delivered("first", 1).contains("value=15000;"));
     mx.world.books_balance();
 }
 

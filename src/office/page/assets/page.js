@@ -289,6 +289,14 @@ const guard = (action, saidAt = "pay-said") => (event) => {
   return Promise.resolve(event).then(action).catch(fault);
 };
 
+/// The button says what is paid.
+function showAmount() {
+  const [typed, button] = [at("amount").value.trim(), at("pay")];
+  const { price, shown = price } = button.dataset;
+  button.dataset.shown = /^\d{1,7}(\.\d{1,4})?c$/.test(typed) ? typed : price;
+  button.textContent = button.textContent.replace(shown, button.dataset.shown);
+}
+
 async function pay() {
   // Keys and hashes are loaded only by those who pay.
   const purse = await import("./purse.js");
@@ -308,6 +316,7 @@ function unfold() {
 if (at("scripted") && main.dataset.to) {
   unfold();
   at("form").addEventListener("submit", at("work") ? guard(work, "work-said") : guard(pay));
+  at("amount").addEventListener("input", showAmount);
   if (at("work")) {
     at("pay").addEventListener("click", guard(pay));
     at("form").addEventListener("focusin", () => tellSpeed(), { once: true });
