@@ -3,6 +3,8 @@
 //! With FARTHING_PICTURES=DIRECTORY the pages are also kept there as pictures, to be looked at.
 
 use std::{
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,6 +15,8 @@ use crate::{
     driver::Browser,
     form,
     postfix::{Postfix, PostfixConfig},
+    provider,
+    provider::Provider,
     support::{ALICE, ALICE_IP, BOB, MALLORY_IP, Site, World, wait_until},
 };
 
@@ -34,10 +38,24 @@ impl Mx {
 
     /// The same, whose page asks for so much work.
     fn asking(page_work_bits: u32) -> Self {
+        Self::with(&format!("page_work_bits = {page_work_bits}\n"))
+    }
+
+    /// The same, whose customers pay at this provider.
+    pub fn paid_at(provider: SocketAddr) -> Self {
+        Self::with(&format!(
+            "page_work_bits = 3\npayment_url = \"http://{provider}/pay?plan=1\"\nstripe_secret_file = \"stripe.secret\"\n"
+        ))
+    }
+
+    /// The same, with these lines about the office.
+    fn with(lines: &str) -> Self {
         let mut world = World::without_daemon(&Site::default());
+        let secret = world.path("stripe.secret");
+        std::fs::write(&secret, provider::SECRET).unwrap();
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
         let text = std::fs::read_to_string(world.config_path()).unwrap();
-        let easy = text
-            .replace("keys = \"keys\"\n", &format!("keys = \"keys\"\npage_work_bits = {page_work_bits}\n"));
+        let easy = text.replace("keys = \"keys\"\n", &format!("keys = \"keys\"\n{lines}"));
         assert_ne!(easy, text);
         std::fs::write(world.config_path(), easy).unwrap();
         world.start_daemon();
@@ -294,6 +312,43 @@ fn refused_then_paid_without_scripts_then_delivered() {
     let moved = mx.world.json(&[&["topup", "--voucher", &code, "--office", &url][..], &wallet].concat());
     assert_eq!(moved["credited"], 2500, "{moved}");
     assert_eq!(moved["balance"], 2500, "{moved}");
+    mx.world.books_balance();
+}
+
+#[test]
+fn refused_then_paid_by_card_then_delivered() {
+    let provider = Provider::start();
+    let mx = Mx::paid_at(provider.address);
+    let page = mx.refused(&ALICE_IP.to_string(), "first");
+    let browser = Browser::chromium("en-US", 1100, 900);
+    browser.open_form(&page);
+    browser.type_into("#from", ALICE);
+    browser.click("#pay");
+    browser.wait_for("what is missing", "document.getElementById('pay-said').textContent.includes('below')");
+    keep_picture(&browser, "desktop-card");
+    let account = browser.text("#account");
+    browser.click("#payment");
+    browser.wait_for("the waiting", "document.getElementById('pay-said').textContent.startsWith('Waiting')");
+
+    // At the provider: the account is there without anybody's typing it.
+    browser.window(true);
+    browser.wait_for("the provider", "document.getElementById('reference')");
+    assert_eq!(browser.text("#reference"), account);
+    assert_eq!(browser.script("return [document.referrer, window.opener]"), json!(["", null]));
+    provider.tells(mx.world.office);
+    browser.click("button");
+    browser.wait_for("its thanks", "document.body.innerText.includes('Thank you')");
+
+    browser.window(false);
+    browser.wait_for("the money", "document.getElementById('pay-said').textContent.includes('500c')");
+    assert_eq!(browser.text("#pay-said"), "Your account holds 500c now. Now press “Pay 0.25c”.");
+    keep_picture(&browser, "desktop-card-paid");
+    browser.click("#pay");
+    browser.wait_for("the pass", "!document.getElementById('done').hidden");
+    assert_eq!(browser.text("#balance"), "499.75c");
+    all_is_well(&browser, &mx);
+    assert!(mx.delivered("first", 1).starts_with("mx.b.example; result=paid;"));
+    assert_eq!(mx.world.balance("funding:stripe"), -5_000_000);
     mx.world.books_balance();
 }
 
