@@ -271,12 +271,6 @@ impl Signer {
         Self(Seed::of_voucher(code))
     }
 
-    /// The 24 words of which [`Wallet::restore`] makes a wallet with this account.
-    #[must_use]
-    pub fn words(&self) -> Zeroizing<String> {
-        self.0.words().unwrap_or_default()
-    }
-
     /// The account's key, the same at every office.
     #[must_use]
     pub fn account(&self) -> SecretKey {

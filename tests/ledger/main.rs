@@ -109,6 +109,7 @@ mod sqlite_conforms {
             one_account_that_asks_many_times_at_once_is_credited_once,
             a_voucher_is_used_or_void_and_never_both,
             a_voucher_beyond_what_an_account_can_hold_stays_good,
+            what_an_account_holds_is_gathered_onto_another_once,
             a_grant_comes_once_a_day_and_once_a_proof,
             grants_of_a_day_stay_within_its_budget,
             grants_to_a_network_and_for_little_work_stay_within_theirs,
