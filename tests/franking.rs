@@ -11,7 +11,7 @@ mod smtp;
 mod support;
 
 use std::{
-    io::{ErrorKind, Read as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     ops::Deref,
     time::{Duration, Instant},
@@ -608,12 +608,52 @@ fn letters_that_read_the_same_and_bear_no_name_are_all_sent() {
     }
 }
 
+/// An office that answers every call with this status.
+fn office_that_says(status: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4_096]);
+            let said = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let _ = stream.write_all(said.as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn a_copy_does_not_wait_for_a_stamp_that_will_not_come() {
+    let b = asking();
+    // Nothing is on the account.
+    let c = franking(&b, "");
+    let unsold = office_that_says("404 Not Found");
+    b.zone.txt("_postage.d.example", format!("v=postage1; c=USD; n=2500; i=d.example; u=http://{unsold}/"));
+    for to in [BOB, "dora@d.example"] {
+        let copy = c.submit_first(&written(CAROL, &[to], &format!("1-{to}"), to));
+        assert_eq!(fields(&copy, "Postage-Stamp").len(), 0);
+    }
+    let log = c.log();
+    assert!(
+        log.contains("holds too little") && log.contains("404, where d.example should describe itself"),
+        "{log}"
+    );
+    for audience in ["b.example", "d.example"] {
+        let said =
+            format!("copies of letters that waited for stamps go without audience={audience} copies=1");
+        assert!(log.contains(&said), "{log}");
+    }
+    assert_eq!(c.count("SELECT sum(spent) FROM franked"), 0, "nothing is counted for them");
+}
+
 #[test]
 fn a_copy_whose_stamp_does_not_come_goes_without_one() {
     let b = asking();
+    let busy = office_that_says("503 Service Unavailable");
+    b.zone.txt("_postage.d.example", format!("v=postage1; c=USD; n=2500; i=d.example; u=http://{busy}/"));
     let mut c = franking(&b, "");
-    // Nothing is on the account.
-    let outcome = c.submit(&to_bob(CAROL, "1@c.example"));
+    let outcome = c.submit(&written(CAROL, &["dora@d.example"], "1@c.example", "dora@d.example"));
     assert_eq!(outcome.said, Said::Discard, "{outcome:?}");
     c.wait_for_log("no stamps could be bought");
     let detail = c.farthing(&["status"]);

@@ -203,6 +203,7 @@ mod sqlite_conforms {
         copies:
             who_gets_a_copy,
             a_copy_waits_for_its_stamp_and_the_oldest_gets_the_first,
+            copies_go_with_what_is_in_hand_when_no_more_comes,
             a_letter_sent_again_gets_what_it_got,
             a_copy_that_is_given_up_leaves_with_the_mail_that_says_so,
             a_message_is_kept_whole_and_goes_when_nobody_wants_it,

@@ -113,6 +113,25 @@ pub async fn a_copy_waits_for_its_stamp_and_the_oldest_gets_the_first(site: &Sit
     assert_eq!(ledger.copies_next().await.unwrap(), None);
 }
 
+pub async fn copies_go_with_what_is_in_hand_when_no_more_comes(site: &Site) {
+    let ledger = &*site.ledger;
+    for audience in ["b.example", "d.example"] {
+        assert_eq!(kinds(&frank(ledger, &kept(ledger, wishes(audience, 2)).await).await), "cc");
+    }
+    fill(ledger, vec![bought(1, "b.example", PRICE)]).await;
+    assert_eq!(ledger.copies_let_go(&domain("b.example"), NOW).await.unwrap(), 1);
+    let mut stamped = 0;
+    for _ in 0..2 {
+        let copy = due(ledger, NOW).await;
+        stamped += usize::from(copy.stamp.is_some());
+        assert_eq!(copy.recipient.domain(), &domain("b.example"));
+        ledger.copy_tried(copy.seq, Attempt::Taken, None, NOW).await.unwrap();
+    }
+    assert_eq!(stamped, 1);
+    assert_eq!(ledger.copy_due(NOW + 599).await.unwrap(), None, "others wait on");
+    assert_eq!(ledger.purse(NOW).await.unwrap().spent[0].1, micros(3 * PRICE));
+}
+
 pub async fn a_letter_sent_again_gets_what_it_got(site: &Site) {
     let ledger = &*site.ledger;
     fill(ledger, (1..=9).map(|n| bought(n, "b.example", PRICE)).collect()).await;
