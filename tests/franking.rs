@@ -125,8 +125,16 @@ impl Franking {
         his().remove(before)
     }
 
+    /// Its users have written to b.example often: stamps are bought ahead.
+    fn have_written(&self) {
+        let row = "INSERT INTO purse_wanted (audience, price, last, missing, asked)
+                   VALUES ('b.example', 2500, unixepoch(), 0, 100)";
+        books(self).execute(row, []).unwrap();
+    }
+
     /// Has stamps bought for b.example.
     fn stock(&self) {
+        self.have_written();
         let letter = to_bob("stock@c.example", "stock@c.example");
         assert_eq!(fields(&self.submit_first(&letter), "Postage-Stamp").len(), 1);
     }
@@ -184,6 +192,7 @@ fn a_user_writes_to_a_stranger_elsewhere_who_answers() {
     let b = asking();
     let c = franking(&b, "ahead = 2");
     fund(&b, &c, "1.00");
+    c.have_written();
 
     let first = to_bob(CAROL, "1@c.example");
     let copy = c.submit_first(&first);
@@ -527,6 +536,26 @@ fn a_burst_stops_at_its_users_budget_and_the_postmaster_hears_of_it() {
 }
 
 #[test]
+fn ever_new_names_below_one_domain_use_up_their_users_purse_alone() {
+    let b = asking();
+    let c = franking(&b, "per_user = \"1c\"");
+    fund(&b, &c, "1.00");
+    let sold = || b.balance("stamps");
+    for n in 0..10 {
+        let (audience, to) = (format!("n{n}.evil.example"), format!("x@n{n}.evil.example"));
+        let policy = format!("v=postage1; c=USD; n=2500; i=b.example; u=http://{}/", b.office);
+        b.zone.txt(&format!("_postage.{audience}"), policy);
+        let letter = written("mallory@c.example", &[&to], &format!("{n}@c.example"), &to);
+        if n < 4 {
+            assert_eq!(fields(&c.submit_first(&letter), "Postage-Stamp").len(), 1);
+        } else {
+            assert!(refusal(&c.submit(&letter)).contains("your postage of 1c for today is used up"));
+        }
+    }
+    assert_eq!(sold(), 4 * 2_500, "one for each letter, and none to have in hand");
+}
+
+#[test]
 fn a_blind_copy_is_not_disclosed() {
     let b = asking();
     let c = franking(&b, "ahead = 6");
@@ -745,6 +774,7 @@ fn a_login_pays_from_an_account_of_its_own_and_has_back_what_is_given_back() {
     let name = format!("login:{CAROL}");
     let credited = c.json(&["account", "credit", &name, "0.5c", "--memo", "pocket money"]);
     assert_eq!(credited["balance"], 5_000);
+    c.have_written();
 
     let copy = c.submit_first(&letter);
     let stamped =

@@ -91,7 +91,7 @@ pub async fn a_copy_waits_for_its_stamp_and_the_oldest_gets_the_first(site: &Sit
     assert_eq!(ledger.copies_next().await.unwrap(), Some(NOW + 600));
     assert_eq!(ledger.copy_due(NOW).await.unwrap(), None);
     let needs = ledger.purse_needs(5, NOW).await.unwrap();
-    assert_eq!(needs, [Need { audience: domain("b.example"), count: 7 }], "for them, and to have in hand");
+    assert_eq!(needs, [Need { audience: domain("b.example"), count: 3 }], "for them, and one ahead");
     fill(ledger, vec![bought(1, "b.example", PRICE)]).await;
     let copy = due(ledger, NOW).await;
     assert_eq!(copy.stamp, Some(bought(1, "b.example", PRICE)));
@@ -130,6 +130,21 @@ pub async fn copies_go_with_what_is_in_hand_when_no_more_comes(site: &Site) {
     assert_eq!(stamped, 1);
     assert_eq!(ledger.copy_due(NOW + 599).await.unwrap(), None, "others wait on");
     assert_eq!(ledger.purse(NOW).await.unwrap().spent[0].1, micros(3 * PRICE));
+}
+
+pub async fn a_copy_that_went_without_counts_for_what_may_be_bought(site: &Site) {
+    let ledger = &*site.ledger;
+    let own = farthing::ledger::franking::Budget { per_user: micros(2 * PRICE), ..PLENTY };
+    for (audience, expected) in [("b.example", "c"), ("d.example", "c"), ("e.example", "-")] {
+        let letter = kept(ledger, wishes(audience, 1)).await;
+        let Taken::Given(given) = ledger.frank(letter, own, NOW).await.unwrap() else { panic!("{audience}") };
+        assert_eq!(kinds(&given), expected, "{audience}");
+        ledger.copies_let_go(&domain(audience), NOW).await.unwrap();
+        while let Some(copy) = ledger.copy_due(NOW).await.unwrap() {
+            ledger.copy_tried(copy.seq, Attempt::Taken, None, NOW).await.unwrap();
+        }
+        assert_eq!(ledger.purse(NOW).await.unwrap().spent[0].1, micros(0), "none was spent");
+    }
 }
 
 pub async fn a_letter_sent_again_gets_what_it_got(site: &Site) {
