@@ -197,6 +197,8 @@ mod sqlite_conforms {
             settled_postage_is_told_as_final;
         franking:
             a_letter_takes_all_its_stamps_or_none,
+            no_more_is_kept_ahead_than_was_asked_for,
+            a_user_cannot_have_the_purse_spent_on_what_nobody_uses,
             the_cheapest_that_will_do_and_lasts_is_taken,
             stamps_of_an_office_that_is_taken_no_longer_are_put_on_nothing,
             letters_users_and_the_site_have_budgets,
@@ -208,6 +210,8 @@ mod sqlite_conforms {
             what_no_letter_came_to_need_makes_room_at_once,
             one_login_does_not_fill_the_queue,
             a_copy_takes_no_stamp_that_costs_more_than_was_counted_for_it,
+            copies_go_with_what_is_in_hand_when_no_more_comes,
+            a_copy_that_went_without_counts_for_what_may_be_bought,
             a_letter_sent_again_gets_what_it_got,
             a_copy_that_is_given_up_leaves_with_the_mail_that_says_so,
             a_message_is_kept_whole_and_goes_when_nobody_wants_it,
