@@ -45,8 +45,6 @@ const CONNECT_TIME: Duration = Duration::from_secs(2);
 const LAG_MAX_S: u64 = 2 * DAY_S;
 /// An order that is not answered for longer than this, in seconds, is in somebody's way.
 const ORDER_LAG_MAX_S: u64 = 6 * 3_600;
-/// Stamps for a letter that waits are bought within seconds; longer, in seconds, and somebody must look.
-const BUYING_LAG_MAX_S: u64 = 60;
 /// An office that takes no refunds for longer than this is not only down for the night.
 const REPORT_LAG_MAX_S: u64 = 2 * DAY_S;
 /// 2026-01-01: a clock before it is wrong, for this program is younger.
@@ -331,7 +329,7 @@ async fn other_offices(config: &Config) -> Result<String, String> {
 /// Stamps in hand for what users send, and what they have cost today.
 async fn purse(config: &Config, franking: &config::Franking) -> Result<String, String> {
     let ledger = look_into_ledger(config)?;
-    let Purse { in_hand, spent } = ledger.purse(unix_now()).await.map_err(|e| e.to_string())?;
+    let Purse { in_hand, spent, lacking } = ledger.purse(unix_now()).await.map_err(|e| e.to_string())?;
     let count: u64 = in_hand.iter().map(|domain| domain.count).sum();
     let today = spent.iter().find(|(login, _)| login.is_empty()).map(|(_, spent)| *spent).unwrap_or_default();
     let orders = ledger.purse_orders().await.map_err(|e| e.to_string())?;
@@ -350,10 +348,11 @@ async fn purse(config: &Config, franking: &config::Franking) -> Result<String, S
             unix_now().saturating_sub(oldest) / 60
         ),
     };
-    let waits_s = copies.oldest.map_or(0, |oldest| unix_now().saturating_sub(oldest));
-    if copies.unstamped > 0 && waits_s > BUYING_LAG_MAX_S {
+    if let Some(domain) = lacking.first() {
         return Err(format!(
-            "{what}; why no stamps can be bought: journalctl -u farthingd | grep 'no stamps'"
+            "{what}; none for {domain}, where letters go without: journalctl -u farthingd | grep 'no stamps' says why; \
+             where money lacks, it goes onto the account that this prints: farthing wallet show --wallet {}",
+            franking.wallet.display()
         ));
     }
     if let Some(error) = copies.last_error {

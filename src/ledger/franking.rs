@@ -196,6 +196,8 @@ pub struct Purse {
     pub in_hand: Vec<InHand>,
     /// What was put on letters today (UTC), by login; the empty one is all together.
     pub spent: Vec<(String, Micros)>,
+    /// Domains that were written to in the last day and for which nothing is in hand that would do, nor ordered.
+    pub lacking: Vec<Domain>,
 }
 
 /// The purse.

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     address::Domain,
+    clock::DAY_S,
     ledger::{
         LedgerError, StampId,
         franking::{
@@ -190,6 +191,16 @@ fn purse(conn: &Connection, now: u64) -> Result<Purse, Fail> {
     let mut rows = find.query([day_of(now)])?;
     while let Some(row) = rows.next()? {
         purse.spent.push((row.get(0)?, amount(row.get(1)?)?));
+    }
+    let mut find = conn.prepare_cached(
+        "SELECT w.audience FROM purse_wanted w WHERE w.last >= ?1
+            AND NOT EXISTS (SELECT 1 FROM purse p WHERE p.audience = w.audience AND p.value >= w.price AND p.expiry >= ?2)
+            AND NOT EXISTS (SELECT 1 FROM purse_orders o WHERE o.audience = w.audience)
+         ORDER BY w.audience",
+    )?;
+    let mut rows = find.query([stored_time(now.saturating_sub(DAY_S)), until])?;
+    while let Some(row) = rows.next()? {
+        purse.lacking.push(domain(&row.get::<_, String>(0)?)?);
     }
     Ok(purse)
 }

@@ -123,8 +123,8 @@ pub async fn a_letter_takes_all_its_stamps_or_none(site: &Site) {
     assert_eq!(ids(&both), [1, 2, 3]);
     let more = frank(ledger, "carol", &wishes("b.example", 1), PLENTY).await;
     assert_eq!(more, Taken::Lacking(vec![domain("b.example")]), "each is handed out once");
-    let Purse { in_hand, spent } = ledger.purse(NOW).await.unwrap();
-    assert_eq!(in_hand, []);
+    let Purse { in_hand, spent, lacking } = ledger.purse(NOW).await.unwrap();
+    assert_eq!((in_hand, lacking), (vec![], vec![domain("b.example"), domain("d.example")]));
     assert_eq!(spent, [(String::new(), micros(3 * PRICE)), ("carol".into(), micros(3 * PRICE))]);
 }
 
@@ -139,6 +139,9 @@ pub async fn the_cheapest_that_will_do_and_lasts_is_taken(site: &Site) {
     let Purse { in_hand, .. } = ledger.purse(NOW).await.unwrap();
     let left = InHand { audience: domain("b.example"), count: 1, value: micros(PRICE - 1) };
     assert_eq!(in_hand, [left]);
+    assert_eq!(ledger.purse(NOW).await.unwrap().lacking, [domain("b.example")], "that one is too cheap");
+    fill(ledger, vec![bought(5, "b.example", PRICE)]).await;
+    assert_eq!(ledger.purse(NOW).await.unwrap().lacking, []);
 }
 
 pub async fn stamps_of_an_office_that_is_taken_no_longer_are_put_on_nothing(site: &Site) {
