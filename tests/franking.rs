@@ -11,7 +11,7 @@ mod smtp;
 mod support;
 
 use std::{
-    io::{ErrorKind, Read as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     ops::Deref,
     time::{Duration, Instant},
@@ -125,8 +125,16 @@ impl Franking {
         his().remove(before)
     }
 
+    /// Its users have written to b.example often: stamps are bought ahead.
+    fn have_written(&self) {
+        let row = "INSERT INTO purse_wanted (audience, price, last, missing, asked)
+                   VALUES ('b.example', 2500, unixepoch(), 0, 100)";
+        books(self).execute(row, []).unwrap();
+    }
+
     /// Has stamps bought for b.example.
     fn stock(&self) {
+        self.have_written();
         let letter = to_bob("stock@c.example", "stock@c.example");
         assert_eq!(fields(&self.submit_first(&letter), "Postage-Stamp").len(), 1);
     }
@@ -184,6 +192,7 @@ fn a_user_writes_to_a_stranger_elsewhere_who_answers() {
     let b = asking();
     let c = franking(&b, "ahead = 2");
     fund(&b, &c, "1.00");
+    c.have_written();
 
     let first = to_bob(CAROL, "1@c.example");
     let copy = c.submit_first(&first);
@@ -546,6 +555,26 @@ fn a_burst_stops_at_its_users_budget_and_the_postmaster_hears_of_it() {
 }
 
 #[test]
+fn ever_new_names_below_one_domain_use_up_their_users_purse_alone() {
+    let b = asking();
+    let c = franking(&b, "per_user = \"1c\"");
+    fund(&b, &c, "1.00");
+    let sold = || b.balance("stamps");
+    for n in 0..10 {
+        let (audience, to) = (format!("n{n}.evil.example"), format!("x@n{n}.evil.example"));
+        let policy = format!("v=postage1; c=USD; n=2500; i=b.example; u=http://{}/", b.office);
+        b.zone.txt(&format!("_postage.{audience}"), policy);
+        let letter = written("mallory@c.example", &[&to], &format!("{n}@c.example"), &to);
+        if n < 4 {
+            assert_eq!(fields(&c.submit_first(&letter), "Postage-Stamp").len(), 1);
+        } else {
+            assert!(refusal(&c.submit(&letter)).contains("your postage of 1c for today is used up"));
+        }
+    }
+    assert_eq!(sold(), 4 * 2_500, "one for each letter, and none to have in hand");
+}
+
+#[test]
 fn a_blind_copy_is_not_disclosed() {
     let b = asking();
     let c = franking(&b, "ahead = 6");
@@ -627,12 +656,52 @@ fn letters_that_read_the_same_and_bear_no_name_are_all_sent() {
     }
 }
 
+/// An office that answers every call with this status.
+fn office_that_says(status: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4_096]);
+            let said = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let _ = stream.write_all(said.as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn a_copy_does_not_wait_for_a_stamp_that_will_not_come() {
+    let b = asking();
+    // Nothing is on the account.
+    let c = franking(&b, "");
+    let unsold = office_that_says("404 Not Found");
+    b.zone.txt("_postage.d.example", format!("v=postage1; c=USD; n=2500; i=d.example; u=http://{unsold}/"));
+    for to in [BOB, "dora@d.example"] {
+        let copy = c.submit_first(&written(CAROL, &[to], &format!("1-{to}"), to));
+        assert_eq!(fields(&copy, "Postage-Stamp").len(), 0);
+    }
+    let log = c.log();
+    assert!(
+        log.contains("holds too little") && log.contains("404, where d.example should describe itself"),
+        "{log}"
+    );
+    for audience in ["b.example", "d.example"] {
+        let said =
+            format!("copies of letters that waited for stamps go without audience={audience} copies=1");
+        assert!(log.contains(&said), "{log}");
+    }
+    assert_eq!(c.count("SELECT sum(spent) FROM franked"), 0, "nothing is counted for them");
+}
+
 #[test]
 fn a_copy_whose_stamp_does_not_come_goes_without_one() {
     let b = asking();
+    let busy = office_that_says("503 Service Unavailable");
+    b.zone.txt("_postage.d.example", format!("v=postage1; c=USD; n=2500; i=d.example; u=http://{busy}/"));
     let mut c = franking(&b, "");
-    // Nothing is on the account.
-    let outcome = c.submit(&to_bob(CAROL, "1@c.example"));
+    let outcome = c.submit(&written(CAROL, &["dora@d.example"], "1@c.example", "dora@d.example"));
     assert_eq!(outcome.said, Said::Discard, "{outcome:?}");
     c.wait_for_log("no stamps could be bought");
     let detail = c.farthing(&["status"]);
@@ -724,6 +793,7 @@ fn a_login_pays_from_an_account_of_its_own_and_has_back_what_is_given_back() {
     let name = format!("login:{CAROL}");
     let credited = c.json(&["account", "credit", &name, "0.5c", "--memo", "pocket money"]);
     assert_eq!(credited["balance"], 5_000);
+    c.have_written();
 
     let copy = c.submit_first(&letter);
     let stamped =

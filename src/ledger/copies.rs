@@ -11,7 +11,11 @@ use super::{
     franking::PurseStamp,
     outbox::{Attempt, NewMail},
 };
-use crate::{address::Address, clock::DAY_S, message::dsn::Dsn};
+use crate::{
+    address::{Address, Domain},
+    clock::DAY_S,
+    message::dsn::Dsn,
+};
 
 /// Octets of a message of which copies are made. What mail providers take; it stands in the daemon's memory and in the
 /// ledger's file.
@@ -88,6 +92,10 @@ pub trait Copies {
     /// The copy that is due for longest, of a message beyond [`LARGE_OCTETS`] when no other is. One that has waited for its stamp for as long as it may is let go without, and
     /// what was counted for it is taken back.
     async fn copy_due(&self, now: u64) -> Result<Option<Copy>, LedgerError>;
+
+    /// Lets the copies for this domain that wait for a stamp go: with what is in hand, else without. Returns how many go
+    /// without.
+    async fn copies_let_go(&self, audience: &Domain, now: u64) -> Result<usize, LedgerError>;
 
     /// Writes down what became of a copy. One that is given up goes in the commit that queues the mail that tells its sender;
     /// then the letter may be sent again.

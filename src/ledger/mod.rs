@@ -23,6 +23,7 @@ mod chain;
 mod check;
 pub mod copies;
 pub mod dossier;
+pub mod duty;
 pub mod foreign;
 pub mod foresee;
 pub mod franking;
@@ -424,6 +425,7 @@ pub enum LedgerError {
 pub trait Ledger:
     copies::Copies
     + dossier::Dossiers
+    + duty::Duty
     + foresee::Foresee
     + Foreign
     + franking::Franking

@@ -86,6 +86,17 @@ impl ClientError {
     pub const fn is_final(&self) -> bool {
         matches!(self, Self::Refused { status: 400 | 402 | 409 | 422, .. })
     }
+
+    /// Whether the same call may fare better in a moment.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TimeOut { .. } => true,
+            // It took too long, comes too early or too often, or the office is in trouble itself.
+            Self::Refused { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
+            Self::Url(_) | Self::Answer { .. } => false,
+        }
+    }
 }
 
 /// What an office says of itself, checked.
@@ -201,6 +212,9 @@ impl OfficeClient {
         match self.describe() {
             Ok(found) if found.office == *office => Ok(()),
             Ok(found) => Err(self.answer(format_args!("it is the office {}, not {office}", found.office))),
+            Err(error @ ClientError::Refused { .. }) if error.may_pass() => {
+                Err(ClientError::Unreachable { url: self.url.clone(), what: error.to_string() })
+            }
             Err(ClientError::Refused { status, .. }) => {
                 Err(self.answer(format_args!("{status}, where {office} should describe itself")))
             }

@@ -73,7 +73,7 @@ async fn wishes(site: &Site, config: &config::Franking, recipients: Vec<Wish>) -
         return vec![];
     }
     let mut budget = Budget::of(POLICIES_TIME);
-    let mut prices = vec![];
+    let mut policies = vec![];
     for domain in domains {
         let Some(Ok(Ok(policy))) = budget.spend(site.discovery.policy(&domain)).await else {
             continue;
@@ -82,11 +82,11 @@ async fn wishes(site: &Site, config: &config::Franking, recipients: Vec<Wish>) -
             tracing::info!(%domain, price = %policy.price, currency = %policy.currency, "asks for stamps that are not bought here");
             continue;
         }
-        prices.push((domain, policy.price));
+        policies.push((domain, policy));
     }
     let asked = |wish: Wish| {
-        let (_, price) = prices.iter().find(|(domain, _)| domain == wish.recipient.domain())?;
-        Some(Wish { least: *price, ..wish })
+        let (_, policy) = policies.iter().find(|(domain, _)| domain == wish.recipient.domain())?;
+        Some(Wish { least: policy.price, offices: policy.offices.clone(), ..wish })
     };
     recipients.into_iter().filter_map(asked).collect()
 }
@@ -113,6 +113,7 @@ fn recipients(site: &Site, letter: &Letter, submission: &Submission) -> Vec<Wish
             continue;
         }
         wishes.push(Wish {
+            offices: vec![],
             recipient: recipient.clone(),
             envelope: named.address.clone(),
             least: crate::money::Micros::ZERO,

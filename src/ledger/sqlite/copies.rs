@@ -421,6 +421,20 @@ impl Copies for SqliteLedger {
         self.readers.read(move |conn| read(conn, seq)).await
     }
 
+    async fn copies_let_go(&self, audience: &Domain, now: u64) -> Result<usize, LedgerError> {
+        let audience = audience.clone();
+        let go = move |batch: &mut Batch<'_>| {
+            while give_stamps(batch, Some(&audience), now)? > 0 {}
+            let mut write = batch
+                .conn
+                .prepare_cached("UPDATE franked_to SET next_try = ?2 WHERE waits AND audience = ?1")?;
+            Ok(write.execute(params![audience.as_str(), stored_time(now)])?)
+        };
+        let gone = self.write(go).await?;
+        self.outbox.notify_one();
+        Ok(gone)
+    }
+
     async fn copy_tried(
         &self,
         seq: i64,

@@ -96,8 +96,8 @@ pub async fn a_copy_waits_for_its_stamp_and_the_oldest_gets_the_first(site: &Sit
     let needs = ledger.purse_needs(5, NOW).await.unwrap();
     assert_eq!(
         needs,
-        [Need { audience: domain("b.example"), count: 7, price: micros(PRICE) }],
-        "for them, and to have in hand"
+        [Need { audience: domain("b.example"), count: 3, price: micros(PRICE) }],
+        "for them, and one ahead"
     );
     fill(ledger, vec![bought(1, "b.example", PRICE)]).await;
     let copy = due(ledger, NOW).await;
@@ -133,6 +133,40 @@ pub async fn a_copy_takes_no_stamp_that_costs_more_than_was_counted_for_it(site:
     fill(ledger, vec![bought(2, "b.example", PRICE)]).await;
     assert_eq!(due(ledger, NOW).await.stamp, Some(bought(2, "b.example", PRICE)));
     assert_eq!(ledger.purse(NOW).await.unwrap().in_hand[0].value, micros(10 * PRICE), "for who pays that");
+}
+
+pub async fn copies_go_with_what_is_in_hand_when_no_more_comes(site: &Site) {
+    let ledger = &*site.ledger;
+    for audience in ["b.example", "d.example"] {
+        assert_eq!(kinds(&frank(ledger, &kept(ledger, wishes(audience, 2)).await).await), "cc");
+    }
+    fill(ledger, vec![bought(1, "b.example", PRICE)]).await;
+    assert_eq!(ledger.copies_let_go(&domain("b.example"), NOW).await.unwrap(), 1);
+    let mut stamped = 0;
+    for _ in 0..2 {
+        let copy = due(ledger, NOW).await;
+        stamped += usize::from(copy.stamp.is_some());
+        assert_eq!(copy.recipient.domain(), &domain("b.example"));
+        ledger.copy_tried(copy.seq, Attempt::Taken, None, NOW).await.unwrap();
+    }
+    assert_eq!(stamped, 1);
+    assert_eq!(ledger.copy_due(NOW + 599).await.unwrap(), None, "others wait on");
+    assert_eq!(ledger.purse(NOW).await.unwrap().spent[0].1, micros(3 * PRICE));
+}
+
+pub async fn a_copy_that_went_without_counts_for_what_may_be_bought(site: &Site) {
+    let ledger = &*site.ledger;
+    let own = farthing::ledger::franking::Budget { per_user: micros(2 * PRICE), ..PLENTY };
+    for (audience, expected) in [("b.example", "c"), ("d.example", "c"), ("e.example", "-")] {
+        let letter = kept(ledger, wishes(audience, 1)).await;
+        let Taken::Given(given) = ledger.frank(letter, own, NOW).await.unwrap() else { panic!("{audience}") };
+        assert_eq!(kinds(&given), expected, "{audience}");
+        ledger.copies_let_go(&domain(audience), NOW).await.unwrap();
+        while let Some(copy) = ledger.copy_due(NOW).await.unwrap() {
+            ledger.copy_tried(copy.seq, Attempt::Taken, None, NOW).await.unwrap();
+        }
+        assert_eq!(ledger.purse(NOW).await.unwrap().spent[0].1, micros(0), "none was spent");
+    }
 }
 
 pub async fn a_letter_sent_again_gets_what_it_got(site: &Site) {
