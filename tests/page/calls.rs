@@ -319,7 +319,7 @@ fn the_files_of_the_page_are_small_and_kept_for_ever() {
 fn the_page_says_where_to_pay_and_programs_are_told_too() {
     let post = Post::with_config("payment_url = \"https://pay.example/b?a=1&b=2\"\ngrant = \"2.5c\"\n");
     let page = post.get(PAGE).body;
-    let link = "<a id=\"payment\" data-before=\"https://pay.example/b?a=1&#38;b=2&#38;client_reference_id=\" \
+    let link = "<a id=\"payment\" class=\"button\" data-before=\"https://pay.example/b?a=1&#38;b=2&#38;client_reference_id=\" \
                 target=\"_blank\" rel=\"noopener noreferrer\">";
     assert!(page.contains(link), "{page}");
     assert!(page.contains("farthing topup --work --office"), "{page}");
