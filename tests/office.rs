@@ -413,7 +413,8 @@ fn the_page_reads_the_same_for_everyone_and_reflects_nothing_raw() {
         assert_eq!(answer.status, 200, "{address}");
         // What names the form is another each time.
         let (before, once) = answer.body.split_once("name=\"once\" value=\"").unwrap();
-        format!("{before}{}", once.split_once('"').unwrap().1)
+        // Where a command may be wrapped is no part of it.
+        format!("{before}{}", once.split_once('"').unwrap().1).replace("<span>", "").replace("</span>", "")
     };
     let bob = page("bob@b.example");
     assert_eq!(bob, page("nobody@b.example").replace("nobody@", "bob@"));

@@ -196,10 +196,18 @@ function next(balance) {
 }
 
 async function useVoucher() {
-  const code = at("voucher").value.trim();
-  if (!code) return at("voucher").focus();
-  const { credited, before } = await signed("POST", "v1/vouchers", { code });
-  at("voucher").value = "";
+  const field = at("voucher");
+  const code = field.value.trim();
+  if (!code) return field.focus();
+  field.removeAttribute("aria-invalid");
+  const { credited, before } = await signed("POST", "v1/vouchers", { code }).catch((refusal) => {
+    if (refusal.value?.code?.startsWith("voucher-")) {
+      field.setAttribute("aria-invalid", "true");
+      field.focus();
+    }
+    throw refusal;
+  });
+  field.value = "";
   const balance = await showAccount();
   const values = { amount: amount(credited) };
   tell(`${before ? say("credited_before", values) : say("credited", values)} ${next(balance)}`.trim());
