@@ -371,6 +371,25 @@ fn a_first_letter_with_a_blind_copy_arrives_twice_and_neither_copy_tells_of_the_
 }
 
 #[test]
+fn a_blind_copy_by_a_source_route_goes_once() {
+    let post = Post::start("", |mail, _| mail.smtp_addr);
+    let letter = |id: &str| {
+        format!(
+            "From: {CAROL}\nTo: {BOB}\nSubject: Lunch?\nDate: Mon, 02 Nov 2026 09:00:00 +0000\n\
+             Message-ID: <{id}@c.example>\n\nHello\n"
+        )
+    };
+    post.carol_writes(&[BOB], &letter("1"));
+    post.arrived(1);
+    post.c.wait_for_log("stamps bought ahead");
+    // Were he not taken off the letter itself, his gate would refuse it to Bob too.
+    post.carol_writes(&[BOB, "@d.example:Eve@b.example"], &letter("2"));
+    let second = post.arrived(3);
+    assert_eq!(second.iter().filter(|mail| mail.recipient.eq_ignore_ascii_case("eve@b.example")).count(), 1);
+    assert_eq!(post.b.balance("escrow:b.example"), 3 * 2_500);
+}
+
+#[test]
 fn a_copy_that_comes_back_as_a_users_letter_goes_on_and_round_no_more() {
     // The smarthost is the port at which Carol submits: what the courier hands in looks like hers.
     let post = Post::start("max_price = \"0.25c\"", |_, submission| submission);

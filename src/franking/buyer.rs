@@ -255,6 +255,11 @@ impl Buyer<'_> {
         if policy.currency != self.site.config.ledger.currency || policy.price > self.config.max_price {
             return Err(BuyError::ForGood(format!("it asks {} {}", policy.price, policy.currency)));
         }
+        if policy.price > need.price {
+            // The next letter is judged by what it asks now; those that wait were not.
+            let (now, before) = (policy.price, need.price);
+            return Err(BuyError::ForGood(format!("it asks {now}, and {before} when it was written to")));
+        }
         let mut last = BuyError::ForGood("no office sells stamps for it".into());
         for office in policy.offices.into_iter().take(OFFICES_TRIED) {
             let _turn = self.turns.at(&office).await;
@@ -291,8 +296,7 @@ impl Buyer<'_> {
         let answer = match self.send(&order).await {
             Ok(answer) => answer,
             Err(error) => {
-                // The office says that the order was not done and never will be.
-                if matches!(&error, ClientError::Refused { status: 400 | 402 | 403 | 409 | 422, .. }) {
+                if error.is_final() {
                     self.ledger.purse_filled(order.seq, vec![], unix_now()).await?;
                 }
                 if let ClientError::Refused { status: 402, detail, .. } = error {

@@ -48,6 +48,9 @@ pub struct PurseStamp {
 /// A recipient of a letter whose domain wants stamps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
+    /// The offices whose stamps his domain takes; for all of a domain the same. Stamps of others that are in hand for it
+    /// are thrown away.
+    pub offices: Vec<Domain>,
     /// Who. Of a letter no two are the same.
     pub recipient: Address,
     /// The same, as the envelope has it.
@@ -154,6 +157,8 @@ pub struct Need {
     pub audience: Domain,
     /// How many, at least 1.
     pub count: u32,
+    /// What it asked when somebody last wrote to it, and so what was counted for those who wait.
+    pub price: Micros,
 }
 
 /// Stamps ordered and not yet here.
@@ -191,6 +196,8 @@ pub struct Purse {
     pub in_hand: Vec<InHand>,
     /// What was put on letters today (UTC), by login; the empty one is all together.
     pub spent: Vec<(String, Micros)>,
+    /// Domains that were written to in the last day and for which nothing is in hand that would do, nor ordered.
+    pub lacking: Vec<Domain>,
 }
 
 /// The purse.

@@ -2,6 +2,7 @@
 //!
 //! Pure. It goes from the null sender, as all our mail does, so nothing answers it.
 
+use super::compose::mail_address;
 use crate::{
     address::{Address, Domain, escaped},
     ledger::outbox::{MailKind, NewMail},
@@ -38,10 +39,16 @@ pub struct Failed<'a> {
     pub queued: u64,
 }
 
+/// To whom a letter of this sender comes back; `None`: to nobody, and no copy may be made that could fail.
+#[must_use]
+pub fn recipient(sender: &[u8]) -> Option<Address> {
+    Address::parse(sender).ok().filter(|to| mail_address(to).is_ok())
+}
+
 /// Writes the mail; `random` makes its Message-ID. `None` when there is nobody to write to.
 #[must_use]
 pub fn bounce(failed: &Failed<'_>, now: u64, random: &[u8; 16]) -> Option<NewMail> {
-    let to = Address::parse(failed.sender).ok()?;
+    let to = recipient(failed.sender)?;
     let message_id = message_id_value(random, failed.domain);
     let boundary = data_encoding::HEXLOWER.encode(random);
     let (recipient, sender) = (escaped(&failed.recipient.to_bytes()), escaped(failed.sender));

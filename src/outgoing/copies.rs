@@ -9,7 +9,7 @@ use super::{
     put_off_until, random, retry_at,
 };
 use crate::{
-    address::escaped,
+    address::{Address, escaped},
     config::Config,
     ledger::{LedgerError, copies::Copy, outbox::Attempt},
     message::build::add_fields,
@@ -18,6 +18,13 @@ use crate::{
 
 /// On every copy, with the name of the gate that made it: it puts nothing on this letter again, however it comes back.
 pub const COPY_FIELD: &str = "Postage-Copy";
+
+/// The recipient of a copy as the SMTP client takes him: as the letter's envelope had him or, where that is a form of old
+/// (a source route, a dot at the end), as we write him. `None`: no copy can be handed in for him.
+#[must_use]
+pub fn to(envelope: &[u8], recipient: &Address) -> Option<lettre::Address> {
+    envelope_address(envelope).or_else(|| envelope_address(&recipient.to_bytes()))
+}
 
 impl Courier {
     /// Tries a copy once.
@@ -58,7 +65,7 @@ impl Courier {
     async fn hand_over_copy(&self, copy: &Copy, config: &Config, now: u64) -> Result<String, Fault> {
         let unfit = |what: &[u8]| Fault::Refused(format!("`{}` cannot stand in an envelope", escaped(what)));
         let from = envelope_address(&copy.sender).ok_or_else(|| unfit(&copy.sender))?;
-        let to = envelope_address(&copy.envelope).ok_or_else(|| unfit(&copy.envelope))?;
+        let to = to(&copy.envelope, &copy.recipient).ok_or_else(|| unfit(&copy.envelope))?;
         let hostname = &config.gate.hostname;
         let stamp = copy.stamp.as_ref().and_then(|stamp| {
             let franker = self.franker.as_ref()?;

@@ -19,7 +19,10 @@ use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 use crate::{
     address::shown,
     config::Smarthost,
-    message::dsn::{Dsn, Ret},
+    message::{
+        build::with_crlf,
+        dsn::{Dsn, Ret},
+    },
 };
 
 /// How long a server may take to accept a connection and greet: it is near.
@@ -56,7 +59,7 @@ pub struct Parcel<'a> {
     pub to: Address,
     /// What the sender wants to hear of it; the smarthost is told if it knows how to tell him.
     pub dsn: &'a Dsn,
-    /// The mail, lines ended by CRLF.
+    /// The mail; whatever ends its lines, CRLF does on the way.
     pub message: &'a [u8],
 }
 
@@ -137,8 +140,9 @@ async fn send(
     smtp.command(Mail::new(parcel.from.clone(), of_mail)).await.map_err(failed)?;
     smtp.command(Rcpt::new(parcel.to.clone(), of_rcpt)).await.map_err(failed)?;
     smtp.command(Data).await.map_err(failed)?;
-    // The client ends the last line itself.
-    let message = parcel.message.strip_suffix(b"\r\n").unwrap_or(parcel.message);
+    // The client ends the last line itself, and puts a dot before one only where it sees that a line begins.
+    let message = with_crlf(parcel.message);
+    let message = message.strip_suffix(b"\r\n").unwrap_or(&message);
     smtp.message(message).await.map_err(failed)
 }
 

@@ -79,6 +79,14 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether it says of an order that it was not done and never will be. The office looks at what was sold before it
+    /// looks at anything else, so these words mean that nothing was. Others may be those of a server on the way: by 403 a
+    /// web server turns clients away that an office has sold something to.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Refused { status: 400 | 402 | 409 | 422, .. })
+    }
+
     /// Whether the same call may fare better in a moment.
     #[must_use]
     pub const fn may_pass(&self) -> bool {

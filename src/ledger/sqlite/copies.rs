@@ -15,8 +15,8 @@ use crate::{
     ledger::{
         LedgerError,
         copies::{
-            COPIES_MAX, COPIES_OCTETS_MAX, COPY_OCTETS_MAX, Copies, CopiesState, Copy, LETTER_KEPT_S,
-            PART_OCTETS, UNFINISHED_KEPT_S,
+            COPIES_MAX, COPIES_OCTETS_MAX, COPY_OCTETS_MAX, Copies, CopiesState, Copy, DISK_LEFT_OCTETS,
+            LARGE_OCTETS, LETTER_KEPT_S, LOGIN_SHARE, PART_OCTETS, UNFINISHED_KEPT_S,
         },
         franking::{BOUGHT_AT_ONCE_MAX, OutgoingLetter, PurseStamp, Wish},
         outbox::{ANSWER_FIELD_OCTETS_MAX, Attempt, NewMail, OUTBOX_AHEAD_MAX_S},
@@ -52,7 +52,9 @@ fn begin(conn: &Connection, octets: usize, first: &[u8], now: u64) -> Result<Opt
     )?;
     let (kept, copies): (i64, i64) = waiting.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let octets = u64::try_from(octets).unwrap_or(u64::MAX);
-    if read_time(kept).saturating_add(octets) > COPIES_OCTETS_MAX || read_time(copies) >= COPIES_MAX {
+    let is_full =
+        read_time(kept).saturating_add(octets) > COPIES_OCTETS_MAX || read_time(copies) >= COPIES_MAX;
+    if is_full || !disk_left(conn).is_none_or(|left| fits(octets, left)) {
         return Ok(None);
     }
     let mut insert = conn.prepare_cached(
@@ -63,10 +65,40 @@ fn begin(conn: &Connection, octets: usize, first: &[u8], now: u64) -> Result<Opt
     Ok(Some(seq))
 }
 
+/// Octets that are free where the ledger is, if the system says so.
+fn disk_left(conn: &Connection) -> Option<u64> {
+    let place = rustix::fs::statvfs(conn.path().filter(|path| !path.is_empty())?).ok()?;
+    Some(place.f_bavail.saturating_mul(place.f_frsize))
+}
+
+/// Whether a message leaves enough of the disk. It is written twice: what is committed goes to the log, and from there into
+/// the file.
+const fn fits(octets: u64, left: u64) -> bool {
+    octets.saturating_mul(2).saturating_add(DISK_LEFT_OCTETS) <= left
+}
+
 fn part(conn: &Connection, letter: i64, number: usize, octets: &[u8]) -> Result<(), Fail> {
     let mut insert =
         conn.prepare_cached("INSERT INTO franked_part (letter, part, octets) VALUES (?1, ?2, ?3)")?;
     insert.execute(params![letter, i64::try_from(number).unwrap_or(i64::MAX), octets])?;
+    Ok(())
+}
+
+/// Whether as much of a login's waits as may.
+pub(super) fn is_full_for(conn: &Connection, login: &str) -> Result<bool, Fail> {
+    let mut find = conn.prepare_cached(
+        "SELECT (SELECT coalesce(sum(octets), 0) FROM franked_letter WHERE octets > 0 AND login = ?1),
+                (SELECT count(*) FROM franked_to t JOIN franked_letter l ON l.seq = t.letter
+                 WHERE t.next_try IS NOT NULL AND l.login = ?1)",
+    )?;
+    let (octets, copies): (i64, i64) = find.query_row([login], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(read_time(octets) >= COPIES_OCTETS_MAX / LOGIN_SHARE || read_time(copies) >= COPIES_MAX / LOGIN_SHARE)
+}
+
+/// Lets a message go that came to belong to no letter.
+pub(super) fn let_go(conn: &Connection, seq: i64) -> Result<(), Fail> {
+    conn.prepare_cached("UPDATE franked_letter SET time = 0 WHERE seq = ?1 AND key IS NULL")?
+        .execute([seq])?;
     Ok(())
 }
 
@@ -161,7 +193,9 @@ pub(super) fn give_stamps(batch: &mut Batch<'_>, audience: Option<&Domain>, now:
     let mut given = 0;
     for (seq, audience, charged, by_login, login) in rows.collect::<Result<Vec<_>, _>>()? {
         let (audience, charged) = (franking::domain(&audience)?, franking::amount(charged)?);
-        let Some(stamp) = franking::in_hand(conn, &audience, charged, 1, now)?.pop() else { continue };
+        // One that costs more would be paid for past every budget.
+        let stamp = franking::in_hand(conn, &audience, charged, 1, now)?.pop();
+        let Some(stamp) = stamp.filter(|stamp| stamp.value == charged) else { continue };
         franking::take(conn, &stamp)?;
         give(conn, seq, &stamp, Some(now))?;
         if by_login {
@@ -175,11 +209,13 @@ pub(super) fn give_stamps(batch: &mut Batch<'_>, audience: Option<&Domain>, now:
 /// A copy that is due, by its name; true: it still waits for its stamp.
 fn due(conn: &Connection, now: u64) -> Result<Option<(i64, bool)>, Fail> {
     let mut find = conn.prepare_cached(
-        "SELECT seq, waits FROM franked_to WHERE next_try IS NOT NULL AND (next_try <= ?1 OR next_try > ?2)
-         ORDER BY next_try, seq LIMIT 1",
+        "SELECT t.seq, t.waits FROM franked_to t JOIN franked_letter l ON l.seq = t.letter
+         WHERE t.next_try IS NOT NULL AND (t.next_try <= ?1 OR t.next_try > ?2)
+         ORDER BY l.octets > ?3, t.next_try, t.seq LIMIT 1",
     )?;
     let ahead = stored_time(now.saturating_add(OUTBOX_AHEAD_MAX_S));
-    Ok(find.query_row(params![stored_time(now), ahead], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+    let found = params![stored_time(now), ahead, LARGE_OCTETS as i64];
+    Ok(find.query_row(found, |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
 /// Lets a copy go without the stamp it has waited for.
@@ -428,5 +464,29 @@ impl Copies for SqliteLedger {
 
     async fn copies_state(&self) -> Result<CopiesState, LedgerError> {
         self.readers.read(state).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_the_disk_is_not_for_copies() {
+        let octets = 1_000;
+        for (left, goes) in [
+            (u64::MAX, true),
+            (DISK_LEFT_OCTETS + 2 * octets, true),
+            (DISK_LEFT_OCTETS + 2 * octets - 1, false),
+            (octets, false),
+            (0, false),
+        ] {
+            assert_eq!(fits(octets, left), goes, "{left}");
+        }
+        assert!(!fits(u64::MAX, u64::MAX - 1));
+        let directory = tempfile::tempdir().unwrap();
+        let conn = Connection::open(directory.path().join("ledger.db")).unwrap();
+        assert!(disk_left(&conn).is_some_and(|left| left > 0), "the system is asked about the file");
+        assert_eq!(disk_left(&Connection::open_in_memory().unwrap()), None);
     }
 }

@@ -46,7 +46,16 @@ pub(super) fn frank(
     budget: &Budget,
     now: u64,
 ) -> Result<Taken, Fail> {
-    let can_copy = letter.copying != Copying::Impossible;
+    let taken = decide(batch, letter, budget, now)?;
+    if let Copying::Kept(seq) = letter.copying {
+        // It takes room that others' need, unless the letter is its own by now.
+        copies::let_go(batch.conn, seq)?;
+    }
+    Ok(taken)
+}
+
+fn decide(batch: &mut Batch<'_>, letter: &OutgoingLetter, budget: &Budget, now: u64) -> Result<Taken, Fail> {
+    let can_copy = letter.copying != Copying::Impossible && !copies::is_full_for(batch.conn, &letter.login)?;
     let mut given = Vec::with_capacity(letter.wishes.len());
     let mut wishes = Vec::new();
     for (index, wish) in letter.wishes.iter().enumerate() {
@@ -68,6 +77,10 @@ pub(super) fn frank(
     if !lacking.is_empty() {
         return Ok(Taken::Lacking(lacking));
     }
+    let cost = sum(plans.iter().map(Plan::cost))?;
+    if let Some(over) = over(batch, &letter.login, cost, budget, now)? {
+        return Ok(over);
+    }
     let needs_copy = plans.iter().any(|plan| plan.apart);
     let kept = match letter.copying {
         Copying::Kept(seq) if needs_copy => Some(seq),
@@ -75,10 +88,6 @@ pub(super) fn frank(
     };
     if needs_copy && !kept.map_or(Ok(false), |seq| copies::is_message(batch.conn, seq))? {
         return Ok(Taken::Keep);
-    }
-    let cost = sum(plans.iter().map(Plan::cost))?;
-    if let Some(over) = over(batch, &letter.login, cost, budget, now)? {
-        return Ok(over);
     }
     if !plans.is_empty() {
         enter(batch, letter, &plans, kept, budget, now)?;
@@ -129,6 +138,9 @@ impl Wanted<'_> {
         let (mut plans, mut lacking) = (vec![], vec![]);
         for (audience, wishes) in by_domain {
             let least = wishes.iter().map(|(_, wish)| wish.least).max().unwrap_or_default();
+            if let Some((_, wish)) = wishes.first() {
+                franking::throw_away_others(conn, audience, &wish.offices)?;
+            }
             let stamps = franking::in_hand(conn, audience, least, wishes.len(), self.now)?;
             let (in_hand, mut stamps) = (stamps.len(), stamps.into_iter());
             let (mut missing, mut concerns) = (0, in_hand > 0);

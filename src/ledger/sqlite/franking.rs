@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     address::Domain,
+    clock::DAY_S,
     ledger::{
         LedgerError, StampId,
         franking::{
@@ -52,6 +53,26 @@ pub(super) fn take(conn: &Connection, stamp: &PurseStamp) -> Result<(), Fail> {
     Ok(())
 }
 
+/// Throws away the stamps in hand for a domain that are not of these offices: with one of them a letter would be refused.
+/// What they cost is the office's to give back, as for all that expire unused.
+pub(super) fn throw_away_others(
+    conn: &Connection,
+    audience: &Domain,
+    offices: &[Domain],
+) -> Result<(), Fail> {
+    let mut find = conn.prepare_cached("SELECT DISTINCT office FROM purse WHERE audience = ?1")?;
+    let in_hand: Vec<String> =
+        find.query_map([audience.as_str()], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for office in in_hand {
+        if offices.iter().all(|taken| taken.as_str() != office) {
+            let mut delete = conn.prepare_cached("DELETE FROM purse WHERE audience = ?1 AND office = ?2")?;
+            let count = delete.execute(params![audience.as_str(), office])?;
+            tracing::warn!(%audience, office, count, "the domain takes stamps of this office no longer; those in hand are thrown away");
+        }
+    }
+    Ok(())
+}
+
 fn needs(conn: &Connection, ahead: u32, now: u64) -> Result<Vec<Need>, Fail> {
     let time = stored_time(now);
     conn.prepare_cached("DELETE FROM purse WHERE expiry < ?1")?.execute([time])?;
@@ -63,18 +84,20 @@ fn needs(conn: &Connection, ahead: u32, now: u64) -> Result<Vec<Need>, Fail> {
     let mut find = conn.prepare_cached(
         "SELECT w.audience, max(min(?1, w.asked - 1), w.missing)
                 + (SELECT count(*) FROM franked_to t WHERE t.audience = w.audience AND t.waits)
-                - (SELECT count(*) FROM purse p WHERE p.audience = w.audience AND p.value >= w.price AND p.expiry >= ?2)
+                - (SELECT count(*) FROM purse p WHERE p.audience = w.audience AND p.value >= w.price AND p.expiry >= ?2),
+                w.price
          FROM purse_wanted w ORDER BY w.last DESC",
     )?;
     let until = stored_time(now.saturating_add(LIFE_LEFT_MIN_S));
-    let rows =
-        find.query_map(params![ahead, until], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+    let rows = find.query_map(params![ahead, until], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get(2)?))
+    })?;
     let mut needs = Vec::new();
     for row in rows {
-        let (audience, missing) = row?;
+        let (audience, missing, price) = row?;
         let count = u32::try_from(missing.clamp(0, i64::from(BOUGHT_AT_ONCE_MAX))).unwrap_or_default();
         if count > 0 {
-            needs.push(Need { audience: domain(&audience)?, count });
+            needs.push(Need { audience: domain(&audience)?, count, price: amount(price)? });
         }
     }
     Ok(needs)
@@ -168,6 +191,16 @@ fn purse(conn: &Connection, now: u64) -> Result<Purse, Fail> {
     let mut rows = find.query([day_of(now)])?;
     while let Some(row) = rows.next()? {
         purse.spent.push((row.get(0)?, amount(row.get(1)?)?));
+    }
+    let mut find = conn.prepare_cached(
+        "SELECT w.audience FROM purse_wanted w WHERE w.last >= ?1
+            AND NOT EXISTS (SELECT 1 FROM purse p WHERE p.audience = w.audience AND p.value >= w.price AND p.expiry >= ?2)
+            AND NOT EXISTS (SELECT 1 FROM purse_orders o WHERE o.audience = w.audience)
+         ORDER BY w.audience",
+    )?;
+    let mut rows = find.query([stored_time(now.saturating_sub(DAY_S)), until])?;
+    while let Some(row) = rows.next()? {
+        purse.lacking.push(domain(&row.get::<_, String>(0)?)?);
     }
     Ok(purse)
 }

@@ -40,6 +40,7 @@ pub fn wishes(audience: &str, count: u32) -> Vec<Wish> {
     let wish = |n| {
         let recipient = address(&format!("reader{n}@{audience}"));
         Wish {
+            offices: vec![domain("other.example")],
             envelope: recipient.to_bytes(),
             recipient,
             least: micros(PRICE),
@@ -122,8 +123,8 @@ pub async fn a_letter_takes_all_its_stamps_or_none(site: &Site) {
     assert_eq!(ids(&both), [1, 2, 3]);
     let more = frank(ledger, "carol", &wishes("b.example", 1), PLENTY).await;
     assert_eq!(more, Taken::Lacking(vec![domain("b.example")]), "each is handed out once");
-    let Purse { in_hand, spent } = ledger.purse(NOW).await.unwrap();
-    assert_eq!(in_hand, []);
+    let Purse { in_hand, spent, lacking } = ledger.purse(NOW).await.unwrap();
+    assert_eq!((in_hand, lacking), (vec![], vec![domain("b.example"), domain("d.example")]));
     assert_eq!(spent, [(String::new(), micros(3 * PRICE)), ("carol".into(), micros(3 * PRICE))]);
 }
 
@@ -138,6 +139,30 @@ pub async fn the_cheapest_that_will_do_and_lasts_is_taken(site: &Site) {
     let Purse { in_hand, .. } = ledger.purse(NOW).await.unwrap();
     let left = InHand { audience: domain("b.example"), count: 1, value: micros(PRICE - 1) };
     assert_eq!(in_hand, [left]);
+    assert_eq!(ledger.purse(NOW).await.unwrap().lacking, [domain("b.example")], "that one is too cheap");
+    fill(ledger, vec![bought(5, "b.example", PRICE)]).await;
+    assert_eq!(ledger.purse(NOW).await.unwrap().lacking, []);
+}
+
+pub async fn stamps_of_an_office_that_is_taken_no_longer_are_put_on_nothing(site: &Site) {
+    let ledger = &*site.ledger;
+    let dear = PurseStamp { office: domain("new.example"), ..bought(3, "b.example", 2 * PRICE) };
+    fill(ledger, vec![bought(1, "b.example", PRICE), bought(2, "b.example", PRICE)]).await;
+    fill(ledger, vec![dear, bought(4, "d.example", PRICE)]).await;
+    let wish = Wish { offices: vec![domain("new.example")], ..wishes("b.example", 1).remove(0) };
+    assert_eq!(
+        ids(&frank(ledger, "carol", std::slice::from_ref(&wish), PLENTY).await),
+        [3],
+        "the dearer one"
+    );
+    assert!(matches!(frank(ledger, "carol", &[wish], PLENTY).await, Taken::Lacking(_)));
+    let needs = ledger.purse_needs(2, NOW).await.unwrap();
+    assert_eq!(needs.first().unwrap().count, 2, "what is of no use is not counted as in hand");
+    assert_eq!(
+        ids(&frank(ledger, "carol", &wishes("d.example", 1), PLENTY).await),
+        [4],
+        "that of another domain"
+    );
 }
 
 pub async fn letters_users_and_the_site_have_budgets(site: &Site) {
