@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{
     batch::Batch,
     book,
     fail::{Fail, read_time, stored_time},
-    mark::{self, Letter, address},
+    mark::{self, Letter},
+    rows::Statements,
     sent::{lines, names_unsubscribe},
 };
 use crate::{
@@ -78,11 +79,12 @@ pub(super) fn mark_answered(batch: &mut Batch<'_>, answered: &Answered) -> Resul
 /// postage back by a letter that bears it.
 fn answers_colleague(batch: &Batch<'_>, answered: &Answered) -> Result<bool, Fail> {
     let owners = batch.site.owners();
-    let mut find =
-        batch.conn.prepare_cached("SELECT recipients FROM sent WHERE author = ?1 AND message_id = ?2")?;
     for colleague in &answered.recipients {
-        let key = params![owners.owner(colleague).to_bytes(), answered.message_id];
-        let Some(recipients) = find.query_row(key, |row| row.get::<_, Vec<u8>>(0)).optional()? else {
+        let key = params![owners.owner(colleague), answered.message_id];
+        let Some(recipients) = batch
+            .conn
+            .value::<Vec<u8>>("SELECT recipients FROM sent WHERE author = ?1 AND message_id = ?2", key)?
+        else {
             continue;
         };
         let recipients = lines(&recipients)?;
@@ -124,24 +126,19 @@ pub(super) fn recipients(conn: &Connection, message_id: &[u8; 16]) -> Result<Vec
 
 /// Letters with this Message-ID that were let in, the first first.
 fn delivered(conn: &Connection, message_id: &[u8; 16]) -> Result<Vec<Delivered>, Fail> {
-    let mut find = conn.prepare_cached(
+    const LETTERS: &str =
         "SELECT time, number, recipient, author, authenticated, list, reply_to FROM decisions
          WHERE time / 86400 = ?1 AND message_id = ?2 AND delivered AND message_id IS NOT NULL
-         ORDER BY time, seq LIMIT ?3",
-    )?;
-    let mut later = conn.prepare_cached(
-        "SELECT time / 86400 FROM decisions WHERE time / 86400 > ?1 AND delivered AND message_id IS NOT NULL
-         ORDER BY time / 86400 LIMIT 1",
-    )?;
+         ORDER BY time, seq LIMIT ?3";
+    const LATER: &str = "SELECT time / 86400 FROM decisions
+         WHERE time / 86400 > ?1 AND delivered AND message_id IS NOT NULL ORDER BY time / 86400 LIMIT 1";
     let mut letters = Vec::new();
     let mut day = -1_i64;
-    while let Some(next) = later.query_row([day], |row| row.get(0)).optional()? {
+    while let Some(next) = conn.value(LATER, [day])? {
         day = next;
         let left = SAME_ID_LETTERS_MAX.saturating_sub(letters.len());
-        let mut rows = find.query(params![day, message_id, i64::try_from(left).unwrap_or(i64::MAX)])?;
-        while let Some(row) = rows.next()? {
-            letters.push(read(row)?);
-        }
+        let left = i64::try_from(left).unwrap_or(i64::MAX);
+        letters.extend(conn.all(LETTERS, params![day, message_id, left], read)?);
         if letters.len() >= SAME_ID_LETTERS_MAX {
             break;
         }
@@ -150,14 +147,13 @@ fn delivered(conn: &Connection, message_id: &[u8; 16]) -> Result<Vec<Delivered>,
 }
 
 fn read(row: &Row<'_>) -> Result<Delivered, Fail> {
-    let (recipient, author): (Vec<u8>, Option<Vec<u8>>) = (row.get(2)?, row.get(3)?);
     let reply_to: Option<Vec<u8>> = row.get(6)?;
     Ok(Delivered {
         time: row.get(0)?,
         number: row.get(1)?,
         letter: Letter {
-            recipient: address(&recipient)?,
-            author: author.map(|octets| address(&octets)).transpose()?,
+            recipient: row.get(2)?,
+            author: row.get(3)?,
             authenticated: row.get(4)?,
             list: row.get(5)?,
         },
@@ -167,17 +163,16 @@ fn read(row: &Row<'_>) -> Result<Delivered, Fail> {
 
 /// Notes that mail by authenticated submission came.
 pub(super) fn note_submission(conn: &Connection, now: u64) -> Result<(), Fail> {
-    let mut write = conn.prepare_cached(
-        "INSERT INTO facts (name, value) VALUES ('submission', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1",
+    conn.change(
+        "INSERT INTO facts (name, value) VALUES ('submission', ?1) ON CONFLICT (name) DO UPDATE
+         SET value = ?1",
+        [stored_time(now)],
     )?;
-    write.execute([stored_time(now)])?;
     Ok(())
 }
 
 /// When that was noted last, and whether any letter was decided.
 pub(super) fn last_submission(conn: &Connection) -> Result<(Option<u64>, bool), Fail> {
-    let mut find = conn.prepare_cached("SELECT value FROM facts WHERE name = 'submission'")?;
-    let last: Option<i64> = find.query_row([], |row| row.get(0)).optional()?;
-    let mut any = conn.prepare_cached("SELECT 1 FROM decisions LIMIT 1")?;
-    Ok((last.map(read_time), any.exists([])?))
+    let last: Option<i64> = conn.value("SELECT value FROM facts WHERE name = 'submission'", [])?;
+    Ok((last.map(read_time), conn.has("SELECT 1 FROM decisions LIMIT 1", [])?))
 }

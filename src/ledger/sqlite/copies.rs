@@ -1,14 +1,13 @@
 //! Copies of users' letters in SQLite: their messages, what waits for a stamp, what is due, what became of it.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, params};
 
 use super::{
     SqliteLedger,
     batch::Batch,
     fail::{Fail, read_time, stored_time},
-    frank, franking, logins,
-    mark::address,
-    outbox,
+    frank, franking, logins, outbox,
+    rows::{Statements, columns},
 };
 use crate::{
     address::Domain,
@@ -45,33 +44,36 @@ pub(super) struct NewRow<'a> {
 
 /// Begins a message of so many octets with its first part; `None` when too much waits.
 fn begin(conn: &Connection, octets: usize, first: &[u8], now: u64) -> Result<Option<i64>, Fail> {
-    let mut waiting = conn.prepare_cached(
+    let waiting: Option<(i64, i64)> = conn.find(
         "SELECT (SELECT coalesce(sum(octets), 0) FROM franked_letter WHERE octets > 0),
-                (SELECT count(*) FROM franked_to WHERE next_try IS NOT NULL)",
+         (SELECT count(*) FROM franked_to WHERE next_try IS NOT NULL)",
+        [],
+        columns,
     )?;
-    let (kept, copies): (i64, i64) = waiting.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (kept, copies) = waiting.unwrap_or_default();
     let octets = u64::try_from(octets).unwrap_or(u64::MAX);
     if read_time(kept).saturating_add(octets) > COPIES_OCTETS_MAX || read_time(copies) >= COPIES_MAX {
         return Ok(None);
     }
-    let mut insert = conn.prepare_cached(
+    let seq = conn.insert(
         "INSERT INTO franked_letter (login, sender, author, time, octets) VALUES ('', x'', x'', ?1, ?2)",
+        params![stored_time(now), stored_time(octets.max(1))],
     )?;
-    let seq = insert.insert(params![stored_time(now), stored_time(octets.max(1))])?;
     part(conn, seq, 0, first)?;
     Ok(Some(seq))
 }
 
 fn part(conn: &Connection, letter: i64, number: usize, octets: &[u8]) -> Result<(), Fail> {
-    let mut insert =
-        conn.prepare_cached("INSERT INTO franked_part (letter, part, octets) VALUES (?1, ?2, ?3)")?;
-    insert.execute(params![letter, i64::try_from(number).unwrap_or(i64::MAX), octets])?;
+    conn.change(
+        "INSERT INTO franked_part (letter, part, octets) VALUES (?1, ?2, ?3)",
+        params![letter, i64::try_from(number).unwrap_or(i64::MAX), octets],
+    )?;
     Ok(())
 }
 
 /// Whether a message of that name is kept and belongs to no letter yet.
 pub(super) fn is_message(conn: &Connection, seq: i64) -> Result<bool, Fail> {
-    Ok(conn.prepare_cached("SELECT 1 FROM franked_letter WHERE seq = ?1 AND key IS NULL")?.exists([seq])?)
+    conn.has("SELECT 1 FROM franked_letter WHERE seq = ?1 AND key IS NULL", [seq])
 }
 
 /// Writes a letter down, the one whose message is kept or one without; returns its name.
@@ -84,76 +86,71 @@ pub(super) fn enter_letter(
     let author = letter.author.to_bytes();
     let time = stored_time(now);
     if let Some(seq) = kept {
-        let mut write = conn.prepare_cached(
-            "UPDATE franked_letter SET key = ?2, login = ?3, sender = ?4, author = ?5, time = ?6 WHERE seq = ?1",
+        conn.change(
+            "UPDATE franked_letter SET key = ?2, login = ?3, sender = ?4, author = ?5, time = ?6
+             WHERE seq = ?1",
+            params![seq, letter.key, letter.login, letter.sender, author, time],
         )?;
-        write.execute(params![seq, letter.key, letter.login, letter.sender, author, time])?;
         return Ok(seq);
     }
-    let mut insert = conn.prepare_cached(
-        "INSERT INTO franked_letter (key, login, sender, author, time, octets) VALUES (?1, ?2, ?3, ?4, ?5, 0)",
-    )?;
-    Ok(insert.insert(params![letter.key, letter.login, letter.sender, author, time])?)
+    conn.insert(
+        "INSERT INTO franked_letter (key, login, sender, author, time, octets)
+         VALUES (?1, ?2, ?3, ?4, ?5, 0)",
+        params![letter.key, letter.login, letter.sender, author, time],
+    )
 }
 
 /// Writes down what a recipient got.
 pub(super) fn enter_row(conn: &Connection, row: &NewRow<'_>) -> Result<(), Fail> {
-    let mut insert = conn.prepare_cached(
-        "INSERT INTO franked_to (letter, recipient, envelope, audience, charged, by_login, apart, waits, next_try)
+    let seq = conn.insert(
+        "INSERT INTO franked_to (letter, recipient, envelope, audience, charged, by_login, apart, waits,
+         next_try)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            row.letter,
+            row.wish.recipient,
+            row.wish.envelope,
+            row.wish.recipient.domain(),
+            row.charged,
+            row.by_login,
+            row.apart,
+            row.stamp.is_none(),
+            row.next_try.map(stored_time),
+        ],
     )?;
-    let seq = insert.insert(params![
-        row.letter,
-        row.wish.recipient.to_bytes(),
-        row.wish.envelope,
-        row.wish.recipient.domain().as_str(),
-        row.charged.signed(),
-        row.by_login,
-        row.apart,
-        row.stamp.is_none(),
-        row.next_try.map(stored_time),
-    ])?;
     row.stamp.map_or(Ok(()), |stamp| give(conn, seq, stamp, row.next_try))
 }
 
 fn give(conn: &Connection, seq: i64, stamp: &PurseStamp, next_try: Option<u64>) -> Result<(), Fail> {
-    let mut write = conn.prepare_cached(
+    conn.change(
         "UPDATE franked_to SET office = ?2, id = ?3, selector = ?4, value = ?5, expiry = ?6, signature = ?7,
-                               waits = 0, next_try = ?8 WHERE seq = ?1",
+         waits = 0, next_try = ?8 WHERE seq = ?1",
+        params![
+            seq,
+            stamp.office,
+            stamp.id,
+            stamp.selector,
+            stamp.value,
+            stored_time(stamp.expiry),
+            stamp.signature,
+            next_try.map(stored_time),
+        ],
     )?;
-    write.execute(params![
-        seq,
-        stamp.office.as_str(),
-        stamp.id,
-        stamp.selector,
-        stamp.value.signed(),
-        stored_time(stamp.expiry),
-        stamp.signature,
-        next_try.map(stored_time),
-    ])?;
     Ok(())
 }
 
 /// Gives copies that wait, for this domain or any, the stamps that are in hand; returns how many got one.
 pub(super) fn give_stamps(batch: &mut Batch<'_>, audience: Option<&Domain>, now: u64) -> Result<usize, Fail> {
     let conn = batch.conn;
-    let mut find = conn.prepare_cached(
+    let waiting = conn.all(
         "SELECT t.seq, t.audience, t.charged, t.by_login, l.login
          FROM franked_to t JOIN franked_letter l ON l.seq = t.letter
          WHERE t.waits AND (?1 IS NULL OR t.audience = ?1) ORDER BY t.seq LIMIT ?2",
+        params![audience, BOUGHT_AT_ONCE_MAX],
+        columns::<(i64, Domain, Micros, bool, String)>,
     )?;
-    let rows = find.query_map(params![audience.map(Domain::as_str), BOUGHT_AT_ONCE_MAX], |row| {
-        Ok((
-            row.get(0)?,
-            row.get::<_, String>(1)?,
-            row.get(2)?,
-            row.get::<_, bool>(3)?,
-            row.get::<_, String>(4)?,
-        ))
-    })?;
     let mut given = 0;
-    for (seq, audience, charged, by_login, login) in rows.collect::<Result<Vec<_>, _>>()? {
-        let (audience, charged) = (franking::domain(&audience)?, franking::amount(charged)?);
+    for (seq, audience, charged, by_login, login) in waiting {
         let Some(stamp) = franking::in_hand(conn, &audience, charged, 1, now)?.pop() else { continue };
         franking::take(conn, &stamp)?;
         give(conn, seq, &stamp, Some(now))?;
@@ -167,55 +164,53 @@ pub(super) fn give_stamps(batch: &mut Batch<'_>, audience: Option<&Domain>, now:
 
 /// A copy that is due, by its name; true: it still waits for its stamp.
 fn due(conn: &Connection, now: u64) -> Result<Option<(i64, bool)>, Fail> {
-    let mut find = conn.prepare_cached(
+    let ahead = stored_time(now.saturating_add(OUTBOX_AHEAD_MAX_S));
+    conn.find(
         "SELECT seq, waits FROM franked_to WHERE next_try IS NOT NULL AND (next_try <= ?1 OR next_try > ?2)
          ORDER BY next_try, seq LIMIT 1",
-    )?;
-    let ahead = stored_time(now.saturating_add(OUTBOX_AHEAD_MAX_S));
-    Ok(find.query_row(params![stored_time(now), ahead], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+        params![stored_time(now), ahead],
+        columns,
+    )
 }
 
 /// Lets a copy go without the stamp it has waited for.
 fn go_without(batch: &mut Batch<'_>, seq: i64, now: u64) -> Result<(), Fail> {
-    let mut write = batch.conn.prepare_cached(
-        "UPDATE franked_to SET waits = 0, next_try = ?2 WHERE seq = ?1 AND waits RETURNING charged, by_login, letter",
+    let found = batch.conn.find(
+        "UPDATE franked_to SET waits = 0, next_try = ?2 WHERE seq = ?1 AND waits
+         RETURNING charged, by_login, letter",
+        params![seq, stored_time(now)],
+        columns::<(Micros, bool, i64)>,
     )?;
-    let row = write.query_row(params![seq, stored_time(now)], |row| {
-        Ok((row.get(0)?, row.get::<_, bool>(1)?, row.get::<_, i64>(2)?))
-    });
-    let Some((charged, by_login, letter)) = row.optional()? else { return Ok(()) };
-    let charged = franking::amount(charged)?;
-    let mut find = batch.conn.prepare_cached("SELECT login, time FROM franked_letter WHERE seq = ?1")?;
-    let (login, time): (String, i64) = find.query_row([letter], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let Some((charged, by_login, letter)) = found else { return Ok(()) };
+    let of = "SELECT login, time FROM franked_letter WHERE seq = ?1";
+    let letter = batch.conn.find(of, [letter], columns::<(String, i64)>)?;
+    let (login, time) = letter.ok_or_else(|| Fail::damaged("a copy without its letter"))?;
     frank::uncount(batch.conn, &login, charged, time)?;
     if by_login { logins::pay_back(batch, &login, charged, now) } else { Ok(()) }
 }
 
 fn read(conn: &Connection, seq: i64) -> Result<Option<Copy>, Fail> {
-    let mut find = conn.prepare_cached(
+    conn.find(
         "SELECT l.login, l.sender, l.author, t.recipient, t.envelope, l.time, l.seq,
                 t.office, t.id, t.selector, t.audience, t.value, t.expiry, t.signature
          FROM franked_to t JOIN franked_letter l ON l.seq = t.letter
          WHERE t.seq = ?1 AND t.next_try IS NOT NULL AND NOT t.waits",
-    )?;
-    let mut rows = find.query([seq])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let (author, recipient): (Vec<u8>, Vec<u8>) = (row.get(2)?, row.get(3)?);
-    let stamp = match row.get::<_, Option<String>>(7)? {
-        Some(_) => Some(franking::read_stamp(row, 7)?),
-        None => None,
-    };
-    Ok(Some(Copy {
-        seq,
-        login: row.get(0)?,
-        sender: row.get(1)?,
-        author: address(&author)?,
-        recipient: address(&recipient)?,
-        envelope: row.get(4)?,
-        queued: read_time(row.get(5)?),
-        stamp,
-        message: message(conn, row.get(6)?)?,
-    }))
+        [seq],
+        |row| {
+            let stamp = row.get::<_, Option<Domain>>(7)?.map(|_| franking::read_stamp(row, 7)).transpose()?;
+            Ok(Copy {
+                seq,
+                login: row.get(0)?,
+                sender: row.get(1)?,
+                author: row.get(2)?,
+                recipient: row.get(3)?,
+                envelope: row.get(4)?,
+                queued: read_time(row.get(5)?),
+                stamp,
+                message: message(conn, row.get(6)?)?,
+            })
+        },
+    )
 }
 
 fn message(conn: &Connection, letter: i64) -> Result<Vec<u8>, Fail> {
@@ -223,7 +218,7 @@ fn message(conn: &Connection, letter: i64) -> Result<Vec<u8>, Fail> {
     let mut rows = find.query([letter])?;
     let mut message = Vec::new();
     while let Some(row) = rows.next()? {
-        message.extend_from_slice(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?);
+        message.extend_from_slice(row.get_ref(0)?.as_blob()?);
     }
     Ok(message)
 }
@@ -238,21 +233,21 @@ fn tried(
     let open = "seq = ?1 AND next_try IS NOT NULL AND NOT waits";
     match attempt {
         Attempt::PutOff { next_try, error } => {
-            let mut write = conn.prepare_cached(&format!(
-                "UPDATE franked_to SET next_try = ?2, tried = ?3, last_error = ?4 WHERE {open}"
-            ))?;
             let error = outbox::cut(error, ANSWER_FIELD_OCTETS_MAX);
-            write.execute(params![seq, stored_time(*next_try), stored_time(now), error])?;
+            conn.change(
+                &format!("UPDATE franked_to SET next_try = ?2, tried = ?3, last_error = ?4 WHERE {open}"),
+                params![seq, stored_time(*next_try), stored_time(now), error],
+            )?;
         }
         Attempt::Taken => {
-            let mut write = conn
-                .prepare_cached(&format!("UPDATE franked_to SET next_try = NULL, tried = ?2 WHERE {open}"))?;
-            write.execute(params![seq, stored_time(now)])?;
+            conn.change(
+                &format!("UPDATE franked_to SET next_try = NULL, tried = ?2 WHERE {open}"),
+                params![seq, stored_time(now)],
+            )?;
         }
         Attempt::GivenUp => {
-            let mut drop = conn.prepare_cached(&format!("DELETE FROM franked_to WHERE {open}"))?;
             // Another daemon may have done with it before.
-            if drop.execute([seq])? > 0
+            if conn.change(&format!("DELETE FROM franked_to WHERE {open}"), [seq])? > 0
                 && let Some(bounce) = bounce
             {
                 outbox::insert(conn, bounce)?;
@@ -272,7 +267,7 @@ const LETTERS_OVER: &str = "SELECT l.seq FROM franked_letter l
 /// that time.
 const MESSAGES_OVER: &str =
     "SELECT l.seq FROM franked_letter l WHERE l.octets > 0 AND (l.key IS NOT NULL OR l.time < ?1)
-    AND NOT EXISTS (SELECT 1 FROM franked_to t WHERE t.letter = l.seq AND t.next_try IS NOT NULL)";
+     AND NOT EXISTS (SELECT 1 FROM franked_to t WHERE t.letter = l.seq AND t.next_try IS NOT NULL)";
 
 /// Until when a letter was franked that is known no more, and a message written that is given up.
 fn bounds(now: u64) -> (i64, i64) {
@@ -282,58 +277,56 @@ fn bounds(now: u64) -> (i64, i64) {
 
 fn is_tidy(conn: &Connection, now: u64) -> Result<bool, Fail> {
     let (kept, unfinished) = bounds(now);
-    let messages = conn.prepare_cached(&format!("{MESSAGES_OVER} LIMIT 1"))?.exists([unfinished])?;
-    Ok(!messages && !conn.prepare_cached(&format!("{LETTERS_OVER} LIMIT 1"))?.exists([kept])?)
+    let messages = conn.has(&format!("{MESSAGES_OVER} LIMIT 1"), [unfinished])?;
+    Ok(!messages && !conn.has(&format!("{LETTERS_OVER} LIMIT 1"), [kept])?)
 }
 
 /// Drops some; a commit of its own, for mail goes between.
 fn tidy(conn: &Connection, now: u64) -> Result<(), Fail> {
     let (kept, unfinished) = bounds(now);
-    let mut find = conn.prepare_cached(&format!("{MESSAGES_OVER} LIMIT 1"))?;
-    if let Some(letter) = find.query_row([unfinished], |row| row.get::<_, i64>(0)).optional()? {
+    if let Some(letter) = conn.value::<i64>(&format!("{MESSAGES_OVER} LIMIT 1"), [unfinished])? {
         return drop_message(conn, letter);
     }
-    let mut find = conn.prepare_cached(&format!("{LETTERS_OVER} LIMIT ?2"))?;
-    let rows = find.query_map(params![kept, LETTERS_DROPPED_AT_ONCE], |row| row.get::<_, i64>(0))?;
-    for letter in rows.collect::<Result<Vec<_>, _>>()? {
-        conn.prepare_cached("DELETE FROM franked_to WHERE letter = ?1")?.execute([letter])?;
-        conn.prepare_cached("DELETE FROM franked_letter WHERE seq = ?1")?.execute([letter])?;
+    let sql = format!("{LETTERS_OVER} LIMIT ?2");
+    for (letter,) in conn.all(&sql, params![kept, LETTERS_DROPPED_AT_ONCE], columns::<(i64,)>)? {
+        conn.change("DELETE FROM franked_to WHERE letter = ?1", [letter])?;
+        conn.change("DELETE FROM franked_letter WHERE seq = ?1", [letter])?;
     }
     Ok(())
 }
 
 /// Drops some parts of a message, and with the last ones what says that there is one.
 fn drop_message(conn: &Connection, letter: i64) -> Result<(), Fail> {
-    let mut drop = conn.prepare_cached(
+    let dropped = conn.change(
         "DELETE FROM franked_part WHERE letter = ?1 AND part IN
-             (SELECT part FROM franked_part WHERE letter = ?1 ORDER BY part DESC LIMIT ?2)",
+         (SELECT part FROM franked_part WHERE letter = ?1 ORDER BY part DESC LIMIT ?2)",
+        params![letter, PARTS_DROPPED_AT_ONCE],
     )?;
-    if drop.execute(params![letter, PARTS_DROPPED_AT_ONCE])? < PARTS_DROPPED_AT_ONCE as usize {
-        conn.prepare_cached("DELETE FROM franked_letter WHERE seq = ?1 AND key IS NULL")?
-            .execute([letter])?;
-        conn.prepare_cached("UPDATE franked_letter SET octets = 0 WHERE seq = ?1")?.execute([letter])?;
+    if dropped < PARTS_DROPPED_AT_ONCE as usize {
+        conn.change("DELETE FROM franked_letter WHERE seq = ?1 AND key IS NULL", [letter])?;
+        conn.change("UPDATE franked_letter SET octets = 0 WHERE seq = ?1", [letter])?;
     }
     Ok(())
 }
 
 fn state(conn: &Connection) -> Result<CopiesState, Fail> {
-    let mut find = conn.prepare_cached(
+    let found: Option<(i64, i64, Option<i64>)> = conn.find(
         "SELECT count(*) FILTER (WHERE t.waits), count(*) FILTER (WHERE NOT t.waits), min(l.time)
          FROM franked_to t JOIN franked_letter l ON l.seq = t.letter WHERE t.next_try IS NOT NULL",
+        [],
+        columns,
     )?;
-    let (unstamped, ready, oldest): (i64, i64, Option<i64>) =
-        find.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let mut find =
-        conn.prepare_cached("SELECT coalesce(sum(octets), 0) FROM franked_letter WHERE octets > 0")?;
-    let octets = find.query_row([], |row| row.get(0).map(read_time))?;
-    let mut find = conn.prepare_cached(
-        "SELECT last_error FROM franked_to WHERE next_try IS NOT NULL AND tried IS NOT NULL ORDER BY tried DESC LIMIT 1",
+    let (unstamped, ready, oldest) = found.unwrap_or_default();
+    let octets = conn.value("SELECT coalesce(sum(octets), 0) FROM franked_letter WHERE octets > 0", [])?;
+    let last_error: Option<Option<String>> = conn.value(
+        "SELECT last_error FROM franked_to WHERE next_try IS NOT NULL AND tried IS NOT NULL
+         ORDER BY tried DESC LIMIT 1",
+        [],
     )?;
-    let last_error: Option<Option<String>> = find.query_row([], |row: &Row<'_>| row.get(0)).optional()?;
     Ok(CopiesState {
         unstamped: read_time(unstamped),
         ready: read_time(ready),
-        octets,
+        octets: octets.map_or(0, read_time),
         oldest: oldest.map(read_time),
         last_error: last_error.flatten(),
     })
@@ -380,11 +373,8 @@ impl Copies for SqliteLedger {
 
     async fn copies_next(&self) -> Result<Option<u64>, LedgerError> {
         let next = "SELECT min(next_try) FROM franked_to WHERE next_try IS NOT NULL";
-        let read = move |conn: &Connection| {
-            let next: Option<i64> = conn.prepare_cached(next)?.query_row([], |row| row.get(0))?;
-            Ok(next.map(read_time))
-        };
-        self.readers.read(read).await
+        let read = move |conn: &Connection| conn.value::<Option<i64>>(next, []);
+        Ok(self.readers.read(read).await?.flatten().map(read_time))
     }
 
     async fn copies_tidy(&self, now: u64) -> Result<bool, LedgerError> {

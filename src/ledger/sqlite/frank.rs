@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::{
     batch::Batch,
@@ -10,6 +10,7 @@ use super::{
     fail::{Fail, read_time, stored_time},
     franking, logins,
     redeem::day_of,
+    rows::Statements,
 };
 use crate::{
     address::Domain,
@@ -92,16 +93,15 @@ pub(super) fn frank(
 
 /// What the recipient got when the same letter came before.
 fn given_before(conn: &Connection, key: &[u8; 16], wish: &Wish, now: u64) -> Result<Option<Given>, Fail> {
-    let mut find = conn.prepare_cached(
+    let since = stored_time(now.saturating_sub(LETTER_KEPT_S));
+    conn.find(
         "SELECT t.apart, t.office, t.id, t.selector, t.audience, t.value, t.expiry, t.signature
          FROM franked_letter l JOIN franked_to t ON t.letter = l.seq
-         WHERE l.key = ?1 AND t.recipient = ?2 AND (t.next_try IS NOT NULL OR coalesce(t.tried, l.time) >= ?3)",
-    )?;
-    let since = stored_time(now.saturating_sub(LETTER_KEPT_S));
-    let found = find.query_row(params![key, wish.recipient.to_bytes(), since], |row| {
-        Ok(if row.get(0)? { Ok(Given::Copy) } else { franking::read_stamp(row, 1).map(Given::Stamp) })
-    });
-    found.optional()?.transpose()
+         WHERE l.key = ?1 AND t.recipient = ?2
+         AND (t.next_try IS NOT NULL OR coalesce(t.tried, l.time) >= ?3)",
+        params![key, wish.recipient, since],
+        |row| if row.get(0)? { Ok(Given::Copy) } else { franking::read_stamp(row, 1).map(Given::Stamp) },
+    )
 }
 
 /// Who gets what of these; and domains for which recipients would have to wait that cannot. Notes what is wanted.
@@ -209,39 +209,38 @@ fn over(
 /// Counts what was put on letters of a day.
 fn count(conn: &Connection, login: &str, cost: Micros, now: u64) -> Result<(), Fail> {
     let day = day_of(now);
-    let mut count = conn.prepare_cached(
-        "INSERT INTO franked (day, login, spent) VALUES (?1, ?2, ?3)
-         ON CONFLICT (day, login) DO UPDATE SET spent = ?3",
-    )?;
     for who in [login, EVERYBODY] {
         let spent = spent(conn, day, who)?.checked_add(cost).ok_or_else(Fail::overflow)?;
-        count.execute(params![day, who, spent.signed()])?;
+        conn.change(
+            "INSERT INTO franked (day, login, spent) VALUES (?1, ?2, ?3)
+             ON CONFLICT (day, login) DO UPDATE SET spent = ?3",
+            params![day, who, spent],
+        )?;
     }
     Ok(())
 }
 
 /// Takes back what was counted for a letter of that time; of a day that is over nothing is known any more.
 pub(super) fn uncount(conn: &Connection, login: &str, cost: Micros, time: i64) -> Result<(), Fail> {
-    let mut uncount = conn.prepare_cached(
+    conn.change(
         "UPDATE franked SET spent = max(0, spent - ?3) WHERE day = ?1 AND login IN (?2, '')",
+        params![day_of(read_time(time)), login, cost],
     )?;
-    uncount.execute(params![day_of(read_time(time)), login, cost.signed()])?;
     Ok(())
 }
 
 fn spent(conn: &Connection, day: i64, login: &str) -> Result<Micros, Fail> {
-    let mut find = conn.prepare_cached("SELECT spent FROM franked WHERE day = ?1 AND login = ?2")?;
-    let spent: Option<i64> = find.query_row(params![day, login], |row| row.get(0)).optional()?;
-    franking::amount(spent.unwrap_or_default())
+    let sql = "SELECT spent FROM franked WHERE day = ?1 AND login = ?2";
+    Ok(conn.value(sql, params![day, login])?.unwrap_or_default())
 }
 
 /// Notes that a letter was held back; whether it is the first.
 fn note_over(conn: &Connection, day: i64, login: &str) -> Result<bool, Fail> {
-    let mut note = conn.prepare_cached(
+    Ok(conn.change(
         "INSERT INTO franked (day, login, spent, over) VALUES (?1, ?2, 0, 1)
          ON CONFLICT (day, login) DO UPDATE SET over = 1 WHERE over = 0",
-    )?;
-    Ok(note.execute(params![day, login])? > 0)
+        params![day, login],
+    )? > 0)
 }
 
 fn note_wanted(
@@ -251,11 +250,11 @@ fn note_wanted(
     missing: u32,
     now: u64,
 ) -> Result<(), Fail> {
-    let mut note = conn.prepare_cached(
+    conn.change(
         "INSERT INTO purse_wanted (audience, price, last, missing) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (audience) DO UPDATE SET price = ?2, last = max(last, ?3), missing = ?4",
+        params![audience, price, stored_time(now), missing],
     )?;
-    note.execute(params![audience.as_str(), price.signed(), stored_time(now), missing])?;
     Ok(())
 }
 

@@ -56,6 +56,7 @@ mod queue;
 mod readers;
 mod redeem;
 mod returns;
+mod rows;
 mod schema;
 mod sent;
 mod settings;
@@ -71,6 +72,7 @@ use fail::Fail;
 use place::{Place, Role};
 use readers::Readers;
 use redeem::Plan;
+use rows::Statements;
 use trade::Funding;
 use writer::Writer;
 
@@ -551,11 +553,11 @@ impl Ledger for SqliteLedger {
     async fn health(&self) -> Result<(), LedgerError> {
         self.readers.read(|conn| Ok(conn.query_row("SELECT 1 FROM facts LIMIT 1", [], |_| Ok(()))?)).await?;
         self.write(|batch| {
-            let mut write = batch.conn.prepare_cached(
+            batch.conn.change(
                 "INSERT INTO facts (name, value) VALUES ('alive', 1)
                  ON CONFLICT (name) DO UPDATE SET value = (value + 1) % 1000000",
+                [],
             )?;
-            write.execute([])?;
             Ok(())
         })
         .await

@@ -301,7 +301,7 @@ fn read_reported(
         prover.fault(format!("entry {} does not say which stamp it gives back", entry.seq));
         return Ok(());
     };
-    let id = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+    let id = row.get_ref(1)?.as_blob()?;
     let sold = match (row.get(2)?, row.get(3)?, row.get(4)?) {
         (Some(order), Some(account), Some(value)) => {
             Some(ReportedAs { order, buyer: names.account(account), value, redeemed_here: row.get(5)? })

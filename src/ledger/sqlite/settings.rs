@@ -8,13 +8,14 @@ use super::{
     batch::Batch,
     book,
     fail::{Fail, read_time, stored_time},
-    mark::{self, address},
+    mark,
     redeem::DAY_S,
+    rows::{Statements, columns},
 };
 use crate::{
     address::{Address, Domain},
     ledger::{
-        Decision, Mark,
+        Decision, Mark, StampId,
         book::{How, Known, Sender},
         owners::Owned,
         settings::{
@@ -53,22 +54,23 @@ pub(super) fn set_price(conn: &Connection, owner: &Address, price: Option<OwnPri
     if price.is_some_and(|price| price.value == Micros::ZERO) {
         return Err(Fail::invalid("a price is more than nothing"));
     }
-    let mut write = conn.prepare_cached(
+    let value = price.map(|price| price.value.signed());
+    conn.change(
         "INSERT INTO settings (owner, price, price_public) VALUES (?1, ?2, ?3)
          ON CONFLICT (owner) DO UPDATE SET price = ?2, price_public = ?3",
+        params![key(owner), value, price.is_some_and(|price| price.public)],
     )?;
-    let value = price.map(|price| price.value.signed());
-    write.execute(params![key(owner), value, price.is_some_and(|price| price.public)])?;
     Ok(())
 }
 
 /// Sets how often a recipient gets a digest.
 pub(super) fn set_digest(conn: &Connection, owner: &Address, digest: Cadence, now: u64) -> Result<(), Fail> {
-    let mut write = conn.prepare_cached(
+    conn.change(
         "INSERT INTO settings (owner, digest, digest_sent) VALUES (?1, ?2, iif(?2 = 'off', NULL, ?3))
-         ON CONFLICT (owner) DO UPDATE SET digest_sent = iif(?2 = 'off', NULL, coalesce(digest_sent, ?3)), digest = ?2",
+         ON CONFLICT (owner) DO UPDATE
+         SET digest_sent = iif(?2 = 'off', NULL, coalesce(digest_sent, ?3)), digest = ?2",
+        params![key(owner), digest.as_str(), stored_time(now)],
     )?;
-    write.execute(params![key(owner), digest.as_str(), stored_time(now)])?;
     Ok(())
 }
 
@@ -83,14 +85,8 @@ pub(super) fn all(conn: &Connection) -> Result<Vec<(Address, OwnSettings)>, Fail
 }
 
 fn list(conn: &Connection, those: &str) -> Result<Vec<(Address, OwnSettings)>, Fail> {
-    let mut find = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE {those} ORDER BY owner"))?;
-    let mut rows = find.query([])?;
-    let mut owners = Vec::new();
-    while let Some(row) = rows.next()? {
-        let owner: Vec<u8> = row.get(4)?;
-        owners.push((address(&owner)?, read_settings(row)?));
-    }
-    Ok(owners)
+    let sql = format!("SELECT {COLUMNS} WHERE {those} ORDER BY owner");
+    conn.all(&sql, [], |row| Ok((row.get(4)?, read_settings(row)?)))
 }
 
 /// Notes that a digest is made, unless somebody else did since.
@@ -100,10 +96,10 @@ pub(super) fn digest_made(
     last: Option<u64>,
     now: u64,
 ) -> Result<bool, Fail> {
-    let mut write = conn.prepare_cached(
+    Ok(conn.change(
         "UPDATE settings SET digest_sent = ?3 WHERE owner = ?1 AND digest_sent IS ?2 AND digest <> 'off'",
-    )?;
-    Ok(write.execute(params![key(owner), last.map(stored_time), stored_time(now)])? > 0)
+        params![key(owner), last.map(stored_time), stored_time(now)],
+    )? > 0)
 }
 
 /// Under whom a decision is found as a stranger's letter.
@@ -124,7 +120,8 @@ pub(super) fn strangers(
          WHERE time / 86400 = ?1 AND reader = ?2 AND time >= ?3 ORDER BY time DESC, seq DESC",
     )?;
     let mut earlier = conn.prepare_cached(
-        "SELECT time / 86400 FROM decisions WHERE time / 86400 < ?1 AND time / 86400 >= ?2 AND reader IS NOT NULL
+        "SELECT time / 86400 FROM decisions
+         WHERE time / 86400 < ?1 AND time / 86400 >= ?2 AND reader IS NOT NULL
          ORDER BY time / 86400 DESC LIMIT 1",
     )?;
     let (reader, first_day) = (key(recipient), stored_time(since / DAY_S));
@@ -147,11 +144,10 @@ pub(super) fn strangers(
 }
 
 fn read_letter(conn: &Connection, row: &Row<'_>, number: Option<i64>) -> Result<StrangerLetter, Fail> {
-    let (recipient, author): (Vec<u8>, Option<Vec<u8>>) = (row.get(1)?, row.get(2)?);
     Ok(StrangerLetter {
         time: read_time(row.get(0)?),
-        recipient: address(&recipient)?,
-        author: author.map(|octets| address(&octets)).transpose()?,
+        recipient: row.get(1)?,
+        author: row.get(2)?,
         authenticated: row.get(3)?,
         result: row.get(4)?,
         reason: row.get(5)?,
@@ -178,32 +174,24 @@ pub(super) fn paid_letter(conn: &Connection, number: u64) -> Result<Option<Stran
 /// What was paid under this number, if the redemption is still there.
 fn postage(conn: &Connection, number: u64) -> Result<Option<PaidPostage>, Fail> {
     let Some(found) = mark::by_number(conn, number)? else { return Ok(None) };
-    let mut more = conn.prepare_cached(
+    let more = conn.find(
         "SELECT o.name, r.id, EXISTS (SELECT 1 FROM journal j WHERE j.redeemed = r.seq),
                 EXISTS (SELECT 1 FROM unwanted u WHERE u.redeemed = r.seq)
          FROM redeemed r JOIN office o ON o.id = r.office WHERE r.seq = ?1",
+        [found.seq],
+        columns::<(Domain, StampId, bool, bool)>,
     )?;
-    let row = more.query_row([found.seq], |row| {
-        let (office, refunded, unwanted): (String, bool, bool) = (row.get(0)?, row.get(2)?, row.get(3)?);
-        let state = if refunded {
-            PostageState::Refunded
-        } else if mark::is_final(conn, found.seq)? {
-            PostageState::Final
-        } else if unwanted {
-            PostageState::Unwanted
-        } else {
-            PostageState::Waiting
-        };
-        Ok((office, row.get(1)?, state))
-    });
-    let (office, id, state) = row?;
-    Ok(Some(PaidPostage {
-        number,
-        value: Micros::from_signed(found.amount).ok_or_else(|| Fail::damaged("a negative redemption"))?,
-        office: office.parse::<Domain>().map_err(|e| Fail::damaged(e.to_string()))?,
-        id,
-        state,
-    }))
+    let Some((office, id, refunded, unwanted)) = more else { return Ok(None) };
+    let state = if refunded {
+        PostageState::Refunded
+    } else if mark::is_final(conn, found.seq)? {
+        PostageState::Final
+    } else if unwanted {
+        PostageState::Unwanted
+    } else {
+        PostageState::Waiting
+    };
+    Ok(Some(PaidPostage { number, value: found.amount, office, id, state }))
 }
 
 /// Marks some of a sender's paid letters and changes the book; true when there may be more.
@@ -267,11 +255,10 @@ fn unmarked(
     let mut seqs = Vec::new();
     while let Some(next) = later.query_row([day], |row| row.get(0)).optional()? {
         day = next;
-        let mut rows =
-            find.query(params![day, author.to_bytes(), stored_time(since), mark == Mark::Unwanted])?;
+        let mut rows = find.query(params![day, author, stored_time(since), mark == Mark::Unwanted])?;
         while let Some(row) = rows.next()? {
-            let (seq, to): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-            if !reader.own.contains(&address(&to)?.without_detail()) || mark::is_final(conn, seq)? {
+            let (seq, to): (i64, Address) = columns(row)?;
+            if !reader.own.contains(&to.without_detail()) || mark::is_final(conn, seq)? {
                 continue;
             }
             seqs.push(seq);

@@ -12,6 +12,7 @@ use super::{
     fail::{Fail, read_time, stored_time},
     foreign,
     redeem::{DAY_S, day_of},
+    rows::{Statements, columns},
     tally,
 };
 use crate::{
@@ -52,20 +53,19 @@ impl Keep {
 }
 
 /// The redemption up to which all is settled or given back, for good; 0 before any is.
-pub(super) fn settled_to(conn: &Connection) -> rusqlite::Result<i64> {
+pub(super) fn settled_to(conn: &Connection) -> Result<i64, Fail> {
     fact(conn, SETTLED).map(Option::unwrap_or_default)
 }
 
-fn fact(conn: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
-    let mut find = conn.prepare_cached("SELECT value FROM facts WHERE name = ?1")?;
-    find.query_row([name], |row| row.get(0)).optional()
+fn fact(conn: &Connection, name: &str) -> Result<Option<i64>, Fail> {
+    conn.value("SELECT value FROM facts WHERE name = ?1", [name])
 }
 
 fn set_fact(conn: &Connection, name: &str, value: i64) -> Result<(), Fail> {
-    let mut write = conn.prepare_cached(
+    conn.change(
         "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
+        params![name, value],
     )?;
-    write.execute(params![name, value])?;
     Ok(())
 }
 
@@ -74,8 +74,7 @@ pub(super) fn clock(conn: &Connection, now: u64) -> Result<u64, Fail> {
     let stood = match fact(conn, CLOCK)? {
         Some(stood) => read_time(stood),
         None => {
-            let mut newest = conn.prepare_cached("SELECT time FROM heads ORDER BY batch DESC LIMIT 1")?;
-            match newest.query_row([], |row| row.get(0)).optional()? {
+            match conn.value("SELECT time FROM heads ORDER BY batch DESC LIMIT 1", [])? {
                 Some(time) => read_time(time).min(now),
                 // Books without history: nothing is due, and the clock has nothing to begin with.
                 None => return Ok(now),
@@ -105,7 +104,7 @@ struct Waiting {
     seq: i64,
     time: u64,
     escrow: String,
-    amount: i64,
+    amount: Micros,
     refunded: bool,
 }
 
@@ -121,8 +120,7 @@ fn escrow(batch: &mut Batch<'_>, terms: &Terms) -> Result<Done, Fail> {
     let Some(last) = due.last().map(|row| row.seq) else { return Ok(Done::default()) };
     let mut sums: Vec<(&str, Money)> = Vec::new();
     for row in due.iter().filter(|row| !row.refunded) {
-        let value = Micros::from_signed(row.amount).ok_or_else(|| Fail::damaged("a negative redemption"))?;
-        let one = Money { count: 1, value };
+        let one = Money { count: 1, value: row.amount };
         match sums.iter_mut().find(|(escrow, _)| *escrow == row.escrow) {
             Some((_, sum)) => *sum = sum.and(one),
             None => sums.push((&row.escrow, one)),
@@ -147,20 +145,20 @@ fn escrow(batch: &mut Batch<'_>, terms: &Terms) -> Result<Done, Fail> {
 }
 
 fn waiting(conn: &Connection, from: i64) -> Result<Vec<Waiting>, Fail> {
-    let mut find = conn.prepare_cached(
+    conn.all(
         "SELECT r.seq, r.time, c.name, r.amount, EXISTS (SELECT 1 FROM journal j WHERE j.redeemed = r.seq)
          FROM redeemed r JOIN account c ON c.id = r.credit WHERE r.seq > ?1 ORDER BY r.seq LIMIT ?2",
-    )?;
-    let rows = find.query_map(params![from, SETTLED_AT_ONCE_MAX], |row| {
-        Ok(Waiting {
-            seq: row.get(0)?,
-            time: read_time(row.get(1)?),
-            escrow: row.get(2)?,
-            amount: row.get(3)?,
-            refunded: row.get(4)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+        params![from, SETTLED_AT_ONCE_MAX],
+        |row| {
+            Ok(Waiting {
+                seq: row.get(0)?,
+                time: read_time(row.get(1)?),
+                escrow: row.get(2)?,
+                amount: row.get(3)?,
+                refunded: row.get(4)?,
+            })
+        },
+    )
 }
 
 /// The first of these rows that are due. They stand in the order of their commits, so one that is dated in the future
@@ -199,14 +197,15 @@ fn due<'r>(
 fn close_orders(batch: &mut Batch<'_>, terms: &Terms, own: Option<&str>, after_s: u64) -> Result<Done, Fail> {
     let before = stored_time(terms.clock.saturating_sub(after_s));
     let by = if own.is_some() { "audience = ?3 AND" } else { "?3 IS NULL AND" };
-    let mut find = batch.conn.prepare_cached(&format!(
+    let sql = format!(
         "SELECT o.seq, a.name, o.value, o.stamps - o.redeemed FROM orders o JOIN account a ON a.id = o.account
          WHERE {by} o.closed IS NULL AND o.expiry < ?1 ORDER BY o.expiry LIMIT ?2"
-    ))?;
-    let rows = find.query_map(params![before, CLOSED_AT_ONCE_MAX, own], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-    })?;
-    let orders: Vec<(i64, String, i64, i64)> = rows.collect::<Result<_, _>>()?;
+    );
+    let orders = batch.conn.all(
+        &sql,
+        params![before, CLOSED_AT_ONCE_MAX, own],
+        columns::<(i64, String, Micros, i64)>,
+    )?;
     let mut done = Done { more: !orders.is_empty(), ..Done::default() };
     for (seq, buyer, value, unused) in orders {
         let unused = unused - batch.redeemed_of(seq);
@@ -216,10 +215,7 @@ fn close_orders(batch: &mut Batch<'_>, terms: &Terms, own: Option<&str>, after_s
             *to = to.and(sum);
         }
         let newest = batch.newest_redeemed()?;
-        batch
-            .conn
-            .prepare_cached("UPDATE orders SET closed = ?2 WHERE seq = ?1")?
-            .execute(params![seq, newest])?;
+        batch.conn.change("UPDATE orders SET closed = ?2 WHERE seq = ?1", params![seq, newest])?;
     }
     Ok(done)
 }
@@ -229,12 +225,11 @@ fn end_order(
     terms: &Terms,
     order: i64,
     buyer: Option<&str>,
-    value: i64,
+    value: Micros,
     unused: i64,
 ) -> Result<Money, Fail> {
     let count = unused.unsigned_abs();
-    let value = Micros::from_signed(value).and_then(|value| value.checked_mul(count));
-    let value = value.ok_or_else(Fail::overflow)?;
+    let value = value.checked_mul(count).ok_or_else(Fail::overflow)?;
     let memo = if count == 1 { "1 unused stamp".to_owned() } else { format!("{count} unused stamps") };
     let entry = batch.enter(&NewEntry {
         time: stored_time(terms.now),
@@ -260,11 +255,13 @@ fn forget(conn: &Connection, terms: &Terms) -> Result<Done, Fail> {
     ];
     let mut done = Done::default();
     for (table, key, before) in tables {
-        let mut delete = conn.prepare_cached(&format!(
-            "DELETE FROM {table} WHERE (day, {key}) IN
+        done.dropped += conn.change(
+            &format!(
+                "DELETE FROM {table} WHERE (day, {key}) IN
                  (SELECT day, {key} FROM {table} WHERE day < ?1 ORDER BY day, {key} LIMIT ?2)"
-        ))?;
-        done.dropped += delete.execute(params![before, FORGOTTEN_AT_ONCE])? as u64;
+            ),
+            params![before, FORGOTTEN_AT_ONCE],
+        )? as u64;
     }
     done.dropped += foreign::forget(conn, FORGOTTEN_AT_ONCE, terms.clock)?;
     done.dropped += tally::forget(conn, FORGOTTEN_AT_ONCE as usize, terms.clock)? as u64;
@@ -277,23 +274,26 @@ pub(super) fn lag(conn: &Connection, terms: &Terms, site: &Site) -> Result<Lag, 
     let clock = fact(conn, CLOCK)?.map(read_time);
     let counted = stored_time(LAG_COUNTED_MAX);
     let over = stored_time(terms.now.saturating_sub(site.refund_window_s));
-    let mut unsettled = conn.prepare_cached(
-        "SELECT count(*), min(time) FROM (SELECT time FROM redeemed WHERE seq > ?1 ORDER BY seq LIMIT ?3) WHERE time < ?2",
-    )?;
-    let (count, oldest): (i64, Option<i64>) = unsettled
-        .query_row(params![settled_to(conn)?, over, counted], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (count, oldest): (i64, Option<i64>) = conn
+        .find(
+            "SELECT count(*), min(time) FROM
+             (SELECT time FROM redeemed WHERE seq > ?1 ORDER BY seq LIMIT ?3) WHERE time < ?2",
+            params![settled_to(conn)?, over, counted],
+            columns,
+        )?
+        .unwrap_or_default();
     let mut lag = Lag { unsettled: count.unsigned_abs(), clock, ..Lag::default() };
     let since = |time: i64, after_s: u64| read_time(time).saturating_add(after_s);
     let mut dues: Vec<u64> = oldest.map(|time| since(time, site.refund_window_s)).into_iter().collect();
     let mut count_orders = |own: Option<&str>, after_s: u64| -> Result<(), Fail> {
         let by = if own.is_some() { "audience = ?3 AND" } else { "?3 IS NULL AND" };
-        let mut find = conn.prepare_cached(&format!(
+        let sql = format!(
             "SELECT count(*), min(expiry) FROM (SELECT expiry FROM orders
              WHERE {by} closed IS NULL AND expiry < ?1 ORDER BY expiry LIMIT ?2)"
-        ))?;
+        );
         let before = stored_time(terms.now.saturating_sub(after_s));
         let (count, oldest): (i64, Option<i64>) =
-            find.query_row(params![before, counted, own], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            conn.find(&sql, params![before, counted, own], columns)?.unwrap_or_default();
         lag.unreturned = lag.unreturned.saturating_add(count.unsigned_abs());
         dues.extend(oldest.map(|expiry| since(expiry, after_s)));
         Ok(())
