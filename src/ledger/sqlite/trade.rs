@@ -80,8 +80,7 @@ pub(super) fn sold(conn: &Connection, ids: &[StampId]) -> Result<Vec<Option<Sold
         "SELECT s.holder, s.signature, a.name, o.audience, o.value, o.expiry, o.selector
          FROM sold s JOIN orders o ON o.seq = s.order_seq JOIN account a ON a.id = o.account WHERE s.id = ?1",
     )?;
-    let read =
-        |id: &StampId| Ok(find.query_row([id], |row| Ok(read_sold(*id, row))).optional()?.transpose()?);
+    let read = |id: &StampId| find.query_row([id], |row| Ok(read_sold(*id, row))).optional()?.transpose();
     ids.iter().map(read).collect()
 }
 
