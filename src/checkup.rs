@@ -3,7 +3,7 @@
 //! Looks only: binds, makes and changes nothing. Every fault says the line to type.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, TcpStream},
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _},
         net::UnixStream,
@@ -94,8 +94,7 @@ pub fn before_start(config: Config) -> Vec<Check> {
         checks.push(Check::of(format!("listener unix:{}", path.display()), has_directory(path)));
     }
     checks.extend(payments(&config));
-    checks.extend(notes(&config).into_iter().map(|note| Check::of("configuration", Err(note))));
-    checks.extend(logins(&config));
+    checks.extend(asked_for(&config));
     checks.push(match daemon::site(config, Missing::Leave) {
         Ok(site) => Check::of("keys", keys(&site)),
         Err(e) => Check::of("keys", Err(e.to_string())),
@@ -129,8 +128,7 @@ pub async fn running(config: Config) -> Vec<Check> {
         checks.push(Check::of("franking", purse(&config, franking).await));
     }
     checks.push(Check::of("mail of ours at the gate", own_mail_is_exempt(&config)));
-    checks.extend(notes(&config).into_iter().map(|note| Check::of("configuration", Err(note))));
-    checks.extend(logins(&config));
+    checks.extend(asked_for(&config));
     match daemon::site(config, Missing::Leave) {
         Err(e) => checks.push(Check::of("keys", Err(e.to_string()))),
         Ok(site) => {
@@ -142,10 +140,13 @@ pub async fn running(config: Config) -> Vec<Check> {
     checks
 }
 
-/// How many logins are listed.
-fn logins(config: &Config) -> Option<Check> {
-    let (logins, addresses) = config.gate.logins.counts()?;
-    Some(Check::of("logins", Ok(format!("{logins} logins with {addresses} addresses"))))
+/// What the configuration asks for that is not carried out, and how many logins it lists.
+fn asked_for(config: &Config) -> Vec<Check> {
+    let notes = notes(config).into_iter().map(|note| Check::of("configuration", Err(note)));
+    let logins = config.gate.logins.counts().map(|(logins, addresses)| {
+        Check::of("logins", Ok(format!("{logins} logins with {addresses} addresses")))
+    });
+    notes.chain(logins).collect()
 }
 
 /// The secrets of payment providers, where any are set.
@@ -172,11 +173,14 @@ fn clock() -> Result<String, String> {
 fn ledger_file(config: &Config) -> Result<String, String> {
     let LedgerUrl::Sqlite(path) = &config.ledger.url;
     if path.exists() {
-        return sqlite::open_read_only(path, daemon::ledger_options(config))
-            .map(|_| format!("{} can be read", path.display()))
-            .map_err(|e| e.to_string());
+        return look_into_ledger(config).map(|_| format!("{} can be read", path.display()));
     }
     has_directory(path).map(|_| format!("{} will be made at the first start", path.display()))
+}
+
+fn look_into_ledger(config: &Config) -> Result<SqliteLedger, String> {
+    let LedgerUrl::Sqlite(path) = &config.ledger.url;
+    sqlite::open_read_only(path, daemon::ledger_options(config)).map_err(|e| e.to_string())
 }
 
 /// The books, and what waits in them.
@@ -217,10 +221,12 @@ fn outgoing(state: &OutboxState, smarthost: &Smarthost, now: u64) -> Result<Stri
     );
     match &state.last_error {
         None => Ok(waits),
-        Some(error) => Err(format!(
-            "{waits}; the last error: {error}; does {smarthost} take mail, and is [commands] smtp right?"
-        )),
+        Some(error) => Err(not_taken(&waits, error, smarthost)),
     }
+}
+
+fn not_taken(what: &str, error: &str, smarthost: &Smarthost) -> String {
+    format!("{what}; the last error: {error}; does {smarthost} take mail, and is [commands] smtp right?")
 }
 
 /// What we hand in on this machine comes back to the gate from a loopback address.
@@ -263,9 +269,7 @@ fn submission(config: &Config, last: Option<u64>, any_mail: bool) -> Result<Stri
 
 /// Whether postage is settled when it is due.
 async fn postage_due(config: &Config) -> Result<String, String> {
-    let LedgerUrl::Sqlite(path) = &config.ledger.url;
-    let now = unix_now();
-    let ledger = sqlite::open_read_only(path, daemon::ledger_options(config)).map_err(|e| e.to_string())?;
+    let (ledger, now) = (look_into_ledger(config)?, unix_now());
     let lag = ledger.lag(&settler::terms(config, now, now)).await.map_err(|e| e.to_string())?;
     let Some(oldest) = lag.oldest else { return Ok("all that is due is settled".into()) };
     let what = format!(
@@ -289,8 +293,7 @@ async fn postage_due(config: &Config) -> Result<String, String> {
 
 /// Whether other offices owe less than they may, and take the refunds they are told of.
 async fn other_offices(config: &Config) -> Result<String, String> {
-    let LedgerUrl::Sqlite(path) = &config.ledger.url;
-    let ledger = sqlite::open_read_only(path, daemon::ledger_options(config)).map_err(|e| e.to_string())?;
+    let ledger = look_into_ledger(config)?;
     let standings = ledger.standings().await.map_err(|e| e.to_string())?;
     let (cap, now) = (config.gate.office_cap, unix_now());
     let mut faults = vec![];
@@ -316,13 +319,11 @@ async fn other_offices(config: &Config) -> Result<String, String> {
 
 /// Stamps in hand for what users send, and what they have cost today.
 async fn purse(config: &Config, franking: &config::Franking) -> Result<String, String> {
-    let LedgerUrl::Sqlite(path) = &config.ledger.url;
-    let ledger = sqlite::open_read_only(path, daemon::ledger_options(config)).map_err(|e| e.to_string())?;
+    let ledger = look_into_ledger(config)?;
     let Purse { in_hand, spent } = ledger.purse(unix_now()).await.map_err(|e| e.to_string())?;
     let count: u64 = in_hand.iter().map(|domain| domain.count).sum();
     let today = spent.iter().find(|(login, _)| login.is_empty()).map(|(_, spent)| *spent).unwrap_or_default();
-    let waiting = ledger.purse_orders().await.map_err(|e| e.to_string())?;
-    let oldest = waiting.iter().map(|order| order.time).min();
+    let orders = ledger.purse_orders().await.map_err(|e| e.to_string())?;
     let what = format!(
         "{count} stamps in hand for {} domains; {today} of {} put on letters today",
         in_hand.len(),
@@ -339,12 +340,9 @@ async fn purse(config: &Config, franking: &config::Franking) -> Result<String, S
         ),
     };
     if let Some(error) = copies.last_error {
-        let smarthost = &config.commands.smtp;
-        return Err(format!(
-            "{what}; the last error: {error}; does {smarthost} take mail, and is [commands] smtp right?"
-        ));
+        return Err(not_taken(&what, &error, &config.commands.smtp));
     }
-    if let Some(order) = waiting.iter().find(|order| Some(order.time) == oldest)
+    if let Some(order) = orders.iter().min_by_key(|order| order.time)
         && unix_now().saturating_sub(order.time) > ORDER_LAG_MAX_S
     {
         return Err(format!(
@@ -357,16 +355,12 @@ async fn purse(config: &Config, franking: &config::Franking) -> Result<String, S
 
 fn has_directory(path: &Path) -> Result<String, String> {
     let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let shown = directory.display();
     if directory.is_dir() {
-        Ok(format!("{} is there", directory.display()))
-    } else {
-        let owner = "install -d -o farthing -g farthing -m 0750";
-        Err(format!(
-            "the directory {} does not exist; run: {owner} {}",
-            directory.display(),
-            directory.display()
-        ))
+        return Ok(format!("{shown} is there"));
     }
+    let make = "install -d -o farthing -g farthing -m 0750";
+    Err(format!("the directory {shown} does not exist; run: {make} {shown}"))
 }
 
 fn can_listen(listen: &Listen) -> Result<String, String> {
@@ -387,15 +381,11 @@ fn is_socket(path: &Path) -> bool {
 fn answers(listen: &Listen) -> Result<String, String> {
     let connected = match listen {
         Listen::Unix(path) => UnixStream::connect(path).map(drop),
-        Listen::Inet(address) => connect(address),
+        Listen::Inet(address) => TcpStream::connect_timeout(address, CONNECT_TIME).map(drop),
     };
     connected.map(|()| "listens".into()).map_err(|e| {
         format!("nothing answers ({e}); run: systemctl start farthingd, then journalctl -u farthingd")
     })
-}
-
-fn connect(address: &SocketAddr) -> std::io::Result<()> {
-    TcpStream::connect_timeout(address, CONNECT_TIME).map(drop)
 }
 
 /// Whether the MTA's user can come in: by everybody's rights, or by the socket's group.
@@ -464,6 +454,10 @@ fn difference(published: &MailPolicy, ours: &MailPolicy) -> Option<String> {
     }
 }
 
+fn dns_trouble(trouble: &DnsTrouble) -> String {
+    format!("{trouble}; is [dns] right, and the name server up?")
+}
+
 /// What DNS says against what we have.
 async fn published(site: &Site) -> Vec<Check> {
     const PUBLISH: &str = "publish what `farthing key dns` prints";
@@ -476,7 +470,7 @@ async fn published(site: &Site) -> Vec<Check> {
             Ok(Ok(public)) if public.to_bytes() == key.public.to_bytes() => Ok("is what we sign with".into()),
             Ok(Ok(_)) => Err(format!("is another key than ours; {PUBLISH}")),
             Ok(Err(e)) => Err(format!("{e}; {PUBLISH}")),
-            Err(e) => Err(format!("{e}; is [dns] right, and the name server up?")),
+            Err(e) => Err(dns_trouble(&e)),
         };
         checks.push(Check::of(format!("DNS {}", records::key_name(&key.selector, domain)), found));
     }
@@ -488,7 +482,7 @@ async fn published(site: &Site) -> Vec<Check> {
                 Some(said) => Err(format!("{said}; {PUBLISH}")),
             },
             Ok(Err(e)) => Err(format!("{e}; {PUBLISH}")),
-            Err(e) => Err(format!("{e}; is [dns] right, and the name server up?")),
+            Err(e) => Err(dns_trouble(&e)),
         };
         checks.push(Check::of(format!("DNS {}", records::policy_name(domain)), found));
     }
@@ -508,7 +502,7 @@ async fn foreign_offices(site: &Site) -> Vec<Check> {
 /// Where an office sells, when it says so or its name leads anywhere. Its key has a name that only its stamps tell.
 async fn foreign_office(discovery: &Discovery, office: &Domain) -> Result<String, String> {
     const WRONG: &str = "is its name right in [gate] accept_offices, and does it still exist?";
-    let trouble = |e: DnsTrouble| format!("{e}; is [dns] right, and the name server up?");
+    let trouble = |e| dns_trouble(&e);
     let policy = discovery.policy(office).await.map_err(trouble)?;
     if let Err(e) = &policy
         && !matches!(e, RecordError::None)
