@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
+use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
 use super::{
+    SqliteLedger,
     batch::Batch,
     book,
     fail::{Fail, read_time, stored_time},
@@ -13,11 +15,11 @@ use super::{
     sent::{lines, names_unsubscribe},
 };
 use crate::{
-    address::Address,
+    address::{Address, Domain},
     ledger::{
-        Decision, Mark, Marked,
+        Decision, LedgerError, Mark, MarkError, Marked, StampId,
         book::{How, Sender},
-        marks::{Answered, NAMED_RECIPIENTS_MAX, REPLY_TO_MAX, SAME_ID_LETTERS_MAX},
+        marks::{Answered, Marks, NAMED_RECIPIENTS_MAX, REPLY_TO_MAX, SAME_ID_LETTERS_MAX},
         sent::SENT_RECIPIENTS_MAX,
     },
 };
@@ -36,8 +38,7 @@ pub(super) fn reply_to_column(decision: &Decision) -> Option<Vec<u8>> {
     (decision.delivered && !addresses.is_empty()).then(|| addresses.join(&b'\n'))
 }
 
-/// Marks what is answered as wanted.
-pub(super) fn mark_answered(batch: &mut Batch<'_>, answered: &Answered) -> Result<Vec<Marked>, Fail> {
+fn mark_answered(batch: &mut Batch<'_>, answered: &Answered) -> Result<Vec<Marked>, Fail> {
     let owners = batch.site.owners();
     let reader = owners.of(&answered.author);
     let mut answers_to = HashSet::new();
@@ -113,8 +114,7 @@ fn chosen<'a>(letters: &'a [Delivered], own: &[Address]) -> Vec<&'a Delivered> {
     chosen
 }
 
-/// Who got letters with this Message-ID, each once.
-pub(super) fn recipients(conn: &Connection, message_id: &[u8; 16]) -> Result<Vec<Address>, Fail> {
+fn recipients(conn: &Connection, message_id: &[u8; 16]) -> Result<Vec<Address>, Fail> {
     let mut recipients: Vec<Address> = Vec::new();
     for found in delivered(conn, message_id)? {
         if !recipients.contains(&found.letter.recipient) {
@@ -161,8 +161,7 @@ fn read(row: &Row<'_>) -> Result<Delivered, Fail> {
     })
 }
 
-/// Notes that mail by authenticated submission came.
-pub(super) fn note_submission(conn: &Connection, now: u64) -> Result<(), Fail> {
+fn note_submission(conn: &Connection, now: u64) -> Result<(), Fail> {
     conn.change(
         "INSERT INTO facts (name, value) VALUES ('submission', ?1) ON CONFLICT (name) DO UPDATE
          SET value = ?1",
@@ -171,8 +170,33 @@ pub(super) fn note_submission(conn: &Connection, now: u64) -> Result<(), Fail> {
     Ok(())
 }
 
-/// When that was noted last, and whether any letter was decided.
-pub(super) fn last_submission(conn: &Connection) -> Result<(Option<u64>, bool), Fail> {
+fn last_submission(conn: &Connection) -> Result<(Option<u64>, bool), Fail> {
     let last: Option<i64> = conn.value("SELECT value FROM facts WHERE name = 'submission'", [])?;
     Ok((last.map(read_time), conn.has("SELECT 1 FROM decisions LIMIT 1", [])?))
+}
+
+#[async_trait]
+impl Marks for SqliteLedger {
+    async fn mark_answered(&self, answered: Answered) -> Result<Vec<Marked>, LedgerError> {
+        // By the writer, which has seen letters that were decided a moment ago.
+        self.write(move |batch| mark_answered(batch, &answered)).await
+    }
+
+    async fn recipient_of_stamp(&self, office: Option<&Domain>, id: &StampId) -> Result<Address, MarkError> {
+        let (office, id) = (office.cloned(), *id);
+        self.readers.read(move |conn| mark::recipient_of_stamp(conn, office.as_ref(), &id)).await?
+    }
+
+    async fn recipients_of_message_id(&self, message_id: &[u8; 16]) -> Result<Vec<Address>, LedgerError> {
+        let message_id = *message_id;
+        self.write(move |batch| recipients(batch.conn, &message_id)).await
+    }
+
+    async fn note_submission(&self, now: u64) -> Result<(), LedgerError> {
+        self.write(move |batch| note_submission(batch.conn, now)).await
+    }
+
+    async fn last_submission(&self) -> Result<(Option<u64>, bool), LedgerError> {
+        self.readers.read(last_submission).await
+    }
 }

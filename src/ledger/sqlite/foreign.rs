@@ -1,8 +1,10 @@
 //! Other offices in SQLite: stamps of theirs that are owed for, refunds to report, and refunds reported to us.
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
+    SqliteLedger,
     batch::{Batch, NewEntry},
     fail::{Fail, read_time, stored_time},
     redeem::{DAY_S, office_account},
@@ -12,8 +14,8 @@ use super::{
 use crate::{
     address::Domain,
     ledger::{
-        StampId,
-        foreign::{REPORT_KEPT_S, REPORTED_AT_ONCE_MAX, Refund, Report, Standing},
+        LedgerError, StampId,
+        foreign::{Foreign, REPORT_KEPT_S, REPORTED_AT_ONCE_MAX, Refund, Report, Standing},
     },
     money::Micros,
 };
@@ -50,8 +52,7 @@ pub(super) fn to_be_reported(conn: &Connection, redeemed: i64, now: u64) -> Resu
     Ok(())
 }
 
-/// The next refunds to report.
-pub(super) fn next_report(conn: &Connection, now: u64) -> Result<Option<Report>, Fail> {
+fn next_report(conn: &Connection, now: u64) -> Result<Option<Report>, Fail> {
     // Of those in trouble, whoever has waited longest; whoever is not in trouble comes first.
     let found = conn.find(
         "SELECT f.office, o.name, f.audience, coalesce(r.tries, 0)
@@ -72,8 +73,7 @@ pub(super) fn next_report(conn: &Connection, now: u64) -> Result<Option<Report>,
     Ok(Some(Report { office, audience, tries, refunds }))
 }
 
-/// The office has answered.
-pub(super) fn report_taken(conn: &Connection, report: &Report) -> Result<(), Fail> {
+fn report_taken(conn: &Connection, report: &Report) -> Result<(), Fail> {
     let mut delete = conn.prepare_cached("DELETE FROM foreign_stamp WHERE redeemed = ?1")?;
     for refund in &report.refunds {
         delete.execute([refund.redemption])?;
@@ -85,8 +85,7 @@ pub(super) fn report_taken(conn: &Connection, report: &Report) -> Result<(), Fai
     Ok(())
 }
 
-/// The office has not taken it.
-pub(super) fn report_failed(conn: &Connection, report: &Report, trouble: &str, due: u64) -> Result<(), Fail> {
+fn report_failed(conn: &Connection, report: &Report, trouble: &str, due: u64) -> Result<(), Fail> {
     let trouble: String = trouble.chars().take(TROUBLE_CHARS_MAX).collect();
     let tries = report.tries.saturating_add(1);
     conn.change(
@@ -123,8 +122,7 @@ pub(super) fn forget(conn: &Connection, at_once: u32, clock: u64) -> Result<u64,
     Ok(dropped as u64)
 }
 
-/// How we stand with every office.
-pub(super) fn standings(conn: &Connection) -> Result<Vec<Standing>, Fail> {
+fn standings(conn: &Connection) -> Result<Vec<Standing>, Fail> {
     // ';' is the character after ':', so the range is every name with the prefix.
     conn.all(
         "SELECT substr(a.name, 8), a.balance, count(f.redeemed), min(f.refunded),
@@ -168,8 +166,7 @@ struct Sold {
     reported: bool,
 }
 
-/// Gives back what was sold for this domain, each stamp once.
-pub(super) fn give_back(
+fn give_back(
     batch: &mut Batch<'_>,
     audience: &Domain,
     ids: &[StampId],
@@ -229,13 +226,7 @@ fn is_redeemed_here(batch: &Batch<'_>, sold: &Sold, id: &StampId) -> Result<bool
     )
 }
 
-/// Gives up what an office owes, against what was kept or burned.
-pub(super) fn forgive(
-    batch: &mut Batch<'_>,
-    office: &Domain,
-    amount: Micros,
-    now: u64,
-) -> Result<Micros, Fail> {
+fn forgive(batch: &mut Batch<'_>, office: &Domain, amount: Micros, now: u64) -> Result<Micros, Fail> {
     let account = office_account(office);
     let owed = owed(batch.balance_of(&account)?)?;
     let mut left = amount.min(owed);
@@ -259,4 +250,40 @@ pub(super) fn forgive(
         given = given.checked_add(part).ok_or_else(Fail::overflow)?;
     }
     Ok(given)
+}
+
+#[async_trait]
+impl Foreign for SqliteLedger {
+    async fn next_report(&self, now: u64) -> Result<Option<Report>, LedgerError> {
+        self.readers.read(move |conn| next_report(conn, now)).await
+    }
+
+    async fn report_taken(&self, report: &Report) -> Result<(), LedgerError> {
+        let report = report.clone();
+        self.write(move |batch| report_taken(batch.conn, &report)).await
+    }
+
+    async fn report_failed(&self, report: &Report, trouble: &str, due: u64) -> Result<(), LedgerError> {
+        let (report, trouble) = (report.clone(), trouble.to_owned());
+        self.write(move |batch| report_failed(batch.conn, &report, &trouble, due)).await
+    }
+
+    async fn standings(&self) -> Result<Vec<Standing>, LedgerError> {
+        self.readers.read(standings).await
+    }
+
+    async fn give_back(
+        &self,
+        audience: &Domain,
+        ids: &[StampId],
+        now: u64,
+    ) -> Result<Vec<StampId>, LedgerError> {
+        let (audience, ids) = (audience.clone(), ids.to_vec());
+        self.write(move |batch| give_back(batch, &audience, &ids, now)).await
+    }
+
+    async fn forgive(&self, office: &Domain, amount: Micros, now: u64) -> Result<Micros, LedgerError> {
+        let office = office.clone();
+        self.write(move |batch| forgive(batch, &office, amount, now)).await
+    }
 }

@@ -2,9 +2,11 @@
 //!
 //! What waits is bounded by the limits of [`crate::ledger::outbox`]; what is done goes a few rows at a time.
 
+use async_trait::async_trait;
 use rusqlite::{Connection, Params, Row, params};
 
 use super::{
+    SqliteLedger,
     fail::{Fail, read_time, stored_time},
     rows::{Statements, columns},
     settings,
@@ -12,10 +14,14 @@ use super::{
 use crate::{
     address::Address,
     clock::DAY_S,
-    ledger::outbox::{
-        ANSWER_FIELD_OCTETS_MAX, ANSWER_OCTETS_MAX, ANSWERS_WAITING_MAX, ANSWERS_WAITING_OCTETS_MAX,
-        AnswerAbout, AnswerPart, Attempt, DIGESTS_SHARE, Mail, MailKind, NewMail, OUTBOX_AHEAD_MAX_S,
-        OUTBOX_KEPT_S, OUTBOX_OCTETS_MAX, OUTBOX_ROWS_MAX, OutboxState, Queued, WaitingAnswers, answer_due,
+    ledger::{
+        LedgerError,
+        outbox::{
+            ANSWER_FIELD_OCTETS_MAX, ANSWER_OCTETS_MAX, ANSWERS_WAITING_MAX, ANSWERS_WAITING_OCTETS_MAX,
+            AnswerAbout, AnswerPart, Attempt, DIGESTS_SHARE, Mail, MailKind, NewMail, OUTBOX_AHEAD_MAX_S,
+            OUTBOX_KEPT_S, OUTBOX_OCTETS_MAX, OUTBOX_ROWS_MAX, Outbox, OutboxState, Queued, WaitingAnswers,
+            answer_due,
+        },
     },
 };
 
@@ -40,14 +46,7 @@ pub(super) enum Kept {
     Full,
 }
 
-/// Takes an answer, unless too much waits.
-pub(super) fn answer(
-    conn: &Connection,
-    to: &Address,
-    about: &AnswerAbout,
-    text: &str,
-    now: u64,
-) -> Result<Kept, Fail> {
+fn answer(conn: &Connection, to: &Address, about: &AnswerAbout, text: &str, now: u64) -> Result<Kept, Fail> {
     let text = if text.len() > ANSWER_OCTETS_MAX {
         format!("{}{CUT}", cut(text, ANSWER_OCTETS_MAX - CUT.len()))
     } else {
@@ -103,8 +102,7 @@ fn has_room(conn: &Connection, octets: u64, share: u64) -> Result<bool, Fail> {
     Ok(rows < OUTBOX_ROWS_MAX / share && waiting.saturating_add(octets) <= OUTBOX_OCTETS_MAX / share)
 }
 
-/// The answers of one address that may go now.
-pub(super) fn answers_due(conn: &Connection, now: u64) -> Result<Option<WaitingAnswers>, Fail> {
+fn answers_due(conn: &Connection, now: u64) -> Result<Option<WaitingAnswers>, Fail> {
     let sql = format!(
         "SELECT address, left_out FROM answer_due
          WHERE (due <= ?1 OR due > ?2) AND {NONE_ON_ITS_WAY} ORDER BY due LIMIT 1"
@@ -126,8 +124,7 @@ fn part(row: &Row<'_>) -> Result<AnswerPart, Fail> {
     Ok(AnswerPart { seq: row.get(0)?, time: read_time(row.get(1)?), about, text: row.get(5)? })
 }
 
-/// Puts the mail in place of the answers it is made of.
-pub(super) fn queue_answers(
+fn queue_answers(
     conn: &Connection,
     made_of: &WaitingAnswers,
     mail: Option<&NewMail>,
@@ -153,8 +150,7 @@ pub(super) fn queue_answers(
     Ok(true)
 }
 
-/// Notes that a digest is made, and queues it.
-pub(super) fn queue_digest(
+fn queue_digest(
     conn: &Connection,
     owner: &Address,
     last: Option<u64>,
@@ -193,7 +189,7 @@ pub(super) fn insert(conn: &Connection, mail: &NewMail) -> Result<(), Fail> {
 }
 
 /// The mail that is due for longest, of the first kind of which one is.
-pub(super) fn mail_due(conn: &Connection, now: u64) -> Result<Option<Mail>, Fail> {
+fn mail_due(conn: &Connection, now: u64) -> Result<Option<Mail>, Fail> {
     const DUE: &str = "SELECT seq, address, message_id, message, queued FROM outgoing
          WHERE kind = ?1 AND next_try IS NOT NULL AND (next_try <= ?2 OR next_try > ?3)
          ORDER BY next_try, seq LIMIT 1";
@@ -216,8 +212,7 @@ pub(super) fn mail_due(conn: &Connection, now: u64) -> Result<Option<Mail>, Fail
     Ok(None)
 }
 
-/// Writes down what became of a mail; one that is done already stays so.
-pub(super) fn mail_tried(conn: &Connection, seq: i64, attempt: &Attempt, now: u64) -> Result<(), Fail> {
+fn mail_tried(conn: &Connection, seq: i64, attempt: &Attempt, now: u64) -> Result<(), Fail> {
     if let Attempt::PutOff { next_try, error } = attempt {
         let error = cut(error, ANSWER_FIELD_OCTETS_MAX);
         conn.change(
@@ -250,8 +245,7 @@ fn note_due_behind(conn: &Connection, seq: i64, now: u64) -> Result<(), Fail> {
     behind.map_or(Ok(()), |to| note_due(conn, &to, now))
 }
 
-/// When the next answer or mail is due.
-pub(super) fn next(conn: &Connection) -> Result<Option<u64>, Fail> {
+fn next(conn: &Connection) -> Result<Option<u64>, Fail> {
     let answer = format!("SELECT min(due) FROM answer_due WHERE {NONE_ON_ITS_WAY}");
     let mail = "SELECT min(next_try) FROM outgoing WHERE kind = ?1 AND next_try IS NOT NULL";
     let mut next: Option<i64> = conn.value(&answer, [])?.flatten();
@@ -262,8 +256,7 @@ pub(super) fn next(conn: &Connection) -> Result<Option<u64>, Fail> {
     Ok(next.map(read_time))
 }
 
-/// What waits.
-pub(super) fn state(conn: &Connection) -> Result<OutboxState, Fail> {
+fn state(conn: &Connection) -> Result<OutboxState, Fail> {
     let waiting = |select: &str| -> Result<(u64, Option<u64>), Fail> {
         let (count, oldest): (i64, Option<i64>) = conn.find(select, [], columns)?.unwrap_or_default();
         Ok((read_time(count), oldest.map(read_time)))
@@ -296,4 +289,72 @@ fn count(n: usize) -> u64 {
 /// The beginning of a text, cut between characters.
 pub(super) fn cut(text: &str, octets_max: usize) -> &str {
     text.get(..text.floor_char_boundary(octets_max)).unwrap_or_default()
+}
+
+#[async_trait]
+impl Outbox for SqliteLedger {
+    async fn answer(
+        &self,
+        to: &Address,
+        about: AnswerAbout,
+        text: String,
+        now: u64,
+    ) -> Result<(), LedgerError> {
+        let owner = to.clone();
+        match self.write(move |batch| answer(batch.conn, &owner, &about, &text, now)).await? {
+            Kept::Yes => self.outbox.notify_one(),
+            Kept::AddressFull => {
+                tracing::warn!(%to, "an answer was left out: too many wait for that address");
+            }
+            Kept::Full => {
+                tracing::error!(%to, "an answer was left out: too much mail of ours waits; look at farthing status");
+            }
+        }
+        Ok(())
+    }
+
+    async fn answers_due(&self, now: u64) -> Result<Option<WaitingAnswers>, LedgerError> {
+        self.readers.read(move |conn| answers_due(conn, now)).await
+    }
+
+    async fn queue_answers(
+        &self,
+        made_of: &WaitingAnswers,
+        mail: Option<NewMail>,
+        now: u64,
+    ) -> Result<bool, LedgerError> {
+        let made_of = made_of.clone();
+        self.write(move |batch| queue_answers(batch.conn, &made_of, mail.as_ref(), now)).await
+    }
+
+    async fn queue_digest(
+        &self,
+        owner: &Address,
+        last: Option<u64>,
+        until: u64,
+        mail: Option<NewMail>,
+    ) -> Result<Queued, LedgerError> {
+        let owner = owner.clone();
+        self.write(move |batch| queue_digest(batch.conn, &owner, last, until, mail.as_ref())).await
+    }
+
+    async fn mail_due(&self, now: u64) -> Result<Option<Mail>, LedgerError> {
+        self.readers.read(move |conn| mail_due(conn, now)).await
+    }
+
+    async fn mail_tried(&self, seq: i64, attempt: Attempt, now: u64) -> Result<(), LedgerError> {
+        self.write(move |batch| mail_tried(batch.conn, seq, &attempt, now)).await
+    }
+
+    async fn outbox_next(&self) -> Result<Option<u64>, LedgerError> {
+        self.readers.read(next).await
+    }
+
+    async fn outbox_changed(&self) {
+        self.outbox.notified().await;
+    }
+
+    async fn outbox_state(&self) -> Result<OutboxState, LedgerError> {
+        self.readers.read(state).await
+    }
 }

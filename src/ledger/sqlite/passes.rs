@@ -1,8 +1,10 @@
 //! Passes in SQLite: made once by author, recipient and id; used by [`super::redeem`] as stamps and work are.
 
+use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
 use super::{
+    SqliteLedger,
     batch::Batch,
     fail::{Fail, read_time, stored_time},
     redeem::{DAY_S, day_of, is_redeemed, sold_by},
@@ -11,9 +13,9 @@ use super::{
 use crate::{
     address::Address,
     ledger::{
-        RETRY_WINDOW_S,
+        LedgerError, RETRY_WINDOW_S,
         passes::{
-            Got, Means, NewPass, PASS_LIFETIME_S, PASSES_OF_A_PAIR_MAX, Pass, PassMade,
+            Got, Means, NewPass, PASS_LIFETIME_S, PASSES_OF_A_PAIR_MAX, Pass, PassMade, Passes,
             WORKED_PASSES_DAILY_MAX,
         },
     },
@@ -22,8 +24,7 @@ use crate::{
 /// Old rows that go when a new one comes: more than come, so that the table never lags behind.
 const FORGOTTEN_AT_ONCE: u32 = 20;
 
-/// Makes a pass, or says why not.
-pub(super) fn add(batch: &Batch<'_>, new: &NewPass) -> Result<PassMade, Fail> {
+fn add(batch: &Batch<'_>, new: &NewPass) -> Result<PassMade, Fail> {
     let conn = batch.conn;
     let (author, recipient) = (&new.author, &new.recipient);
     let before = conn.value(
@@ -124,4 +125,21 @@ pub(super) fn find(
             Ok(Pass { id: row.get(0)?, expires: read_time(row.get(1)?), means })
         },
     )
+}
+
+#[async_trait]
+impl Passes for SqliteLedger {
+    async fn pass_add(&self, pass: NewPass) -> Result<PassMade, LedgerError> {
+        self.write(move |batch| add(batch, &pass)).await
+    }
+
+    async fn passes(
+        &self,
+        author: &Address,
+        recipient: &Address,
+        now: u64,
+    ) -> Result<Vec<Pass>, LedgerError> {
+        let (author, recipient) = (author.clone(), recipient.clone());
+        self.readers.read(move |conn| find(conn, &author, &recipient, now)).await
+    }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
+    SqliteLedger,
     batch::Batch,
     book,
     fail::{Fail, read_time, stored_time},
@@ -15,12 +17,12 @@ use super::{
 use crate::{
     address::{Address, Domain},
     ledger::{
-        Decision, Mark, StampId,
+        Decision, LedgerError, Mark, StampId,
         book::{How, Known, Sender},
         owners::Owned,
         settings::{
             Cadence, MARKED_AT_ONCE_MAX, MarkedSender, OwnPrice, OwnSettings, PaidPostage, PostageState,
-            STRANGERS_MAX, StrangerLetter,
+            STRANGERS_MAX, Settings, StrangerLetter,
         },
     },
     money::Micros,
@@ -49,8 +51,7 @@ fn read_settings(row: &Row<'_>) -> Result<OwnSettings, Fail> {
     })
 }
 
-/// Sets a recipient's own price.
-pub(super) fn set_price(conn: &Connection, owner: &Address, price: Option<OwnPrice>) -> Result<(), Fail> {
+fn set_price(conn: &Connection, owner: &Address, price: Option<OwnPrice>) -> Result<(), Fail> {
     if price.is_some_and(|price| price.value == Micros::ZERO) {
         return Err(Fail::invalid("a price is more than nothing"));
     }
@@ -63,8 +64,7 @@ pub(super) fn set_price(conn: &Connection, owner: &Address, price: Option<OwnPri
     Ok(())
 }
 
-/// Sets how often a recipient gets a digest.
-pub(super) fn set_digest(conn: &Connection, owner: &Address, digest: Cadence, now: u64) -> Result<(), Fail> {
+fn set_digest(conn: &Connection, owner: &Address, digest: Cadence, now: u64) -> Result<(), Fail> {
     conn.change(
         "INSERT INTO settings (owner, digest, digest_sent) VALUES (?1, ?2, iif(?2 = 'off', NULL, ?3))
          ON CONFLICT (owner) DO UPDATE
@@ -72,16 +72,6 @@ pub(super) fn set_digest(conn: &Connection, owner: &Address, digest: Cadence, no
         params![key(owner), digest.as_str(), stored_time(now)],
     )?;
     Ok(())
-}
-
-/// Every recipient who gets digests.
-pub(super) fn digest_owners(conn: &Connection) -> Result<Vec<(Address, OwnSettings)>, Fail> {
-    list(conn, "digest <> 'off'")
-}
-
-/// Every recipient who has set anything.
-pub(super) fn all(conn: &Connection) -> Result<Vec<(Address, OwnSettings)>, Fail> {
-    list(conn, "price IS NOT NULL OR digest <> 'off'")
 }
 
 fn list(conn: &Connection, those: &str) -> Result<Vec<(Address, OwnSettings)>, Fail> {
@@ -107,8 +97,7 @@ pub(super) fn reader_of(decision: &Decision) -> Option<Vec<u8>> {
     STRANGERS.contains(&decision.result).then(|| key(&decision.recipient))
 }
 
-/// Letters of strangers to this recipient, newest first.
-pub(super) fn strangers(
+fn strangers(
     conn: &Connection,
     recipient: &Address,
     since: u64,
@@ -156,8 +145,7 @@ fn read_letter(conn: &Connection, row: &Row<'_>, number: Option<i64>) -> Result<
     })
 }
 
-/// The letter that was let in under this number.
-pub(super) fn paid_letter(conn: &Connection, number: u64) -> Result<Option<StrangerLetter>, Fail> {
+fn paid_letter(conn: &Connection, number: u64) -> Result<Option<StrangerLetter>, Fail> {
     let Some(found) = mark::by_number(conn, number)? else { return Ok(None) };
     Ok(Some(StrangerLetter {
         time: read_time(found.time),
@@ -195,7 +183,7 @@ fn postage(conn: &Connection, number: u64) -> Result<Option<PaidPostage>, Fail> 
 }
 
 /// Marks some of a sender's paid letters and changes the book; true when there may be more.
-pub(super) fn mark_sender(
+fn mark_sender(
     batch: &mut Batch<'_>,
     recipient: &Address,
     author: &Address,
@@ -272,4 +260,80 @@ fn unmarked(
 
 fn key(owner: &Address) -> Vec<u8> {
     owner.without_detail().to_bytes()
+}
+
+#[async_trait]
+impl Settings for SqliteLedger {
+    async fn settings(&self, owner: &Address) -> Result<OwnSettings, LedgerError> {
+        let owner = self.site.owners().owner(owner);
+        self.readers.read(move |conn| settings(conn, &owner)).await
+    }
+
+    async fn all_settings(&self) -> Result<Vec<(Address, OwnSettings)>, LedgerError> {
+        self.readers.read(|conn| list(conn, "price IS NOT NULL OR digest <> 'off'")).await
+    }
+
+    async fn set_price(&self, owner: &Address, price: Option<OwnPrice>) -> Result<(), LedgerError> {
+        let owner = self.site.owners().owner(owner);
+        self.write(move |batch| set_price(batch.conn, &owner, price)).await
+    }
+
+    async fn set_digest(&self, owner: &Address, digest: Cadence, now: u64) -> Result<(), LedgerError> {
+        let owner = self.site.owners().owner(owner);
+        self.write(move |batch| set_digest(batch.conn, &owner, digest, now)).await
+    }
+
+    async fn digest_owners(&self) -> Result<Vec<(Address, OwnSettings)>, LedgerError> {
+        self.readers.read(|conn| list(conn, "digest <> 'off'")).await
+    }
+
+    async fn digest_made(&self, owner: &Address, last: Option<u64>, now: u64) -> Result<bool, LedgerError> {
+        let owner = self.site.owners().owner(owner);
+        self.write(move |batch| digest_made(batch.conn, &owner, last, now)).await
+    }
+
+    async fn strangers(
+        &self,
+        recipient: &Address,
+        since: u64,
+        count_max: u32,
+    ) -> Result<Vec<StrangerLetter>, LedgerError> {
+        let owned = self.site.owners().of(recipient).own;
+        self.readers
+            .read(move |conn| {
+                let mut letters = Vec::new();
+                for own in &owned {
+                    letters.extend(strangers(conn, own, since, count_max)?);
+                }
+                letters.sort_by_key(|letter| std::cmp::Reverse(letter.time));
+                letters.truncate(count_max as usize);
+                Ok(letters)
+            })
+            .await
+    }
+
+    async fn paid_letter(&self, number: u64) -> Result<Option<StrangerLetter>, LedgerError> {
+        self.readers.read(move |conn| paid_letter(conn, number)).await
+    }
+
+    async fn mark_sender(
+        &self,
+        recipient: &Address,
+        author: &Address,
+        mark: Mark,
+        now: u64,
+    ) -> Result<MarkedSender, LedgerError> {
+        let mut all = MarkedSender::default();
+        loop {
+            let (recipient, author) = (recipient.clone(), author.clone());
+            let work = move |batch: &mut Batch<'_>| mark_sender(batch, &recipient, &author, mark, now);
+            let (some, more) = self.write(work).await?;
+            all.letters += some.letters;
+            all.refunded = all.refunded.checked_add(some.refunded).ok_or(LedgerError::Overflow)?;
+            all.known = some.known;
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
 }

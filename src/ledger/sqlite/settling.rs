@@ -4,11 +4,15 @@
 //! written with it, is what keeps it from being settled or refunded again; an order is ended once, by key, and none of
 //! its stamps pays any more. Time is the settling clock's, never ahead of the wall clock.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    Site,
+    Site, SqliteLedger,
     batch::{Batch, NewEntry},
+    cut,
     fail::{Fail, read_time, stored_time},
     foreign,
     redeem::{DAY_S, day_of},
@@ -17,10 +21,10 @@ use super::{
 };
 use crate::{
     ledger::{
-        RETRY_WINDOW_S,
+        LedgerError, RETRY_WINDOW_S,
         settling::{
             CLOCK_STEP_S, CLOSED_AT_ONCE_MAX, Done, FOREIGN_AFTER_S, Keep, LAG_COUNTED_MAX, Lag,
-            RETURN_AFTER_S, SETTLED_AT_ONCE_MAX, Terms,
+            RETURN_AFTER_S, SETTLED_AT_ONCE_MAX, Settling, Terms,
         },
         tally::Money,
     },
@@ -69,8 +73,7 @@ fn set_fact(conn: &Connection, name: &str, value: i64) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Moves the settling clock.
-pub(super) fn clock(conn: &Connection, now: u64) -> Result<u64, Fail> {
+fn clock(conn: &Connection, now: u64) -> Result<u64, Fail> {
     let stood = match fact(conn, CLOCK)? {
         Some(stood) => read_time(stood),
         None => {
@@ -86,8 +89,8 @@ pub(super) fn clock(conn: &Connection, now: u64) -> Result<u64, Fail> {
     Ok(stands.min(now))
 }
 
-/// Settles and gives back some of what is due, and forgets some of what nobody asks for any more.
-pub(super) fn settle(batch: &mut Batch<'_>, terms: &Terms) -> Result<Done, Fail> {
+/// Some of what is due; and forgets some of what nobody asks for any more.
+fn settle(batch: &mut Batch<'_>, terms: &Terms) -> Result<Done, Fail> {
     let mut done = escrow(batch, terms)?;
     for domain in &terms.domains {
         done = done.and(close_orders(batch, terms, Some(domain.as_str()), RETURN_AFTER_S)?);
@@ -269,8 +272,7 @@ fn forget(conn: &Connection, terms: &Terms) -> Result<Done, Fail> {
     Ok(done)
 }
 
-/// What is due and not done.
-pub(super) fn lag(conn: &Connection, terms: &Terms, site: &Site) -> Result<Lag, Fail> {
+fn lag(conn: &Connection, terms: &Terms, site: &Site) -> Result<Lag, Fail> {
     let clock = fact(conn, CLOCK)?.map(read_time);
     let counted = stored_time(LAG_COUNTED_MAX);
     let over = stored_time(terms.now.saturating_sub(site.refund_window_s));
@@ -304,4 +306,24 @@ pub(super) fn lag(conn: &Connection, terms: &Terms, site: &Site) -> Result<Lag, 
     count_orders(None, FOREIGN_AFTER_S)?;
     lag.oldest = dues.into_iter().min();
     Ok(lag)
+}
+
+#[async_trait]
+impl Settling for SqliteLedger {
+    async fn settling_clock(&self, now: u64) -> Result<u64, LedgerError> {
+        self.write(move |batch| clock(batch.conn, now)).await
+    }
+
+    async fn settle(&self, terms: Terms) -> Result<Done, LedgerError> {
+        let terms = Arc::new(terms);
+        let of_step = Arc::clone(&terms);
+        let done = self.write(move |batch| settle(batch, &of_step)).await?;
+        // A transaction of its own: mail goes between.
+        Ok(done.and(self.write(move |batch| cut::cut(batch, &terms)).await?))
+    }
+
+    async fn lag(&self, terms: &Terms) -> Result<Lag, LedgerError> {
+        let (terms, site) = (terms.clone(), Arc::clone(&self.site));
+        self.readers.read(move |conn| lag(conn, &terms, &site)).await
+    }
 }
