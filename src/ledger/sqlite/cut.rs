@@ -11,10 +11,10 @@ use rusqlite::{Connection, Row, Statement, fallible_streaming_iterator::Fallible
 use super::{
     batch::{Batch, newest_cut},
     fail::{Fail, read_time, stored_time},
-    redeem::DAY_S,
     rows::Statements,
     settling,
 };
+use crate::clock::DAY_S;
 use crate::ledger::{
     RETRY_WINDOW_S,
     carried::Carried,

@@ -7,12 +7,13 @@ use super::{
     SqliteLedger,
     batch::{Batch, NewEntry},
     fail::{Fail, read_time, stored_time},
-    redeem::{DAY_S, office_account},
+    redeem::office_account,
     rows::{Statements, columns},
     settling::settled_to,
 };
 use crate::{
     address::Domain,
+    clock::DAY_S,
     ledger::{
         LedgerError, StampId,
         foreign::{Foreign, REPORT_KEPT_S, REPORTED_AT_ONCE_MAX, Refund, Report, Standing},

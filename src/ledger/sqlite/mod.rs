@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     address::{Address, Domain},
+    clock::DAY_S,
     money::{Currency, Micros},
 };
 
@@ -71,7 +72,7 @@ use trade::Funding;
 use writer::Writer;
 
 /// Refund window when the configuration says nothing, in seconds (SPEC.md §7).
-pub const REFUND_WINDOW_DEFAULT_S: u64 = 30 * 86_400;
+pub const REFUND_WINDOW_DEFAULT_S: u64 = 30 * DAY_S;
 /// How long a request waits for another process that holds the ledger's lock, in milliseconds: longer than any
 /// honest transaction, shorter than the patience of a mail server.
 pub const BUSY_TIMEOUT_DEFAULT_MS: u64 = 5_000;

@@ -7,11 +7,12 @@ use super::{
     SqliteLedger,
     batch::Batch,
     fail::{Fail, read_time, stored_time},
-    redeem::{DAY_S, day_of, is_redeemed, sold_by},
+    redeem::{day_of, is_redeemed, sold_by},
     rows::Statements,
 };
 use crate::{
     address::Address,
+    clock::DAY_S,
     ledger::{
         LedgerError, RETRY_WINDOW_S,
         passes::{

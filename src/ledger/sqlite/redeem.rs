@@ -18,15 +18,13 @@ use super::{
 };
 use crate::{
     address::{Address, Domain},
+    clock::DAY_S,
     ledger::{
         LedgerError, Ledgered, Letter, Outcome, RETRIES_DAILY_MAX, RETRY_WINDOW_S, StampCandidate, StampKey,
         Want, WorkCandidate, owners::Owners,
     },
     money::Micros,
 };
-
-/// Seconds of a UTC day.
-pub(super) const DAY_S: u64 = 86_400;
 
 /// Names stamp (or work), recipient and letter: the same again is a retry, anything else is a second spending.
 type Claim = [u8; 16];

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     address::{Address, Domain},
+    clock::DAY_S,
     ledger::{
         Decision,
         book::{How, Known, Sender},
@@ -27,7 +28,7 @@ use crate::{
 /// Old rows that go for each new one: more than come, so the old never pile up.
 const DROPPED_AT_ONCE: u32 = 4;
 /// How often it is written down again that a list lives, in seconds: a busy list costs no write a letter.
-const LIST_SEEN_AGAIN_S: u64 = 7 * 86_400;
+const LIST_SEEN_AGAIN_S: u64 = 7 * DAY_S;
 /// Old rows that go in one request, however many it adds.
 const DROPPED_AT_ONCE_MAX: u32 = 100;
 

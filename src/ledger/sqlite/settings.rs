@@ -11,11 +11,11 @@ use super::{
     book,
     fail::{Fail, read_time, stored_time},
     mark,
-    redeem::DAY_S,
     rows::{Statements, columns},
 };
 use crate::{
     address::{Address, Domain},
+    clock::DAY_S,
     ledger::{
         Decision, LedgerError, Mark, StampId,
         book::{How, Known, Sender},

@@ -15,11 +15,12 @@ use super::{
     cut,
     fail::{Fail, read_time, stored_time},
     foreign,
-    redeem::{DAY_S, day_of},
+    redeem::day_of,
     rows::{Statements, columns},
     tally,
 };
 use crate::{
+    clock::DAY_S,
     ledger::{
         LedgerError, RETRY_WINDOW_S,
         settling::{
