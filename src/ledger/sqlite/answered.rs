@@ -25,10 +25,10 @@ use crate::{
 };
 
 /// A delivered letter, for one recipient.
-struct Delivered {
+pub(super) struct Delivered {
     time: i64,
-    number: Option<i64>,
-    letter: Letter,
+    pub number: Option<i64>,
+    pub letter: Letter,
     reply_to: Vec<Address>,
 }
 
@@ -50,7 +50,7 @@ fn mark_answered(batch: &mut Batch<'_>, answered: &Answered) -> Result<Vec<Marke
     if answers_colleague(batch, answered)? {
         return Ok(Vec::new());
     }
-    let mut letters = delivered(batch.conn, &answered.message_id)?;
+    let mut letters = delivered(batch.conn, &answered.message_id, SAME_ID_LETTERS_MAX)?;
     letters.retain(|found| {
         let wants_answers_at = found.letter.author.iter().chain(&found.reply_to);
         wants_answers_at.into_iter().any(|address| answers_to.contains(address))
@@ -116,7 +116,7 @@ fn chosen<'a>(letters: &'a [Delivered], own: &[Address]) -> Vec<&'a Delivered> {
 
 fn recipients(conn: &Connection, message_id: &[u8; 16]) -> Result<Vec<Address>, Fail> {
     let mut recipients: Vec<Address> = Vec::new();
-    for found in delivered(conn, message_id)? {
+    for found in delivered(conn, message_id, SAME_ID_LETTERS_MAX)? {
         if !recipients.contains(&found.letter.recipient) {
             recipients.push(found.letter.recipient);
         }
@@ -125,7 +125,11 @@ fn recipients(conn: &Connection, message_id: &[u8; 16]) -> Result<Vec<Address>, 
 }
 
 /// Letters with this Message-ID that were let in, the first first.
-fn delivered(conn: &Connection, message_id: &[u8; 16]) -> Result<Vec<Delivered>, Fail> {
+pub(super) fn delivered(
+    conn: &Connection,
+    message_id: &[u8; 16],
+    count_max: usize,
+) -> Result<Vec<Delivered>, Fail> {
     const LETTERS: &str =
         "SELECT time, number, recipient, author, authenticated, list, reply_to FROM decisions
          WHERE time / 86400 = ?1 AND message_id = ?2 AND delivered AND message_id IS NOT NULL
@@ -136,10 +140,10 @@ fn delivered(conn: &Connection, message_id: &[u8; 16]) -> Result<Vec<Delivered>,
     let mut day = -1_i64;
     while let Some(next) = conn.value(LATER, [day])? {
         day = next;
-        let left = SAME_ID_LETTERS_MAX.saturating_sub(letters.len());
+        let left = count_max.saturating_sub(letters.len());
         let left = i64::try_from(left).unwrap_or(i64::MAX);
         letters.extend(conn.all(LETTERS, params![day, message_id, left], read)?);
-        if letters.len() >= SAME_ID_LETTERS_MAX {
+        if letters.len() >= count_max {
             break;
         }
     }

@@ -1,7 +1,7 @@
 //! Other offices in SQLite: stamps of theirs that are owed for, refunds to report, and refunds reported to us.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::{
     SqliteLedger,
@@ -75,9 +75,8 @@ fn next_report(conn: &Connection, now: u64) -> Result<Option<Report>, Fail> {
 }
 
 fn report_taken(conn: &Connection, report: &Report) -> Result<(), Fail> {
-    let mut delete = conn.prepare_cached("DELETE FROM foreign_stamp WHERE redeemed = ?1")?;
     for refund in &report.refunds {
-        delete.execute([refund.redemption])?;
+        conn.change("DELETE FROM foreign_stamp WHERE redeemed = ?1", [refund.redemption])?;
     }
     conn.change(
         "DELETE FROM reporting WHERE office = (SELECT id FROM office WHERE name = ?1) AND audience = ?2",
@@ -197,23 +196,23 @@ fn give_back(
 }
 
 fn sold(conn: &Connection, audience: &Domain, id: &StampId) -> Result<Option<Sold>, Fail> {
-    let mut find = conn.prepare_cached(
+    conn.find(
         "SELECT o.seq, a.name, o.value, o.expiry, o.closed IS NULL,
                 EXISTS (SELECT 1 FROM reported r WHERE r.id = s.id)
          FROM sold s JOIN orders o ON o.seq = s.order_seq JOIN account a ON a.id = o.account
          WHERE s.id = ?1 AND o.audience = ?2",
-    )?;
-    let sold = find.query_row(params![id, audience], |row| {
-        Ok(Sold {
-            order: row.get(0)?,
-            buyer: row.get(1)?,
-            value: row.get(2)?,
-            expiry: row.get(3)?,
-            open: row.get(4)?,
-            reported: row.get(5)?,
-        })
-    });
-    Ok(sold.optional()?)
+        params![id, audience],
+        |row| {
+            Ok(Sold {
+                order: row.get(0)?,
+                buyer: row.get(1)?,
+                value: row.get(2)?,
+                expiry: row.get(3)?,
+                open: row.get(4)?,
+                reported: row.get(5)?,
+            })
+        },
+    )
 }
 
 /// Whether the stamp was redeemed in these very books, when its domain was still one of ours.

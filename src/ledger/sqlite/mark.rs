@@ -1,6 +1,6 @@
 //! Marks: finding the letter, giving its postage back, changing the recipient's book (SPEC.md §7).
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{
     answered,
@@ -8,7 +8,7 @@ use super::{
     book,
     fail::{Fail, read_time, stored_time},
     foreign,
-    rows::Statements,
+    rows::{Statements, columns},
     sent, settings, settling,
 };
 use crate::{
@@ -141,8 +141,7 @@ pub(super) fn give_back_one(batch: &mut Batch<'_>, seq: i64, now: u64) -> Result
 /// Postage goes back where it came from: to the buyer, or to the account of the office that sold the stamp.
 fn give_back(batch: &mut Batch<'_>, redeemed: &Redeemed, now: u64, marked: &mut Marked) -> Result<(), Fail> {
     batch.conn.change("DELETE FROM unwanted WHERE redeemed = ?1", [redeemed.seq])?;
-    let mut refund = batch.conn.prepare_cached("SELECT 1 FROM journal WHERE redeemed = ?1")?;
-    marked.already_refunded = refund.exists([redeemed.seq])?;
+    marked.already_refunded = batch.conn.has("SELECT 1 FROM journal WHERE redeemed = ?1", [redeemed.seq])?;
     if marked.already_refunded {
         return Ok(());
     }
@@ -240,11 +239,10 @@ pub(super) fn is_final(conn: &Connection, seq: i64) -> Result<bool, Fail> {
 /// Numbers are kept by day, so each day that has any is asked, the newest first.
 pub(super) fn by_number(conn: &Connection, number: u64) -> Result<Option<Redeemed>, Fail> {
     let sql = format!("{REDEEMED} WHERE r.time / 86400 = ?1 AND r.number = ?2");
-    let mut earlier = conn.prepare_cached(
-        "SELECT time / 86400 FROM redeemed WHERE time / 86400 < ?1 ORDER BY time / 86400 DESC LIMIT 1",
-    )?;
+    let earlier =
+        "SELECT time / 86400 FROM redeemed WHERE time / 86400 < ?1 ORDER BY time / 86400 DESC LIMIT 1";
     let mut day = i64::MAX;
-    while let Some(next) = earlier.query_row([day], |row| row.get(0)).optional()? {
+    while let Some(next) = conn.value(earlier, [day])? {
         day = next;
         if let Some(found) = conn.find(&sql, params![day, number.cast_signed()], read_redeemed)? {
             return Ok(Some(found));
@@ -256,22 +254,15 @@ pub(super) fn by_number(conn: &Connection, number: u64) -> Result<Option<Redeeme
 /// Stamps are kept by day and office; each pair that has any is asked.
 fn by_stamp(conn: &Connection, office: Option<&Domain>, id: &StampId) -> Result<Found, Fail> {
     let sql = format!("{REDEEMED} WHERE r.day = ?1 AND r.office = ?2 AND r.id = ?3");
-    let mut next = conn.prepare_cached(
-        "SELECT r.day, r.office FROM redeemed r WHERE (r.day, r.office) > (?1, ?2)
-         ORDER BY r.day, r.office LIMIT 1",
-    )?;
-    let mut name = conn.prepare_cached("SELECT name FROM office WHERE id = ?1")?;
+    let next = "SELECT r.day, r.office FROM redeemed r WHERE (r.day, r.office) > (?1, ?2)
+         ORDER BY r.day, r.office LIMIT 1";
     let mut found: Option<(i64, Redeemed)> = None;
     let mut at = (i64::MIN, i64::MIN);
-    while let Some(pair) =
-        next.query_row([at.0, at.1], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).optional()?
-    {
+    while let Some(pair) = conn.find(next, [at.0, at.1], columns)? {
         at = pair;
-        let Some(redeemed) = conn.find(&sql, params![at.0, at.1, id], read_redeemed)? else {
-            continue;
-        };
-        let seller: String = name.query_row([at.1], |row| row.get(0))?;
-        if office.is_some_and(|asked| asked.as_str() != seller) {
+        let Some(redeemed) = conn.find(&sql, params![at.0, at.1, id], read_redeemed)? else { continue };
+        let seller: Option<Domain> = conn.value("SELECT name FROM office WHERE id = ?1", [at.1])?;
+        if office.is_some_and(|asked| seller.as_ref() != Some(asked)) {
             continue;
         }
         if found.as_ref().is_some_and(|(other, _)| *other != at.1) {
@@ -284,38 +275,12 @@ fn by_stamp(conn: &Connection, office: Option<&Domain>, id: &StampId) -> Result<
 
 /// Of two letters with one Message-ID to a recipient that fits, the first (SPEC.md §7).
 fn by_message_id(conn: &Connection, hash: &[u8; 16], fits: impl Fn(&Address) -> bool) -> Result<Found, Fail> {
-    let mut find = conn.prepare_cached(
-        "SELECT recipient, number, author, authenticated, list FROM decisions
-         WHERE time / 86400 = ?1 AND message_id = ?2 AND delivered AND message_id IS NOT NULL
-         ORDER BY time, seq",
-    )?;
-    let mut later = conn.prepare_cached(
-        "SELECT time / 86400 FROM decisions WHERE time / 86400 > ?1 AND delivered AND message_id IS NOT NULL
-         ORDER BY time / 86400 LIMIT 1",
-    )?;
-    let mut day = -1_i64;
-    while let Some(next) = later.query_row([day], |row| row.get(0)).optional()? {
-        day = next;
-        let mut rows = find.query(params![day, hash])?;
-        while let Some(row) = rows.next()? {
-            let recipient: Address = row.get(0)?;
-            if !fits(&recipient) {
-                continue;
-            }
-            let number: Option<i64> = row.get(1)?;
-            if let Some(redeemed) = number.map(|n| by_number(conn, n.cast_unsigned())).transpose()?.flatten()
-            {
-                return Ok(Found::Redeemed(redeemed));
-            }
-            return Ok(Found::Free(Letter {
-                recipient,
-                author: row.get(2)?,
-                authenticated: row.get(3)?,
-                list: row.get(4)?,
-            }));
-        }
-    }
-    Ok(Found::Nothing)
+    let letters = answered::delivered(conn, hash, usize::MAX)?;
+    let Some(found) = letters.into_iter().find(|found| fits(&found.letter.recipient)) else {
+        return Ok(Found::Nothing);
+    };
+    let redeemed = found.number.map(|number| by_number(conn, number.cast_unsigned())).transpose()?;
+    Ok(redeemed.flatten().map_or(Found::Free(found.letter), Found::Redeemed))
 }
 
 fn read_redeemed(row: &Row<'_>) -> Result<Redeemed, Fail> {

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::{
     Site,
@@ -319,12 +319,10 @@ impl<'a> Planner<'a> {
     }
 
     fn used(&self, work: &WorkCandidate) -> Result<Option<Earlier>, Fail> {
-        let mut find =
-            self.conn.prepare_cached("SELECT claim, time FROM worked WHERE day = ?1 AND id = ?2")?;
-        let row = find.query_row(params![work.day, work.id], |row| {
+        let sql = "SELECT claim, time FROM worked WHERE day = ?1 AND id = ?2";
+        self.conn.find(sql, params![work.day, work.id], |row| {
             Ok(Earlier { claim: row.get(0)?, time: row.get(1)?, number: 0 })
-        });
-        Ok(row.optional()?)
+        })
     }
 
     /// Work instead of money, as far as today's letters by work allow.
@@ -406,15 +404,15 @@ pub(super) fn is_redeemed(conn: &Connection, key: &StampKey) -> Result<bool, Fai
 }
 
 fn earlier_of(conn: &Connection, key: &StampKey) -> Result<Option<Earlier>, Fail> {
-    let mut find = conn.prepare_cached(
+    conn.find(
         "SELECT claim, time, number FROM redeemed
          WHERE day = ?1 AND office = (SELECT id FROM office WHERE name = ?2) AND id = ?3",
-    )?;
-    let row = find.query_row(params![key.day, key.office, key.id], |row| {
-        let number: i64 = row.get(2)?;
-        Ok(Earlier { claim: row.get(0)?, time: row.get(1)?, number: number.cast_unsigned() })
-    });
-    Ok(row.optional()?)
+        params![key.day, key.office, key.id],
+        |row| {
+            let number: i64 = row.get(2)?;
+            Ok(Earlier { claim: row.get(0)?, time: row.get(1)?, number: number.cast_unsigned() })
+        },
+    )
 }
 
 fn claim(kind: &[u8], means: &[u8; 16], recipient: &Address, digest: &[u8; 32]) -> Claim {
@@ -485,9 +483,8 @@ fn use_work(
 }
 
 fn retries(conn: &Connection, now: u64, claim: &Claim) -> Result<i64, Fail> {
-    let mut times = conn.prepare_cached("SELECT times FROM retried WHERE day = ?1 AND claim = ?2")?;
-    let row = times.query_row(params![day_of(now), claim], |row| row.get(0));
-    Ok(row.optional()?.unwrap_or_default())
+    let sql = "SELECT times FROM retried WHERE day = ?1 AND claim = ?2";
+    Ok(conn.value(sql, params![day_of(now), claim])?.unwrap_or_default())
 }
 
 fn count_retry(batch: &mut Batch<'_>, now: u64, claim: &Claim) -> Result<(), Fail> {

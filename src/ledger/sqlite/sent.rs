@@ -2,7 +2,7 @@
 //!
 //! What is too old goes a few rows at a time whenever a row is added, so the tables follow the rate of the mail.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::{
     batch::Batch,
@@ -228,10 +228,8 @@ pub(super) fn answer(
     let Some((author, sent)) = answerable(conn, reader, &[answering.message_id], now)? else {
         return Ok(Answer::No);
     };
-    let mut counted = conn
-        .prepare_cached("SELECT time FROM answered WHERE author = ?1 AND message_id = ?2 AND claim = ?3")?;
-    let before = counted.query_row(params![author, answering.message_id, claim], |row| row.get(0));
-    if let Some(first) = before.optional()? {
+    let sql = "SELECT time FROM answered WHERE author = ?1 AND message_id = ?2 AND claim = ?3";
+    if let Some(first) = conn.value(sql, params![author, answering.message_id, claim])? {
         return Ok(Answer::Again(first));
     }
     let from_there = answering.from.as_ref().is_some_and(|from| sent.went_to(from));

@@ -35,9 +35,8 @@ const COLUMNS: &str = "price, price_public, digest, digest_sent, owner FROM sett
 
 /// What a recipient has set.
 pub(super) fn settings(conn: &Connection, owner: &Address) -> Result<OwnSettings, Fail> {
-    let mut find = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE owner = ?1"))?;
-    let found = find.query_row([key(owner)], |row| Ok(read_settings(row))).optional()?;
-    found.transpose().map(Option::unwrap_or_default)
+    let sql = format!("SELECT {COLUMNS} WHERE owner = ?1");
+    Ok(conn.find(&sql, [key(owner)], read_settings)?.unwrap_or_default())
 }
 
 fn read_settings(row: &Row<'_>) -> Result<OwnSettings, Fail> {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::{
     Site, SqliteLedger,
@@ -186,9 +186,8 @@ fn due<'r>(
     if count < rows.len()
         && let Some(last) = rows.last()
     {
-        let mut next = conn
-            .prepare_cached("SELECT time FROM redeemed WHERE seq > ?1 AND time <= ?2 ORDER BY seq LIMIT 1")?;
-        let next = next.query_row(params![last.seq, stored_time(terms.now)], |row| row.get(0)).optional()?;
+        let sql = "SELECT time FROM redeemed WHERE seq > ?1 AND time <= ?2 ORDER BY seq LIMIT 1";
+        let next: Option<i64> = conn.value(sql, params![last.seq, stored_time(terms.now)])?;
         if next.is_some_and(|time| is_over(read_time(time), terms.clock, site)) {
             count = rows.len();
         }
