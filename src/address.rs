@@ -280,7 +280,7 @@ fn after_tag(local: &[u8]) -> &[u8] {
 }
 
 /// `@a.example,@b.example:bob@c.example` is bob@c.example (RFC 5321 appendix C).
-fn without_source_route(text: &[u8]) -> &[u8] {
+pub(crate) fn without_source_route(text: &[u8]) -> &[u8] {
     let Some(colon) = text.iter().position(|&b| b == b':').filter(|_| text.first() == Some(&b'@')) else {
         return text;
     };

@@ -95,11 +95,20 @@ pub fn before_start(config: Config) -> Vec<Check> {
     }
     checks.extend(payments(&config));
     checks.extend(asked_for(&config));
+    checks.extend(places(&config));
     checks.push(match daemon::site(config, Missing::Leave) {
         Ok(site) => Check::of("keys", keys(&site)),
         Err(e) => Check::of("keys", Err(e.to_string())),
     });
     checks
+}
+
+/// What the daemon makes at its first start besides the ledger needs a directory to stand in.
+fn places(config: &Config) -> Vec<Check> {
+    let keys = config.office.as_ref().map(|office| ("keys", &office.keys));
+    let wallet = config.franking.as_ref().map(|franking| ("franking", &franking.wallet));
+    let missing = [keys, wallet].into_iter().flatten().filter(|(_, path)| !path.exists());
+    missing.map(|(name, path)| Check::of(name, has_directory(path))).collect()
 }
 
 /// Everything, beside the running daemon.
@@ -320,7 +329,7 @@ async fn other_offices(config: &Config) -> Result<String, String> {
 /// Stamps in hand for what users send, and what they have cost today.
 async fn purse(config: &Config, franking: &config::Franking) -> Result<String, String> {
     let ledger = look_into_ledger(config)?;
-    let Purse { in_hand, spent } = ledger.purse(unix_now()).await.map_err(|e| e.to_string())?;
+    let Purse { in_hand, spent, lacking } = ledger.purse(unix_now()).await.map_err(|e| e.to_string())?;
     let count: u64 = in_hand.iter().map(|domain| domain.count).sum();
     let today = spent.iter().find(|(login, _)| login.is_empty()).map(|(_, spent)| *spent).unwrap_or_default();
     let orders = ledger.purse_orders().await.map_err(|e| e.to_string())?;
@@ -339,6 +348,13 @@ async fn purse(config: &Config, franking: &config::Franking) -> Result<String, S
             unix_now().saturating_sub(oldest) / 60
         ),
     };
+    if let Some(domain) = lacking.first() {
+        return Err(format!(
+            "{what}; none for {domain}, where letters go without: journalctl -u farthingd | grep 'no stamps' says why; \
+             where money lacks, it goes onto the account that this prints: farthing wallet show --wallet {}",
+            franking.wallet.display()
+        ));
+    }
     if let Some(error) = copies.last_error {
         return Err(not_taken(&what, &error, &config.commands.smtp));
     }

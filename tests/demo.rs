@@ -30,6 +30,17 @@ fn the_story_goes_as_told() {
 }
 
 #[test]
+fn a_program_reads_the_story_as_one_value() {
+    let output = demo(&["--json"]);
+    let story: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &story["ok"]), (Some(0), &true.into()));
+    let steps = story["steps"].as_array().unwrap();
+    assert!(steps.len() > 5 && steps.iter().all(|step| step["title"].is_string()), "{story}");
+    let shown = steps[0]["shown"].as_array().unwrap();
+    assert!(shown.iter().any(|line| line.as_str().unwrap().starts_with("< 550 5.7.1 ")), "{story}");
+}
+
+#[test]
 fn the_story_goes_as_told_behind_a_real_postfix() {
     went_as_told(&demo(&["--postfix"]));
 }

@@ -11,7 +11,7 @@ mod smtp;
 mod support;
 
 use std::{
-    io::{ErrorKind, Read as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     ops::Deref,
     time::{Duration, Instant},
@@ -125,8 +125,16 @@ impl Franking {
         his().remove(before)
     }
 
+    /// Its users have written to b.example often: stamps are bought ahead.
+    fn have_written(&self) {
+        let row = "INSERT INTO purse_wanted (audience, price, last, missing, asked)
+                   VALUES ('b.example', 2500, unixepoch(), 0, 100)";
+        books(self).execute(row, []).unwrap();
+    }
+
     /// Has stamps bought for b.example.
     fn stock(&self) {
+        self.have_written();
         let letter = to_bob("stock@c.example", "stock@c.example");
         assert_eq!(fields(&self.submit_first(&letter), "Postage-Stamp").len(), 1);
     }
@@ -184,6 +192,7 @@ fn a_user_writes_to_a_stranger_elsewhere_who_answers() {
     let b = asking();
     let c = franking(&b, "ahead = 2");
     fund(&b, &c, "1.00");
+    c.have_written();
 
     let first = to_bob(CAROL, "1@c.example");
     let copy = c.submit_first(&first);
@@ -362,6 +371,25 @@ fn a_first_letter_with_a_blind_copy_arrives_twice_and_neither_copy_tells_of_the_
 }
 
 #[test]
+fn a_blind_copy_by_a_source_route_goes_once() {
+    let post = Post::start("", |mail, _| mail.smtp_addr);
+    let letter = |id: &str| {
+        format!(
+            "From: {CAROL}\nTo: {BOB}\nSubject: Lunch?\nDate: Mon, 02 Nov 2026 09:00:00 +0000\n\
+             Message-ID: <{id}@c.example>\n\nHello\n"
+        )
+    };
+    post.carol_writes(&[BOB], &letter("1"));
+    post.arrived(1);
+    post.c.wait_for_log("stamps bought ahead");
+    // Were he not taken off the letter itself, his gate would refuse it to Bob too.
+    post.carol_writes(&[BOB, "@d.example:Eve@b.example"], &letter("2"));
+    let second = post.arrived(3);
+    assert_eq!(second.iter().filter(|mail| mail.recipient.eq_ignore_ascii_case("eve@b.example")).count(), 1);
+    assert_eq!(post.b.balance("escrow:b.example"), 3 * 2_500);
+}
+
+#[test]
 fn a_copy_that_comes_back_as_a_users_letter_goes_on_and_round_no_more() {
     // The smarthost is the port at which Carol submits: what the courier hands in looks like hers.
     let post = Post::start("max_price = \"0.25c\"", |_, submission| submission);
@@ -397,6 +425,72 @@ fn a_copy_that_is_refused_comes_back_to_its_sender() {
     assert!(told.text().contains("Message-ID: <1@c.example>"), "with the letter: {}", told.text());
     assert_eq!(to(&post.arrived(1), BOB).header("Postage-Stamp").len(), 0);
     assert_eq!(post.c_mail.mail().len(), 1, "once");
+}
+
+#[test]
+fn what_a_sender_wants_to_hear_of_his_letter_goes_with_the_copies() {
+    let b = asking();
+    let c = franking(&b, "");
+    fund(&b, &c, "1.00");
+    c.sink.say("EHLO", "250-sink.example\r\n250-8BITMIME\r\n250 DSN");
+    let asked = [
+        ("bob@b.example", "NOTIFY=success,failure ORCPT=rfc822;Bob+2Bx@b.example X=1"),
+        ("eve@b.example", "NOTIFY=NEVER"),
+        ("fay@b.example", "NOTIFY=NEVER,SUCCESS ORCPT=fay"),
+    ];
+    let mut letter = written(CAROL, &[], "1@c.example", BOB);
+    letter.sender = format!("<{CAROL}> SIZE=1000 RET=hdrs ENVID=Q+2B1 AUTH=<>");
+    letter.recipients = asked.iter().map(|(to, options)| format!("<{to}> {options}")).collect();
+    assert_eq!(c.submit(&letter).said, Said::Discard);
+    wait_until("the copies", || c.sink.taken().len() == 3);
+    let of = |to: &str| c.sink.taken().into_iter().find(|mail| mail.to == [to]).unwrap().options;
+    let mail = "RET=HDRS ENVID=Q+2B1";
+    assert_eq!(of("bob@b.example"), [mail, "NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Bob+2Bx@b.example"]);
+    assert_eq!(of("eve@b.example"), [mail, "NOTIFY=NEVER"]);
+    assert_eq!(of("fay@b.example"), [mail, ""], "what is no option is not passed on");
+    // A server that does not know them is not asked.
+    c.sink.say_nothing_else();
+    letter.headers.retain(|(name, _)| name != "Message-ID");
+    c.submit(&letter.header("Message-ID", "<2@c.example>"));
+    wait_until("the copies of those who may not be seen", || c.sink.taken().len() >= 5);
+    assert!(c.sink.taken()[3..].iter().all(|mail| mail.options == ["", ""]), "{:#?}", c.sink.taken());
+}
+
+#[test]
+fn a_sender_hears_what_he_asked_for_and_nothing_where_he_forbade_it() {
+    let post = Post::start("", |mail, _| mail.smtp_addr);
+    post.c_mail.set(
+        "smtpd_recipient_restrictions",
+        "check_recipient_access inline:{{gone@b.example=REJECT},{nobody@b.example=REJECT}}",
+    );
+    let mut smtp = Smtp::connect(post.c_submission);
+    smtp.expect("EHLO desk.example", 250);
+    smtp.expect(&format!("MAIL FROM:<{CAROL}> RET=HDRS ENVID=Q1"), 250);
+    smtp.expect(&format!("RCPT TO:<{BOB}> NOTIFY=SUCCESS ORCPT=rfc822;robert@b.example"), 250);
+    smtp.expect("RCPT TO:<nobody@b.example> NOTIFY=NEVER", 250);
+    smtp.expect("RCPT TO:<gone@b.example>", 250);
+    let letter = format!(
+        "From: {CAROL}\nTo: {BOB}\nSubject: Lunch?\nDate: Mon, 02 Nov 2026 09:00:00 +0000\n\
+         Message-ID: <1@c.example>\n\nat noon\n"
+    );
+    assert_eq!(smtp.send_data(letter.as_bytes()).code, 250);
+    assert!(to(&post.arrived(1), BOB).header("Postage-Status")[0].contains("; result=paid; "));
+    let told = post.c_mail.wait_for_mail(2, support::PATIENCE);
+    let about = |text: &str| {
+        let found: Vec<_> = told.iter().filter(|mail| mail.text().contains(text)).collect();
+        assert_eq!(found.len(), 1, "{text}: {told:#?}");
+        let text = found[0].text().to_owned();
+        assert!(text.contains("\nOriginal-Envelope-Id: Q1\n") && !text.contains("at noon"), "{text}");
+        text
+    };
+    let delivered = about("Original-Recipient: rfc822;robert@b.example");
+    assert!(delivered.contains("\nAction: delivered\n"), "from his own server: {delivered}");
+    assert!(about("Final-Recipient: rfc822; gone@b.example").contains("\nAction: failed\n"));
+    let rows = "SELECT (SELECT count(*) FROM franked_to WHERE next_try IS NOT NULL)
+                     + (SELECT count(*) FROM outgoing WHERE next_try IS NOT NULL)";
+    wait_until("an empty queue", || count(&post.c, rows) == 0);
+    assert!(post.c.log().contains("told=false"), "{}", post.c.log());
+    assert_eq!(post.c_mail.mail().len(), 2, "nothing of nobody@b.example");
 }
 
 #[test]
@@ -458,6 +552,26 @@ fn a_burst_stops_at_its_users_budget_and_the_postmaster_hears_of_it() {
     assert_eq!(stamps(&c.send(&to_bob("dave@c.example", "13@c.example"))).len(), 1);
     let free = c.send(&written(CAROL, &["eve@e.example"], "14@c.example", "eve@e.example"));
     assert_eq!(stamps(&free).len(), 0);
+}
+
+#[test]
+fn ever_new_names_below_one_domain_use_up_their_users_purse_alone() {
+    let b = asking();
+    let c = franking(&b, "per_user = \"1c\"");
+    fund(&b, &c, "1.00");
+    let sold = || b.balance("stamps");
+    for n in 0..10 {
+        let (audience, to) = (format!("n{n}.evil.example"), format!("x@n{n}.evil.example"));
+        let policy = format!("v=postage1; c=USD; n=2500; i=b.example; u=http://{}/", b.office);
+        b.zone.txt(&format!("_postage.{audience}"), policy);
+        let letter = written("mallory@c.example", &[&to], &format!("{n}@c.example"), &to);
+        if n < 4 {
+            assert_eq!(fields(&c.submit_first(&letter), "Postage-Stamp").len(), 1);
+        } else {
+            assert!(refusal(&c.submit(&letter)).contains("your postage of 1c for today is used up"));
+        }
+    }
+    assert_eq!(sold(), 4 * 2_500, "one for each letter, and none to have in hand");
 }
 
 #[test]
@@ -542,12 +656,52 @@ fn letters_that_read_the_same_and_bear_no_name_are_all_sent() {
     }
 }
 
+/// An office that answers every call with this status.
+fn office_that_says(status: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4_096]);
+            let said = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let _ = stream.write_all(said.as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn a_copy_does_not_wait_for_a_stamp_that_will_not_come() {
+    let b = asking();
+    // Nothing is on the account.
+    let c = franking(&b, "");
+    let unsold = office_that_says("404 Not Found");
+    b.zone.txt("_postage.d.example", format!("v=postage1; c=USD; n=2500; i=d.example; u=http://{unsold}/"));
+    for to in [BOB, "dora@d.example"] {
+        let copy = c.submit_first(&written(CAROL, &[to], &format!("1-{to}"), to));
+        assert_eq!(fields(&copy, "Postage-Stamp").len(), 0);
+    }
+    let log = c.log();
+    assert!(
+        log.contains("holds too little") && log.contains("404, where d.example should describe itself"),
+        "{log}"
+    );
+    for audience in ["b.example", "d.example"] {
+        let said =
+            format!("copies of letters that waited for stamps go without audience={audience} copies=1");
+        assert!(log.contains(&said), "{log}");
+    }
+    assert_eq!(c.count("SELECT sum(spent) FROM franked"), 0, "nothing is counted for them");
+}
+
 #[test]
 fn a_copy_whose_stamp_does_not_come_goes_without_one() {
     let b = asking();
+    let busy = office_that_says("503 Service Unavailable");
+    b.zone.txt("_postage.d.example", format!("v=postage1; c=USD; n=2500; i=d.example; u=http://{busy}/"));
     let mut c = franking(&b, "");
-    // Nothing is on the account.
-    let outcome = c.submit(&to_bob(CAROL, "1@c.example"));
+    let outcome = c.submit(&written(CAROL, &["dora@d.example"], "1@c.example", "dora@d.example"));
     assert_eq!(outcome.said, Said::Discard, "{outcome:?}");
     c.wait_for_log("no stamps could be bought");
     let detail = c.farthing(&["status"]);
@@ -639,6 +793,7 @@ fn a_login_pays_from_an_account_of_its_own_and_has_back_what_is_given_back() {
     let name = format!("login:{CAROL}");
     let credited = c.json(&["account", "credit", &name, "0.5c", "--memo", "pocket money"]);
     assert_eq!(credited["balance"], 5_000);
+    c.have_written();
 
     let copy = c.submit_first(&letter);
     let stamped =

@@ -134,6 +134,23 @@ fn a_block_stays_and_the_unwanted_are_learned_again_by_writing_again() {
 }
 
 #[test]
+fn a_letter_let_in_without_postage_teaches_who_its_sender_is_once_it_is_wanted() {
+    let mut world = World::start(&Site::mode("tag"));
+    let wanted = |world: &mut World, id: &str| {
+        // Decisions are written before the daemon ends.
+        world.end_daemon("TERM");
+        world.json(&["wanted", id, "--for", BOB]);
+        world.start_daemon();
+    };
+    let offer = |id| from_alice("an offer").header("Message-ID", id);
+    assert_eq!(result(&world.send_from(MALLORY_IP, &offer("<forged@a.example>"))), "unpaid");
+    wanted(&mut world, "<forged@a.example>");
+    assert_eq!(result(&world.send(&offer("<offer@a.example>"))), "unpaid", "what was forged taught nothing");
+    wanted(&mut world, "<offer@a.example>");
+    assert_eq!(result(&world.send(&from_alice("another offer"))), "known");
+}
+
+#[test]
 fn writing_where_a_list_says_to_unsubscribe_makes_nobody_known() {
     let mut world = World::start(&Site::mode("tag"));
     let news = from_alice("News")

@@ -13,6 +13,8 @@ mod form;
 mod post;
 #[path = "../milter/tests/support/postfix.rs"]
 mod postfix;
+#[path = "page/provider.rs"]
+mod provider;
 #[path = "../milter/tests/support/smtp.rs"]
 mod smtp;
 mod support;

@@ -37,7 +37,8 @@ pub const EXAMPLES: &str = "Known become, to the user whose mail it is:
   - whom he wrote to (To and Cc of letters in a folder of sent mail, or
     elsewhere when they are certainly his; not of letters to more than ten),
   - whose letters he answered,
-  - whose letters he keeps in a folder other than Inbox, junk, trash, drafts,
+  - whose letters he keeps in a folder other than Inbox, Strangers, junk,
+    trash, drafts,
   - everybody in an address book.
 Lists, newsletters and programs do not; lists are named, to be let in one by
 one.

@@ -30,7 +30,7 @@ pub enum Known {
     Remove(Entry),
     /// Take nothing from a sender any more, with postage or without.
     #[command(
-        after_help = "A block wins over whom the recipient wrote to and over what the site lets in. To except\nsomeone, \
+        after_help = "A block wins over whom the recipient wrote to and over what the site lets in. To except someone, \
                             add the more exact name by hand:\n  farthing known block .a.example\n  farthing known add friend@a.example"
     )]
     Block(NewlySaid),

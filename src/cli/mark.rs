@@ -19,10 +19,10 @@ use crate::{
 };
 
 pub const EXAMPLES: &str = "Examples:
-  farthing wanted 2f6qxgy3kqaaac46hy433rxluheswwp7      the token in the letter's Postage-Wanted field
-  farthing wanted HCg35w7TlOudJrnzCsj-Qg                the id in its Postage-Status field
-  farthing wanted '<17@a.example>' --for bob@b.example  its Message-ID and the recipient
-  farthing wanted --stdin < letter.eml                  the letter itself, as Sieve pipes it";
+  farthing wanted 2f6qxgy3kqaaac46hy433rxluheswwp7      the token in Postage-Wanted
+  farthing wanted HCg35w7TlOudJrnzCsj-Qg                the id in Postage-Status
+  farthing wanted '<17@a.example>' --for bob@b.example  Message-ID and recipient
+  farthing wanted --stdin < letter.eml                  the letter, as Sieve pipes it";
 
 /// Which letters.
 #[derive(Args)]

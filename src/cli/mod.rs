@@ -323,7 +323,7 @@ fn run(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(&args, context),
         Command::Status => status::run(context),
         Command::Postfix => postfix::run(context),
-        Command::Demo { postfix } => crate::demo::run(postfix),
+        Command::Demo { postfix } => crate::demo::run(postfix, context),
         Command::Completions(Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "farthing", &mut script);
@@ -377,11 +377,14 @@ pub fn ours<'a>(recipient: &'a crate::address::Address, config: &Config) -> Resu
     Err(Failure::new(Exit::Data, format!("{recipient} is not in a domain of this site ([gate] domains)")))
 }
 
-/// A table for people: a header and rows, columns padded, no frame.
+/// A table for people: a header, where there is one, and rows, columns padded, no frame.
 #[must_use]
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(header.to_vec());
+    table.load_style(comfy_table::presets::NOTHING);
+    if !header.is_empty() {
+        table.set_header(header.to_vec());
+    }
     table.add_rows(rows);
     // Columns are padded on both sides; the first need not be.
     let bare = |line: &str| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned() + "\n";

@@ -69,7 +69,11 @@ impl Unread {
 /// Nothing was there to be read.
 pub fn no_messages(unread: &Unread) -> Failure {
     let first = unread.named.first().map(|(place, why)| format!(" ({place}: {why})"));
-    let text = format!("no messages there{}; name Maildirs, mboxes or letters", first.unwrap_or_default());
+    let advice = match unread.count {
+        0 => "name Maildirs, mboxes or letters",
+        _ => "name Maildirs, mboxes or letters, or copies of them that this user may read",
+    };
+    let text = format!("no messages there{}; {advice}", first.unwrap_or_default());
     Failure::new(if unread.count > 0 { Exit::Data } else { Exit::No }, text)
 }
 
@@ -107,7 +111,8 @@ pub fn text(overview: &Overview) -> String {
         .senders()
         .into_iter()
         .partition(|line| matches!(line.result, "unpaid" | "invalid" | "blocked" | "unknown"));
-    for (title, lines) in [("Not let in, or nobody can tell", out), ("Let in", into)] {
+    for (title, lines) in [("Neither known nor paid, or nobody can tell", out), ("Known, paid or free", into)]
+    {
         if lines.is_empty() {
             continue;
         }

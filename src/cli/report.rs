@@ -64,9 +64,9 @@ pub fn run(args: &ReportArgs, context: &Context) -> Result<(), Failure> {
     let delivered: u64 = tally.days.iter().filter(|day| day.delivered).map(|day| day.letters).sum();
     let refused = overview.messages() - delivered;
     let (paid, refunded) = (tally.paid, tally.refunded);
-    let days = args.days;
+    let days = if args.days == 1 { "day".to_owned() } else { format!("{} days", args.days) };
     let summary = format!(
-        "The last {days} days: {} letters, {delivered} let in, {refused} refused or deferred; {} stamps paid {}, {} of them \
+        "The last {days}: {} letters, {delivered} let in, {refused} refused or deferred; {} stamps paid {}, {} of them \
          or of earlier ones were given back: {}",
         overview.messages(),
         paid.count,

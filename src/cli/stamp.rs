@@ -22,9 +22,9 @@ pub const EXAMPLES: &str = "Examples:
   farthing stamp --to bob@b.example --to eve@c.example < letter.eml | sendmail -t
   farthing stamp --to bob@b.example --buy < letter.eml > stamped.eml
 
-The stamp is bound to the recipient and to the letter's From address. Date and Message-ID are added when missing;
-everything else stays as it is. A recipient without a stamp is named, nothing is written, no stamp is used up. Hand in
-one copy of a letter for each recipient domain, and one for each Bcc recipient, each with its own stamps alone.";
+The stamp is bound to the recipient and to the letter's From address. Date and Message-ID are added when missing; \
+     everything else stays as it is. A recipient without a stamp is named, nothing is written, no stamp is used up. Hand \
+     in one copy of a letter for each recipient domain, and one for each Bcc recipient, each with its own stamps alone.";
 
 /// What to put on the letter.
 #[derive(Args)]

@@ -30,10 +30,13 @@ use crate::{
 };
 
 pub const EXAMPLES: &str = "Examples:
-  farthing topup --voucher - --office https://b.example/        asks for the code, which stays out of the shell's history
+  farthing topup --voucher - --office https://b.example/
+      asks for the code, which stays out of the shell's history
   farthing topup --voucher WNFZF-D637G-JC9HK-JC6FB --office https://b.example/
-  farthing topup --work --office https://b.example/             a starter amount for work, where the office gives one
-  farthing topup --office https://b.example/                    where to pay by card, where the office has such a place
+  farthing topup --work --office https://b.example/
+      a starter amount for work, where the office gives one
+  farthing topup --office https://b.example/
+      where to pay by card, where the office has such a place
 
 A code that was sent and not answered can be sent again: it is credited once.";
 

@@ -16,15 +16,18 @@ use crate::{
     stamp::{
         Asked, CancelledStamp, PublicKey, STAMP_FIELD, STAMP_FIELDS_MAX, Selector, Word,
         check::{bound, in_order, signed},
+        records::MailPolicy,
     },
 };
 
 pub const EXAMPLES: &str = "Examples:
   farthing verify --to bob@b.example < letter.eml
-  farthing verify --to bob@b.example --price 0.25c --key b.example:s1:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo < letter.eml
+  farthing verify --to bob@b.example --price 0.25c \\
+      --key b.example:s1:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo < letter.eml
 
-One word a stamp, in the order of the fields; `ok` is one that pays. Whether a stamp was sold or spent only the
-recipient's own server knows. Without --key the offices' keys, the price and the currency are those in DNS.";
+One word a stamp, in the order of the fields; `ok` is one that pays. Whether a stamp was sold or spent only the \
+     recipient's own server knows. Without --key the offices and their keys, the price and the \
+     currency are those in DNS.";
 
 /// What to hold the stamps against.
 #[derive(Args)]
@@ -90,24 +93,21 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<(), Failure> {
     let message = split_message(&message);
     let author = message.author();
     let mut source = if args.keys.is_empty() { Source::dns(context)? } else { Source::Given(&args.keys) };
-    let (price, currency) = match &source {
-        Source::Dns(dns) if args.price.is_none() || args.currency.is_none() => {
-            let policy = dns.names.policy(args.recipient.domain())?;
-            policy.map_or((None, None), |policy| (Some(policy.price), Some(policy.currency)))
-        }
-        _ => (None, None),
+    let policy = match &source {
+        Source::Dns(dns) => dns.names.policy(args.recipient.domain())?,
+        Source::Given(_) => None,
     };
     let usd = "USD".parse().map_err(|e| Failure::new(Exit::Software, e))?;
     let asked = Asked {
         recipient: &args.recipient,
         author: author.as_ref(),
-        currency: args.currency.or(currency).unwrap_or(usd),
-        price: args.price.or(price).unwrap_or(Micros::ZERO),
+        currency: args.currency.or(policy.as_ref().map(|policy| policy.currency)).unwrap_or(usd),
+        price: args.price.or(policy.as_ref().map(|policy| policy.price)).unwrap_or(Micros::ZERO),
         now: args.at.unwrap_or_else(unix_now),
     };
     let mut stamps = vec![];
     for field in message.values(STAMP_FIELD).take(STAMP_FIELDS_MAX) {
-        stamps.push(checked(field, &asked, &mut source)?);
+        stamps.push(checked(field, &asked, policy.as_ref(), &mut source)?);
     }
     let pays = stamps.iter().find(|stamp| stamp.result == "ok").and_then(|stamp| stamp.value);
     let value = json!({"enough": pays.is_some(), "value": pays.unwrap_or(Micros::ZERO), "stamps": stamps});
@@ -127,16 +127,25 @@ fn text(stamps: &[Checked]) -> String {
             stamp.id.clone().unwrap_or_default(),
         ]
     };
-    table(&["RESULT", "VALUE", "OFFICE", "ID"], stamps.iter().map(row).collect())
+    // No header: each line begins with its word, for scripts.
+    table(&[], stamps.iter().map(row).collect())
 }
 
-/// One field, held against what is asked.
-fn checked(field: &[u8], asked: &Asked<'_>, source: &mut Source<'_>) -> Result<Checked, Failure> {
+/// One field, held against what is asked, and against the offices that the domain says it accepts.
+fn checked(
+    field: &[u8],
+    asked: &Asked<'_>,
+    policy: Option<&MailPolicy>,
+    source: &mut Source<'_>,
+) -> Result<Checked, Failure> {
     let Ok(stamp) = CancelledStamp::parse(field) else {
         return Ok(Checked { result: Word::Malformed.as_str(), office: None, id: None, value: None });
     };
     let terms = &stamp.stamp.terms;
     let mut result = bound(&stamp, asked).and_then(|()| in_order(&stamp, asked));
+    if result.is_ok() && policy.is_some_and(|policy| !policy.offices.contains(&terms.office)) {
+        result = Err(Word::UnknownIssuer);
+    }
     if result.is_ok() {
         let key = source.key(&terms.office, &terms.selector)?;
         result = key.ok_or(Word::UnknownIssuer).and_then(|key| signed(&stamp, &key));

@@ -30,7 +30,7 @@ const DAYS_MAX: u64 = 36_500;
 
 const ISSUE_EXAMPLES: &str = "Examples:
   farthing voucher issue --value 5.00 --count 10
-  farthing voucher issue --value 2.50 --count 24 --days 365 --memo \"spring fair\" --sheet vouchers.html
+  farthing voucher issue --value 2.50 --count 24 --days 365 --sheet vouchers.html
 
 Codes are shown now and never again: the ledger keeps only hashes. A sheet is one page to print and cut.";
 
@@ -45,7 +45,7 @@ pub enum VoucherCommand {
     /// Make vouchers void that were not used yet, by their numbers.
     Void {
         /// As `list` shows them, and sheets.
-        #[arg(required = true, value_name = "NUMBER")]
+        #[arg(required = true, value_name = "NUMBER", value_parser = number)]
         numbers: Vec<u64>,
     },
 }
@@ -126,6 +126,10 @@ fn issue_vouchers(issue: &Issue, config: &Config, context: &Context) -> Result<(
     print(issue.value, expiry, &leaves, context)?;
     let Some((file, path)) = file.zip(issue.sheet.as_deref()) else { return Ok(()) };
     write_sheet(file, path, issue.value, expiry, &leaves, office, config)
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("`{text}` is no voucher's number; `farthing voucher list` shows them"))
 }
 
 fn random_code() -> Result<Code, Failure> {

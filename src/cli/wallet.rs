@@ -23,8 +23,8 @@ const EXAMPLES: &str = "Examples:
   farthing --json wallet show --office https://b.example/";
 
 const BACKUP_HELP: &str = "\
-The words are the account and its money at every office. Stamps in hand are in the wallet's file alone: without it their
-money comes back to the account when they expire.";
+The words are the account and its money at every office. Stamps in hand are in the wallet's file alone: without it their \
+     money comes back to the account when they expire.";
 
 const RESTORE_EXAMPLES: &str = "Examples:
   farthing wallet restore < words.txt

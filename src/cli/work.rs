@@ -20,8 +20,8 @@ use crate::{
 };
 
 pub const EXAMPLES: &str = "Examples:
-  farthing work --to bob@b.example                          as many bits as b.example asks for in DNS
-  farthing work --to bob@b.example --bits 24 --header       a header field for the letter
+  farthing work --to bob@b.example                     as many bits as DNS asks for
+  farthing work --to bob@b.example --bits 24 --header  a header field for the letter
 
 Each bit more doubles the time. The stamp is good for one letter, for 28 days.";
 

@@ -11,13 +11,17 @@ mod story;
 
 use std::io::Write as _;
 
-use crate::cli::{Exit, Failure};
+use serde::Serialize;
+use serde_json::json;
 
-/// Tells the story; `behind_postfix` puts a real Postfix in front of the gate.
+use crate::cli::{Context, Exit, Failure};
+
+/// Tells the story; `behind_postfix` puts a real Postfix in front of the gate. With `--json` it is one value at the end:
+/// `{"ok":true,"steps":[{"title","shown":[line,…]}]}`.
 ///
 /// # Errors
 /// [`Failure`] at the first step that did not go as told, or of the machine.
-pub fn run(behind_postfix: bool) -> Result<(), Failure> {
+pub fn run(behind_postfix: bool, context: &Context) -> Result<(), Failure> {
     let fault = |text: String| Failure::new(Exit::Software, text);
     let site = site::Site::start().map_err(fault)?;
     let mta: Box<dyn mta::Mta> = if behind_postfix {
@@ -26,38 +30,55 @@ pub fn run(behind_postfix: bool) -> Result<(), Failure> {
     } else {
         Box::new(mta::Direct::new(&site))
     };
-    let mut narrator = Narrator { step: 0 };
+    let mut narrator = Narrator { aloud: !context.json, told: vec![] };
     story::tell(&site, &*mta, &mut narrator).map_err(|text| {
         let text = text.trim_end().to_owned();
-        Failure::new(Exit::Software, format!("step {} did not go as told: {text}", narrator.step))
+        Failure::new(Exit::Software, format!("step {} did not go as told: {text}", narrator.told.len()))
     })?;
     drop(mta);
     site.stop();
     narrator.say("\nEvery step went as told.\n");
-    Ok(())
+    if narrator.aloud {
+        return Ok(());
+    }
+    context.print(&json!({"ok": true, "steps": narrator.told}), String::new)
 }
 
-/// Says what happens, step by step.
+/// Says what happens, step by step, or keeps it for the end.
 struct Narrator {
-    step: u32,
+    aloud: bool,
+    told: Vec<Step>,
+}
+
+/// What was told of one step.
+#[derive(Serialize)]
+struct Step {
+    title: String,
+    shown: Vec<String>,
 }
 
 impl Narrator {
     /// Prints; a reader that went away (`farthing demo | head`) misses the rest of a story that goes on to its end.
     fn say(&self, text: &str) {
+        if !self.aloud {
+            return;
+        }
         let _ = std::io::stdout().lock().write_all(text.as_bytes());
     }
 
     /// Begins a step.
     fn step(&mut self, title: &str) {
-        self.step += 1;
-        self.say(&format!("\n{}. {title}\n", self.step));
+        self.told.push(Step { title: title.to_owned(), shown: vec![] });
+        self.say(&format!("\n{}. {title}\n", self.told.len()));
     }
 
     /// Shows lines of what was typed, sent or answered.
-    fn show(&self, mark: &str, text: &str) {
+    fn show(&mut self, mark: &str, text: &str) {
         for line in text.lines() {
             self.say(&format!("     {mark} {line}\n"));
+            if let Some(step) = self.told.last_mut() {
+                step.shown.push(format!("{mark} {line}"));
+            }
         }
     }
 }

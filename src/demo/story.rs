@@ -154,7 +154,7 @@ impl Teller<'_> {
         self.type_as_admin(&["ledger", "check"])
     }
 
-    fn send(&self, ip: [u8; 4], mail_from: &str, message: &[u8]) -> Result<Sent, String> {
+    fn send(&mut self, ip: [u8; 4], mail_from: &str, message: &[u8]) -> Result<Sent, String> {
         self.narrator.show(">", &format!("MAIL FROM:<{mail_from}>  RCPT TO:<{BOB}>"));
         let sent = self.mta.send(&Letter { from_ip: ip.into(), mail_from, rcpt_to: BOB, message })?;
         self.narrator.show("<", &sent.reply);
@@ -162,7 +162,7 @@ impl Teller<'_> {
     }
 
     /// Shows the fields of postage in a delivered letter; returns the status.
-    fn show_fields(&self, sent: &Sent) -> Result<String, String> {
+    fn show_fields(&mut self, sent: &Sent) -> Result<String, String> {
         for name in [status::STATUS, status::WANTED] {
             for value in sent.values(name) {
                 self.narrator.show(" ", &format!("{name}: {value}"));
@@ -171,7 +171,7 @@ impl Teller<'_> {
         Ok(sent.values(status::STATUS).join("\n"))
     }
 
-    fn type_in(&self, arguments: &[&str], stdin: &[u8]) -> Result<(), String> {
+    fn type_in(&mut self, arguments: &[&str], stdin: &[u8]) -> Result<(), String> {
         self.narrator.show("$", &typed(arguments));
         let ran = self.site.farthing(arguments, stdin)?;
         self.narrator.show(" ", &ran.text());
@@ -179,7 +179,7 @@ impl Teller<'_> {
     }
 
     /// The same, by one who may read the daemon's configuration.
-    fn type_as_admin(&self, arguments: &[&str]) -> Result<(), String> {
+    fn type_as_admin(&mut self, arguments: &[&str]) -> Result<(), String> {
         self.narrator.show("$", &typed(arguments));
         let config = self.site.config_path();
         let ran = self.site.farthing(&[&["-c", config.as_str()], arguments].concat(), b"")?;
@@ -187,7 +187,7 @@ impl Teller<'_> {
         ran.done().map(drop)
     }
 
-    fn balances(&self, wanted: &[(&str, i64)]) -> Result<(), String> {
+    fn balances(&mut self, wanted: &[(&str, i64)]) -> Result<(), String> {
         let config = self.site.config_path();
         let value =
             self.site.farthing(&["--json", "-c", &config, "ledger", "balances"], b"")?.done()?.json()?;

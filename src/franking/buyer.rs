@@ -45,10 +45,27 @@ const RETURNS_CALLS_MAX: usize = 10;
 enum BuyError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// It may pass.
     #[error("{0}")]
     Trouble(String),
+    /// The next try in a moment would fare no better.
+    #[error("{0}")]
+    ForGood(String),
     #[error("the account {account} at {office} holds too little; put money on it: {words}")]
     Short { account: String, office: Domain, words: String },
+}
+
+impl BuyError {
+    const fn is_for_good(&self) -> bool {
+        matches!(self, Self::ForGood(_) | Self::Short { .. })
+    }
+}
+
+impl From<ClientError> for BuyError {
+    fn from(error: ClientError) -> Self {
+        let words = error.to_string();
+        if error.may_pass() { Self::Trouble(words) } else { Self::ForGood(words) }
+    }
 }
 
 /// Runs until it is stopped; `site` gives the site as of now.
@@ -159,8 +176,9 @@ impl Buyer<'_> {
         if order.time.saturating_add(ORDER_KEPT_S) < now {
             self.ledger.purse_filled(order.seq, vec![], now).await?;
         } else if !self.franker.is_put_off(&dealing, now) {
+            let audience = order.audience.clone();
             let done = self.finish(order).await;
-            self.note(&dealing, done)?;
+            self.note(&dealing, &audience, done).await?;
         }
         Ok(())
     }
@@ -168,7 +186,7 @@ impl Buyer<'_> {
     /// Buys what is needed for a domain.
     async fn meet(&self, need: Need) -> Result<(), LedgerError> {
         let done = self.buy(&need).await;
-        self.note(&Dealing::For(need.audience), done)
+        self.note(&Dealing::For(need.audience.clone()), &need.audience, done).await
     }
 
     /// Asks offices what came back of the stamps that logins paid for.
@@ -191,8 +209,26 @@ impl Buyer<'_> {
         Ok(())
     }
 
-    /// Remembers trouble, and says it once.
-    fn note(&self, dealing: &Dealing, done: Result<usize, BuyError>) -> Result<(), LedgerError> {
+    /// Remembers trouble, and says it once. Copies that wait for stamps of this domain wait for trouble that may pass, and no
+    /// longer.
+    async fn note(
+        &self,
+        dealing: &Dealing,
+        audience: &Domain,
+        done: Result<usize, BuyError>,
+    ) -> Result<(), LedgerError> {
+        let is_for_good = done.as_ref().is_err_and(BuyError::is_for_good);
+        self.say(dealing, done)?;
+        if is_for_good {
+            let copies = self.ledger.copies_let_go(audience, unix_now()).await?;
+            if copies > 0 {
+                tracing::warn!(%audience, copies, "copies of letters that waited for stamps go without");
+            }
+        }
+        Ok(())
+    }
+
+    fn say(&self, dealing: &Dealing, done: Result<usize, BuyError>) -> Result<(), LedgerError> {
         match (done, dealing) {
             (Ok(count), Dealing::For(domain) | Dealing::At(domain)) => {
                 self.franker.succeeded(dealing);
@@ -215,14 +251,20 @@ impl Buyer<'_> {
     async fn buy(&self, need: &Need) -> Result<usize, BuyError> {
         let trouble = |e: &dyn std::fmt::Display| BuyError::Trouble(e.to_string());
         let policy = self.site.discovery.policy(&need.audience).await.map_err(|e| trouble(&e))?;
-        let policy = policy.map_err(|e| trouble(&e))?;
+        let policy = policy.map_err(|e| BuyError::ForGood(e.to_string()))?;
         if policy.currency != self.site.config.ledger.currency || policy.price > self.config.max_price {
-            return Err(BuyError::Trouble(format!("it asks {} {}", policy.price, policy.currency)));
+            return Err(BuyError::ForGood(format!("it asks {} {}", policy.price, policy.currency)));
         }
-        let mut last = BuyError::Trouble("its offices have not answered earlier orders".into());
+        if policy.price > need.price {
+            // The next letter is judged by what it asks now; those that wait were not.
+            let (now, before) = (policy.price, need.price);
+            return Err(BuyError::ForGood(format!("it asks {now}, and {before} when it was written to")));
+        }
+        let mut last = BuyError::ForGood("no office sells stamps for it".into());
         for office in policy.offices.into_iter().take(OFFICES_TRIED) {
             let _turn = self.turns.at(&office).await;
             if self.ledger.purse_orders().await?.iter().any(|order| order.office == office) {
+                last = BuyError::Trouble(format!("{office} has not answered an earlier order"));
                 continue;
             }
             let mut ids = vec![[0; 16]; usize::try_from(need.count).unwrap_or(1)];
@@ -237,10 +279,12 @@ impl Buyer<'_> {
             };
             let most = self.config.per_day.checked_mul(BOUGHT_DAYS).unwrap_or(self.config.per_day);
             let kept = self.ledger.purse_order(order.clone(), most).await?;
-            order.seq = kept.ok_or_else(|| BuyError::Trouble("enough was bought for today".into()))?;
+            order.seq = kept.ok_or_else(|| BuyError::ForGood("enough was bought for today".into()))?;
             match self.finish(order).await {
                 Err(BuyError::Ledger(error)) => return Err(error.into()),
-                Err(why) => last = why,
+                // One office that may come back is worth waiting for.
+                Err(why) if last.is_for_good() => last = why,
+                Err(_) => {}
                 done => return done,
             }
         }
@@ -252,15 +296,14 @@ impl Buyer<'_> {
         let answer = match self.send(&order).await {
             Ok(answer) => answer,
             Err(error) => {
-                // The office says that the order was not done and never will be.
-                if matches!(&error, ClientError::Refused { status: 400 | 402 | 403 | 409 | 422, .. }) {
+                if error.is_final() {
                     self.ledger.purse_filled(order.seq, vec![], unix_now()).await?;
                 }
                 if let ClientError::Refused { status: 402, detail, .. } = error {
                     let account = self.franker.signer.account().public().to_string();
                     return Err(BuyError::Short { account, office: order.office, words: detail });
                 }
-                return Err(BuyError::Trouble(error.to_string()));
+                return Err(error.into());
             }
         };
         let stamps = self.checked(&order, &answer).await?;
@@ -269,7 +312,7 @@ impl Buyer<'_> {
         if answer.x < unix_now().saturating_add(LIFE_LEFT_MIN_S) {
             // More of them would be as useless, and cost as much.
             let words = format!("{} sells stamps that expire too soon to be used", order.office);
-            return Err(BuyError::Trouble(words));
+            return Err(BuyError::ForGood(words));
         }
         Ok(count)
     }
@@ -307,12 +350,15 @@ impl Buyer<'_> {
     /// The stamps of an answer, if every one is what was ordered.
     async fn checked(&self, order: &PurseOrder, answer: &OrderAnswer) -> Result<Vec<PurseStamp>, BuyError> {
         let bad = |what: &str| {
-            BuyError::Trouble(format!("{} answers something else than was asked: {what}", order.office))
+            BuyError::ForGood(format!("{} answers something else than was asked: {what}", order.office))
         };
         let selector: Selector = answer.s.parse().map_err(|_| bad("its selector is none"))?;
         let key = match self.site.discovery.office_key(&order.office, &selector).await {
             Ok(Ok(key)) => key,
-            Ok(Err(why)) => return Err(bad(&format!("its key is not in DNS: {why}"))),
+            // It may be there in a moment.
+            Ok(Err(why)) => {
+                return Err(BuyError::Trouble(format!("the key of {} is not in DNS: {why}", order.office)));
+            }
             Err(trouble) => return Err(BuyError::Trouble(trouble.to_string())),
         };
         if answer.b.len() != order.ids.len() || answer.x > unix_now().saturating_add(EXPIRY_AHEAD_MAX_S) {

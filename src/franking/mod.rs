@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long a copy waits for its stamp, in seconds: some tries to buy one fit in, and a reader would not call the letter
-/// late. After that it goes without, as letters do to a domain for which nothing can be bought.
+/// late. After that it goes without, and at once where no later try would bring a stamp.
 pub const COPY_WAITS_S: u64 = 600;
 /// Domains remembered for which stamps could not be bought; beyond it the oldest trouble is forgotten.
 const FAILING_MAX: usize = 1_000;

@@ -52,6 +52,8 @@ pub struct Party {
     pub answering: Option<[u8; 16]>,
     /// What the author the letter names has got on the page for letters to him.
     passes: Vec<Pass>,
+    /// The mode lets strangers' letters in without postage too.
+    lets_strangers_in: bool,
     /// Sealers of the letter's ARC chain, from the last, whose word he takes.
     sealers: usize,
     /// The list is known to him only since he wrote to its address: whoever has an address beside it could name it in a
@@ -175,6 +177,7 @@ impl Assessment {
                 price: site.price(None),
                 answering: None,
                 passes: vec![],
+                lets_strangers_in: site.config.gate.mode != Mode::Require,
                 sealers: 0,
                 list_by_address: false,
             };

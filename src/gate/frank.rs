@@ -21,7 +21,7 @@ use super::{
     letter::{Letter, Message},
 };
 use crate::{
-    address::{Address, Domain},
+    address::{Address, Domain, without_source_route},
     config,
     franking::{COPY_WAITS_S, Franker, budget},
     ledger::{
@@ -39,6 +39,8 @@ pub use wanted::Wanted;
 
 /// Fields that stand on no copy: who else got one, and stamps that are others'.
 const NOT_COPIED: [&str; 4] = ["Bcc", "Resent-Bcc", STAMP_FIELD, COPY_FIELD];
+/// By which a letter that somebody sends anew is told from one that an MTA sends again (RFC 5322 §3.6.6).
+const RESENT: [&str; 2] = ["Resent-Date", "Resent-Message-ID"];
 /// What a letter's key is computed with.
 const KEY_CONTEXT: &[u8] = b"postage-franked-letter-v1\0";
 
@@ -81,8 +83,13 @@ impl Postage {
             Some(Modification::InsertHeader(0, name, value))
         };
         delivery.modifications.extend(self.stamps.into_iter().filter_map(field));
-        let off = self.taken_off.into_iter().filter_map(|given| Mailbox::new(given).ok());
-        delivery.modifications.extend(off.map(Modification::DeleteRecipient));
+        for given in &self.taken_off {
+            // Postfix tells us of a source route, and knows the recipient without it.
+            let bare = Some(without_source_route(given)).filter(|bare| bare != given);
+            let off = [Some(given.as_slice()), bare].into_iter().flatten();
+            let off = off.filter_map(|recipient| Mailbox::new(recipient).ok());
+            delivery.modifications.extend(off.map(Modification::DeleteRecipient));
+        }
         Verdict::Deliver(delivery)
     }
 }
@@ -116,6 +123,7 @@ impl Outgoing<'_> {
             login: self.submission.login().to_owned(),
             key: self.key(letter, &digest),
             sender: letter.mail_from.clone(),
+            dsn: self.submission.dsn().clone(),
             author: self.wanted.author.clone(),
             wishes: std::mem::take(&mut self.wanted.wishes),
             copying: if message.is_some() { Copying::Possible } else { Copying::Impossible },
@@ -160,14 +168,16 @@ impl Outgoing<'_> {
         let copying = match ledger.keep_message(octets, self.now).await? {
             Some(kept) => Copying::Kept(kept),
             None => {
-                tracing::error!("a letter's copies cannot be queued: too many wait; look at farthing status");
+                tracing::error!(
+                    "a letter's copies cannot be queued: too many wait, or the disk is nearly full; look at farthing status"
+                );
                 Copying::Impossible
             }
         };
         ledger.frank(OutgoingLetter { copying, ..asked.clone() }, budget(config), self.now).await
     }
 
-    /// Names the letter: the same one, sent again, has the same key. One without Message-ID and Date has one of its own,
+    /// Names the letter: the same one, sent again by an MTA, has the same key, and not what its author sends anew. One without Message-ID and Date has one of its own,
     /// for the next may well be another that reads the same: a program's, every hour.
     fn key(&self, letter: &Letter, digest: &[u8; 32]) -> [u8; 16] {
         let mut key = [0; 16];
@@ -178,6 +188,10 @@ impl Outgoing<'_> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(KEY_CONTEXT).update(digest).update(self.submission.login().to_lowercase().as_bytes());
         hasher.update(b"\0").update(&letter.mail_from);
+        // The digest knows nothing of them.
+        for value in RESENT.into_iter().flat_map(|name| letter.values(name)) {
+            hasher.update(b"\0").update(value);
+        }
         hasher.finalize_xof().fill(&mut key);
         key
     }
@@ -205,7 +219,7 @@ impl Outgoing<'_> {
                     copies += 1;
                     let all = self.submission.envelope();
                     let his = all.filter(|(recipient, _)| **recipient == wish.recipient);
-                    postage.taken_off.extend(his.map(|(_, envelope)| envelope.to_vec()));
+                    postage.taken_off.extend(his.map(|(_, named)| named.address.clone()));
                 }
                 Given::Nothing => {}
             }

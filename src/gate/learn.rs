@@ -5,30 +5,46 @@ use super::{Site, letter::Letter};
 use crate::{
     address::Address,
     ledger::{Ledger, message_id_hash, sent::Sent},
-    message::{author, kind::kind, thread::first_message_id},
+    message::{
+        author,
+        dsn::{LetterDsn, RecipientDsn},
+        kind::kind,
+        thread::first_message_id,
+    },
 };
 
 /// Recipients that one letter makes known; who writes to more at once writes to nobody in particular.
 const LEARNED_MAX: usize = 500;
 
+/// A recipient as the envelope has him.
+pub struct Named {
+    /// The address, word for word.
+    pub address: Vec<u8>,
+    /// What the sender wants to hear of him.
+    pub dsn: RecipientDsn,
+}
+
 /// A letter handed in by authenticated submission.
 pub struct Submission {
     login: String,
     recipients: Vec<Address>,
-    /// Of each recipient, how the envelope has it.
-    envelope: Vec<Vec<u8>>,
+    /// Of each recipient, how the envelope has him.
+    envelope: Vec<Named>,
+    /// What its sender wants to hear of it.
+    dsn: LetterDsn,
     /// Recipients in all, those among them whose addresses mean nothing here.
     count: usize,
 }
 
 impl Submission {
-    /// Of this login, as the MTA names it.
+    /// Of this login, as the MTA names it, with the options of MAIL.
     #[must_use]
-    pub fn of(login: &[u8]) -> Self {
+    pub fn of(login: &[u8], dsn: LetterDsn) -> Self {
         Self {
             login: String::from_utf8_lossy(login).into_owned(),
             recipients: vec![],
             envelope: vec![],
+            dsn,
             count: 0,
         }
     }
@@ -46,8 +62,14 @@ impl Submission {
     }
 
     /// The recipients with the envelope's own words for them; likewise.
-    pub fn envelope(&self) -> impl Iterator<Item = (&Address, &[u8])> {
-        self.recipients().iter().zip(self.envelope.iter().map(Vec::as_slice))
+    pub fn envelope(&self) -> impl Iterator<Item = (&Address, &Named)> {
+        self.recipients().iter().zip(&self.envelope)
+    }
+
+    /// What its sender wants to hear of it.
+    #[must_use]
+    pub const fn dsn(&self) -> &LetterDsn {
+        &self.dsn
     }
 
     /// How many recipients there are, some perhaps named twice.
@@ -64,14 +86,14 @@ impl Submission {
             .filter(|author| gate.logins.owns(&self.login, author, &gate.domains))
     }
 
-    /// Adds a recipient, ours or not.
-    pub fn add_recipient(&mut self, recipient: &[u8]) {
+    /// Adds a recipient, ours or not, with the options of RCPT.
+    pub fn add_recipient(&mut self, recipient: &[u8], dsn: RecipientDsn) {
         self.count = self.count.saturating_add(1);
         if self.recipients.len() <= LEARNED_MAX
             && let Ok(address) = Address::parse(recipient)
         {
             self.recipients.push(address);
-            self.envelope.push(recipient.to_vec());
+            self.envelope.push(Named { address: recipient.to_vec(), dsn });
         }
     }
 

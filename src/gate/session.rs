@@ -29,7 +29,11 @@ use crate::{
     address::{Address, Domain, escaped},
     config::Mode,
     ledger::{copies::COPY_OCTETS_MAX, marks::Answered},
-    message::{envelope, kind::Kind},
+    message::{
+        dsn::{LetterDsn, RecipientDsn},
+        envelope,
+        kind::Kind,
+    },
     policy::{
         Class, reply,
         status::{is_own_status, must_go},
@@ -145,7 +149,7 @@ impl Handler for Session {
         Reply::Continue
     }
 
-    async fn mail(&mut self, ctx: &Context, sender: EnvelopeAddress<'_>, _args: Args<'_>) -> Reply {
+    async fn mail(&mut self, ctx: &Context, sender: EnvelopeAddress<'_>, args: Args<'_>) -> Reply {
         let site = self.gate.site();
         let client = Client {
             ip: self.client,
@@ -157,7 +161,8 @@ impl Handler for Session {
         let network = !relay && is_within(&site.config.gate.exempt_networks, self.client);
         // An MTA that names a login that is none has authenticated nobody.
         let login = ctx.macros().get("auth_authen").filter(|login| !login.is_empty());
-        let submission = login.map(Submission::of);
+        let dsn = LetterDsn::new(args.value("RET"), args.value("ENVID"));
+        let submission = login.map(|login| Submission::of(login, dsn));
         let local = !sender.has_brackets();
         let splitter = if submission.is_some() || network || local || relay {
             None
@@ -182,7 +187,7 @@ impl Handler for Session {
         Reply::Continue
     }
 
-    async fn rcpt(&mut self, _ctx: &Context, recipient: EnvelopeAddress<'_>, _args: Args<'_>) -> RcptReply {
+    async fn rcpt(&mut self, _ctx: &Context, recipient: EnvelopeAddress<'_>, args: Args<'_>) -> RcptReply {
         let Some(hand) = &mut self.in_hand else { return RcptReply::Continue };
         let address = recipient_here(&hand.site, &hand.letter.mail_from, recipient.bytes());
         if let Some(order) = address.as_ref().and_then(|a| Order::of(recipient.bytes(), a, &hand.site)) {
@@ -190,7 +195,8 @@ impl Handler for Session {
         }
         hand.orders.others = true;
         if let Some(submission) = &mut hand.submission {
-            submission.add_recipient(recipient.bytes());
+            let dsn = RecipientDsn::new(args.value("NOTIFY"), args.value("ORCPT"));
+            submission.add_recipient(recipient.bytes(), dsn);
         }
         if let Some(address) = address {
             let recipient = Recipient::of(address);

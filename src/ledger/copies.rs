@@ -11,15 +11,26 @@ use super::{
     franking::PurseStamp,
     outbox::{Attempt, NewMail},
 };
-use crate::{address::Address, clock::DAY_S};
+use crate::{
+    address::{Address, Domain},
+    clock::DAY_S,
+    message::dsn::Dsn,
+};
 
 /// Octets of a message of which copies are made. What mail providers take; it stands in the daemon's memory and in the
 /// ledger's file.
 pub const COPY_OCTETS_MAX: usize = 25 * 1_024 * 1_024;
 /// Octets of all messages that are kept for copies: ten of the largest, thousands of the usual.
 pub const COPIES_OCTETS_MAX: u64 = 256 * 1_024 * 1_024;
+/// Octets of the disk that no copy takes: mail that is let in needs a kilobyte a letter, and without it all waits.
+pub const DISK_LEFT_OCTETS: u64 = 128 * 1_024 * 1_024;
 /// Copies that wait.
 pub const COPIES_MAX: u64 = 10_000;
+/// Of the copies and the octets that wait, one login's may be this part: a machine that was taken over does not keep
+/// everybody else's from going.
+pub const LOGIN_SHARE: u64 = 4;
+/// A message of more octets than this goes when no smaller one is due: it takes seconds, and those behind it are many.
+pub const LARGE_OCTETS: usize = 1_024 * 1_024;
 /// Copies of one letter; who writes to more strangers at once sends them apart himself.
 pub const COPIES_OF_LETTER_MAX: usize = 100;
 /// A message is written in parts of so many octets, each in a commit of its own: mail that is let in meanwhile waits for
@@ -46,6 +57,8 @@ pub struct Copy {
     pub recipient: Address,
     /// The same, as the envelope had it.
     pub envelope: Vec<u8>,
+    /// What the sender wants to hear of it.
+    pub dsn: Dsn,
     /// His stamp.
     pub stamp: Option<PurseStamp>,
     /// The letter as it came.
@@ -73,12 +86,16 @@ pub struct CopiesState {
 #[async_trait]
 pub trait Copies {
     /// Keeps a message of which copies may be made, durably; returns its name, or `None` when it is longer than
-    /// [`COPY_OCTETS_MAX`] or too many wait.
+    /// [`COPY_OCTETS_MAX`], too many wait, or the disk would be left less than [`DISK_LEFT_OCTETS`].
     async fn keep_message(&self, message: Vec<u8>, now: u64) -> Result<Option<i64>, LedgerError>;
 
-    /// The copy that is due for longest. One that has waited for its stamp for as long as it may is let go without, and
+    /// The copy that is due for longest, of a message beyond [`LARGE_OCTETS`] when no other is. One that has waited for its stamp for as long as it may is let go without, and
     /// what was counted for it is taken back.
     async fn copy_due(&self, now: u64) -> Result<Option<Copy>, LedgerError>;
+
+    /// Lets the copies for this domain that wait for a stamp go: with what is in hand, else without. Returns how many go
+    /// without.
+    async fn copies_let_go(&self, audience: &Domain, now: u64) -> Result<usize, LedgerError>;
 
     /// Writes down what became of a copy. One that is given up goes in the commit that queues the mail that tells its sender;
     /// then the letter may be sent again.

@@ -10,6 +10,7 @@ use super::{LedgerError, StampId};
 use crate::{
     address::{Address, Domain},
     clock::DAY_S,
+    message::dsn::{LetterDsn, RecipientDsn},
     money::Micros,
 };
 
@@ -47,6 +48,9 @@ pub struct PurseStamp {
 /// A recipient of a letter whose domain wants stamps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
+    /// The offices whose stamps his domain takes; for all of a domain the same. Stamps of others that are in hand for it
+    /// are thrown away.
+    pub offices: Vec<Domain>,
     /// Who. Of a letter no two are the same.
     pub recipient: Address,
     /// The same, as the envelope has it.
@@ -57,6 +61,8 @@ pub struct Wish {
     pub apart: bool,
     /// Where no stamp is in hand he gets a copy that waits for one, at most so many seconds; `None`: he goes without.
     pub wait_s: Option<u64>,
+    /// What the sender wants to hear of him.
+    pub dsn: RecipientDsn,
 }
 
 /// Whether recipients can get copies of their own.
@@ -79,6 +85,8 @@ pub struct OutgoingLetter {
     pub key: [u8; 16],
     /// The envelope's sender, as it came.
     pub sender: Vec<u8>,
+    /// What he wants to hear of it.
+    pub dsn: LetterDsn,
     /// The author.
     pub author: Address,
     /// Recipients whose domains want stamps.
@@ -149,6 +157,8 @@ pub struct Need {
     pub audience: Domain,
     /// How many, at least 1.
     pub count: u32,
+    /// What it asked when somebody last wrote to it, and so what was counted for those who wait.
+    pub price: Micros,
 }
 
 /// Stamps ordered and not yet here.
@@ -186,18 +196,23 @@ pub struct Purse {
     pub in_hand: Vec<InHand>,
     /// What was put on letters today (UTC), by login; the empty one is all together.
     pub spent: Vec<(String, Micros)>,
+    /// Domains that were written to in the last day and for which nothing is in hand that would do, nor ordered.
+    pub lacking: Vec<Domain>,
 }
 
 /// The purse.
 #[async_trait]
 pub trait Franking {
     /// Takes the stamps that a letter needs and are there, queues the copies of it, counts what all that costs, and notes for
-    /// which domains stamps are wanted, in one commit. Of the same letter sent again within
+    /// which domains stamps are wanted, in one commit. Stamps are bought for the letters of a login until these have spent
+    /// its day's budget, or had so much bought that they did not use; then letters go with what is in hand. Of the same letter sent again within
     /// [`LETTER_KEPT_S`](super::copies::LETTER_KEPT_S) nothing is taken or queued twice: each recipient gets what he got.
     async fn frank(&self, letter: OutgoingLetter, budget: Budget, now: u64) -> Result<Taken, LedgerError>;
 
-    /// What is to be bought so that `ahead` stamps are in hand for each domain written to lately, one for each copy that
-    /// waits, and as many as the last letter lacked. Orders that were not answered do not count: send those again first. Lets go what expired, and what is known of old days.
+    /// What is to be bought so that `ahead` stamps are in hand for each domain written to lately, but fewer than letters there
+    /// have asked for: for a domain never written to before, none. And one for each copy that waits, and as many as the last
+    /// letter lacked. Orders that were not answered do not count: send those again first. Lets go what expired, and what is
+    /// known of old days.
     async fn purse_needs(&self, ahead: u32, now: u64) -> Result<Vec<Need>, LedgerError>;
 
     /// Keeps an order, before it is sent, and counts what it costs; returns its name. `None`, and nothing is kept, when the

@@ -184,6 +184,9 @@ pub trait Funding: Send + Sync {
     /// Makes an open voucher void, for good.
     async fn voucher_void(&self, number: u64, now: u64) -> Result<Voided, LedgerError>;
 
+    /// The voucher of this code, if there ever was one.
+    async fn voucher_find(&self, code: CodeHash) -> Result<Option<Voucher>, LedgerError>;
+
     /// Moves a voucher's value from `funding:voucher` to the account: once, ever. The same account may ask again and
     /// hears the same.
     async fn voucher_use(
@@ -192,6 +195,10 @@ pub trait Funding: Send + Sync {
         account: AccountKey,
         now: u64,
     ) -> Result<VoucherUse, LedgerError>;
+
+    /// Moves all that one account can buy with to another, and returns how much that was: nothing when it is asked again.
+    /// The caller has made sure that both are one person's.
+    async fn gather(&self, from: AccountKey, to: AccountKey, now: u64) -> Result<Micros, LedgerError>;
 
     /// Moves a grant from `grants` to the account: once a UTC day an account, once a proof, within the day's budget
     /// and the network's part of it. Nothing moves but for [`Granted::Credited`].

@@ -24,6 +24,7 @@ mod chain;
 mod check;
 pub mod copies;
 pub mod dossier;
+pub mod duty;
 pub mod foreign;
 pub mod foresee;
 pub mod franking;
@@ -425,6 +426,7 @@ pub enum LedgerError {
 pub trait Ledger:
     copies::Copies
     + dossier::Dossiers
+    + duty::Duty
     + foresee::Foresee
     + Foreign
     + franking::Franking

@@ -19,9 +19,10 @@ pub enum Purpose {
     Kept,
 }
 
-/// Folders of what came in, and those with every message in them: they keep nothing.
+/// Folders of what came in, and those with every message in them: they keep nothing. Nor does Strangers, into which our own
+/// Sieve script files what came without postage (`packaging/sieve/postage.sieve`).
 const INBOX: &str = "\
-    inbox mbox newmail allmail allmailincludingspamandtrash \
+    inbox strangers mbox newmail allmail allmailincludingspamandtrash \
     posteingang allenachrichten boitedereception touslesmessages bandejadeentrada todos \
     caixadeentrada todososemails todoocorreio postainarrivo tuttiimessaggi postvakin alleberichten \
     odebrane wszystkie inkorg allamail indbakke allemails innboks alleposter saapuneet \
@@ -165,6 +166,8 @@ mod tests {
             ("INBOX", Purpose::Inbox),
             ("", Purpose::Inbox),
             ("mbox", Purpose::Inbox),
+            ("Strangers", Purpose::Inbox),
+            ("INBOX/Strangers", Purpose::Inbox),
             ("[Gmail]/All Mail", Purpose::Inbox),
             ("[Google Mail]/Alle Nachrichten", Purpose::Inbox),
             ("Sent", Purpose::Sent),

@@ -1,5 +1,7 @@
 //! Putting fields into a message: what a sender's program adds before it hands a letter in.
 
+use std::borrow::Cow;
+
 use data_encoding::BASE32_NOPAD;
 use jiff::{Timestamp, fmt::rfc2822, tz::TimeZone};
 
@@ -52,6 +54,32 @@ pub fn without(message: &[u8], is_unwanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     out
 }
 
+/// The message as SMTP wants it: whatever ends a line, CRLF does then. A line end that a server takes for one and we do not
+/// could end the message, and what follows it would be a client's words (RFC 5321 §2.3.8).
+#[must_use]
+pub fn with_crlf(message: &[u8]) -> Cow<'_, [u8]> {
+    let ends_at = |at: usize| message.get(at..).is_some_and(|rest| rest.starts_with(b"\r\n"));
+    let is_bare = |(at, b): (usize, &u8)| match b {
+        b'\r' => !ends_at(at),
+        b'\n' => at.checked_sub(1).is_none_or(|before| !ends_at(before)),
+        _ => false,
+    };
+    if !message.iter().enumerate().any(is_bare) {
+        return Cow::Borrowed(message);
+    }
+    let mut out = Vec::with_capacity(message.len() + message.len() / 16);
+    let mut before = 0;
+    for &b in message {
+        match b {
+            b'\n' if before == b'\r' => {}
+            b'\r' | b'\n' => out.extend_from_slice(b"\r\n"),
+            _ => out.push(b),
+        }
+        before = b;
+    }
+    Cow::Owned(out)
+}
+
 /// How the message ends its lines: as it ends the first one; CRLF when it has none.
 fn line_end(message: &[u8]) -> &'static [u8] {
     let first = message.iter().position(|&b| b == b'\n');
@@ -95,6 +123,23 @@ mod tests {
             ("", "P: 1;\r\n 2\r\nQ: 3\r\n\r\n"),
         ] {
             assert_eq!(added(message), whole, "{message:?}");
+        }
+    }
+
+    #[test]
+    fn lines_end_as_smtp_wants_it() {
+        for (message, sent) in [
+            ("", ""),
+            ("a\nb", "a\r\nb"),
+            ("a\r\n\r\nb\r\n", "a\r\n\r\nb\r\n"),
+            ("\n.\n", "\r\n.\r\n"),
+            ("a\n.\r\nb", "a\r\n.\r\nb"),
+            ("a\r.\r\nb", "a\r\n.\r\nb"),
+            ("a\r\r\n.\r", "a\r\n\r\n.\r\n"),
+            ("\n\r\n\r", "\r\n\r\n\r\n"),
+        ] {
+            assert_eq!(with_crlf(message.as_bytes()), sent.as_bytes(), "{message:?}");
+            assert!(matches!(with_crlf(sent.as_bytes()), Cow::Borrowed(_)), "{sent:?}");
         }
     }
 

@@ -7,6 +7,7 @@ pub mod addresses;
 pub mod author;
 pub mod build;
 pub mod digest;
+pub mod dsn;
 pub mod envelope;
 pub mod kind;
 pub mod list;

@@ -98,8 +98,10 @@ pub fn resource(account: &AccountKey, office: &Domain) -> String {
 /// # Errors
 /// 400 (no proof, or one that does not count), 401, 404 (no grants here), 413, 429 (one a day, the day's budget), 503.
 pub async fn grant(State(office): State<SharedOffice>, request: Request) -> Result<Json<Credit>, Problem> {
-    let (client, site, now) = (limits::client_of(&request), office.site(), unix_now());
-    let call = signed_call(request, &site, now).await?;
+    let (client, site) = (limits::client_of(&request), office.site());
+    let call = signed_call(request, &site, unix_now()).await?;
+    // Its body may have taken a while: who holds it back over midnight has nothing of the day before.
+    let now = unix_now();
     office.counters().account(call.account, 0)?;
     let none = || Problem::new(StatusCode::NOT_FOUND, "this office gives no grants");
     let terms = site.grant.ok_or_else(none)?;

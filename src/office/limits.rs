@@ -30,6 +30,11 @@ const BUCKETS_MAX: u64 = 65_536;
 /// Solutions of one client address that are checked: a household tries a few times; each costs up to a quarter
 /// of a second.
 const SOLUTIONS: Rate = Rate { per_s: NonZeroU32::MIN, burst: number(6) };
+/// Solutions of one challenge that are checked: what its seal cost is worth no more. The second is for an answer that
+/// was lost.
+const CHECKS_OF_A_CHALLENGE: NonZeroU32 = number(2);
+/// After this one more is, which makes room in the bucket for another challenge; a challenge lives for an hour.
+const CHECKED_AGAIN_AFTER: Duration = Duration::from_secs(600);
 /// Stamps that count as one call of an account more: signing a hundred takes about two milliseconds.
 const STAMPS_A_CALL: usize = 100;
 
@@ -92,6 +97,7 @@ pub struct Counters {
     addresses: DefaultKeyedRateLimiter<u64>,
     accounts: DefaultKeyedRateLimiter<u64>,
     solutions: DefaultKeyedRateLimiter<u64>,
+    challenges: DefaultKeyedRateLimiter<u64>,
     guesses: DefaultKeyedRateLimiter<u64>,
     hasher: RandomState,
     clock: DefaultClock,
@@ -102,7 +108,9 @@ impl Counters {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let limiter = |rate: Rate| RateLimiter::keyed(Quota::per_second(rate.per_s).allow_burst(rate.burst));
+        let checks = Quota::with_period(CHECKED_AGAIN_AFTER).unwrap_or(Quota::per_second(NonZeroU32::MIN));
         Self {
+            challenges: RateLimiter::keyed(checks.allow_burst(CHECKS_OF_A_CHALLENGE)),
             addresses: limiter(limits.address),
             accounts: limiter(limits.account),
             solutions: limiter(SOLUTIONS),
@@ -127,6 +135,12 @@ impl Counters {
     /// 429 with the seconds to wait.
     pub fn solution(&self, client: Option<IpAddr>) -> Result<(), Problem> {
         self.count(&self.solutions, "address", client.map(network), NonZeroU32::MIN)
+    }
+
+    /// Counts a solution of this challenge that is to be checked; false when there were too many.
+    #[must_use]
+    pub fn challenge(&self, id: &[u8; 16]) -> bool {
+        self.challenges.check_key(&(self.hasher.hash_one(id) % BUCKETS_MAX)).is_ok()
     }
 
     /// Counts a code or a proof that the ledger is to be asked about.

@@ -150,6 +150,7 @@ fn no_such_link(headers: &HeaderMap) -> Result<Response, Problem> {
 
 #[derive(Template)]
 #[template(
+    config = "src/templates/askama.toml",
     ext = "html",
     source = r#"{% extends "notice.html" %}
 {% block title %}Was this letter {{ word }}?{% endblock %}
@@ -177,6 +178,7 @@ struct Ask {
 
 #[derive(Template)]
 #[template(
+    config = "src/templates/askama.toml",
     ext = "html",
     source = r#"{% extends "notice.html" %}
 {% block title %}Done{% endblock %}
@@ -197,6 +199,7 @@ struct Done {
 
 #[derive(Template)]
 #[template(
+    config = "src/templates/askama.toml",
     ext = "html",
     source = r#"{% extends "notice.html" %}
 {% block title %}Not a link of this office{% endblock %}

@@ -121,13 +121,18 @@ impl Wanted {
         Ok(Self { account, audience: body.audience, value, stamps })
     }
 
-    fn cost(&self) -> Micros {
+    /// What all of it costs.
+    #[must_use]
+    pub fn cost(&self) -> Micros {
         // The greatest cost is 1,000 times 10^12.
         self.value.checked_mul(self.stamps.len() as u64).unwrap_or(Micros::ZERO)
     }
 
     /// The answer this order got before, if it did.
-    async fn sold_before(&self, ledger: &dyn Ledger) -> Result<Option<OrderAnswer>, Problem> {
+    ///
+    /// # Errors
+    /// 409 (of these ids others were sold), 503.
+    pub async fn sold_before(&self, ledger: &dyn Ledger) -> Result<Option<OrderAnswer>, Problem> {
         let ids: Vec<StampId> = self.stamps.iter().map(|(id, _)| *id).collect();
         self.answer_of(&ledger.sold(&ids).await?)
     }

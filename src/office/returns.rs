@@ -26,8 +26,12 @@ pub async fn returns(
     request: Request,
 ) -> Result<Json<ReturnsAnswer>, Problem> {
     let call = signed_call(request, &office.site(), unix_now()).await?;
-    let ReturnsBody { stamps } = serde_json::from_slice(&call.body)?;
-    office.counters().account(call.account, stamps.len())?;
+    let body = serde_json::from_slice(&call.body).map_err(Problem::from);
+    // What cannot be read counts as a call too.
+    office
+        .counters()
+        .account(call.account, body.as_ref().map_or(0, |body: &ReturnsBody| body.stamps.len()))?;
+    let ReturnsBody { stamps } = body?;
     if stamps.len() > ORDER_STAMPS_MAX {
         return Err(Problem::bad(format!("ask for at most {ORDER_STAMPS_MAX} stamps at a time")));
     }

@@ -2,11 +2,13 @@
 //!
 //! Pure. It goes from the null sender, as all our mail does, so nothing answers it.
 
+use super::compose::mail_address;
 use crate::{
     address::{Address, Domain, escaped},
     ledger::outbox::{MailKind, NewMail},
     message::{
         build::{date_value, message_id_value},
+        dsn::{Dsn, Ret},
         split_message,
     },
 };
@@ -29,23 +31,33 @@ pub struct Failed<'a> {
     pub hostname: &'a str,
     /// The domain whose postmaster says so.
     pub domain: &'a Domain,
+    /// What he wanted to hear of it.
+    pub dsn: &'a Dsn,
     /// The letter, lines ended by CRLF.
     pub message: &'a [u8],
     /// When it was sent, in Unix seconds.
     pub queued: u64,
 }
 
+/// To whom a letter of this sender comes back; `None`: to nobody, and no copy may be made that could fail.
+#[must_use]
+pub fn recipient(sender: &[u8]) -> Option<Address> {
+    Address::parse(sender).ok().filter(|to| mail_address(to).is_ok())
+}
+
 /// Writes the mail; `random` makes its Message-ID. `None` when there is nobody to write to.
 #[must_use]
 pub fn bounce(failed: &Failed<'_>, now: u64, random: &[u8; 16]) -> Option<NewMail> {
-    let to = Address::parse(failed.sender).ok()?;
+    let to = recipient(failed.sender)?;
     let message_id = message_id_value(random, failed.domain);
     let boundary = data_encoding::HEXLOWER.encode(random);
     let (recipient, sender) = (escaped(&failed.recipient.to_bytes()), escaped(failed.sender));
     let (error, hostname, domain) = (escaped(failed.error.as_bytes()), failed.hostname, failed.domain);
     // What a machine reads is ASCII.
     let error: String = error.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
-    let returned = returned(failed.message);
+    let returned = returned(failed.message, failed.dsn.letter.ret());
+    let field =
+        |name: &str, value: Option<&str>| value.map_or(String::new(), |value| format!("{name}: {value}\r\n"));
     let all_ascii = returned.octets.is_ascii() && recipient.is_ascii() && sender.is_ascii();
     let encoding = if all_ascii { "7bit" } else { "8bit" };
     let head = format!(
@@ -60,12 +72,14 @@ pub fn bounce(failed: &Failed<'_>, now: u64, random: &[u8; 16]) -> Option<NewMai
          postage had to be bought for it. All other recipients are not concerned.\r\n\r\n\
          The mail server said:\r\n\r\n    {error}\r\n\r\n\
          --{boundary}\r\nContent-Type: message/delivery-status\r\n\r\n\
-         Reporting-MTA: dns; {hostname}\r\nArrival-Date: {sent}\r\n\r\n\
-         Final-Recipient: rfc822; {recipient}\r\nAction: failed\r\nStatus: {status}\r\n\
+         {envelope_id}Reporting-MTA: dns; {hostname}\r\nArrival-Date: {sent}\r\n\r\n\
+         {original}Final-Recipient: rfc822; {recipient}\r\nAction: failed\r\nStatus: {status}\r\n\
          Diagnostic-Code: smtp; {error}\r\n\r\n\
          --{boundary}\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n",
         date = date_value(now),
         sent = date_value(failed.queued),
+        envelope_id = field("Original-Envelope-Id", failed.dsn.letter.envelope_id()),
+        original = field("Original-Recipient", failed.dsn.recipient.original_recipient()),
         status = status(failed.error),
         kind = returned.kind,
     );
@@ -81,8 +95,8 @@ struct Returned<'a> {
     octets: &'a [u8],
 }
 
-fn returned(message: &[u8]) -> Returned<'_> {
-    if message.len() <= WHOLE_OCTETS_MAX {
+fn returned(message: &[u8], ret: Option<Ret>) -> Returned<'_> {
+    if message.len() <= WHOLE_OCTETS_MAX && ret != Some(Ret::Headers) {
         return Returned { kind: "message/rfc822", octets: message };
     }
     let parts = split_message(message);
@@ -111,21 +125,23 @@ fn status(error: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::dsn::{LetterDsn, RecipientDsn};
 
-    fn failed<'a>(message: &'a [u8], error: &'a str, parties: &'a (Address, Domain)) -> Failed<'a> {
+    fn failed<'a>(message: &'a [u8], error: &'a str, parties: &'a (Address, Domain, Dsn)) -> Failed<'a> {
         Failed {
             sender: b"Carol+x@c.example",
             recipient: &parties.0,
             error,
             hostname: "mx.c.example",
             domain: &parties.1,
+            dsn: &parties.2,
             message,
             queued: 1_800_000_000,
         }
     }
 
-    fn parties() -> (Address, Domain) {
-        ("eve@b.example".parse().unwrap(), "c.example".parse().unwrap())
+    fn parties() -> (Address, Domain, Dsn) {
+        ("eve@b.example".parse().unwrap(), "c.example".parse().unwrap(), Dsn::default())
     }
 
     #[test]
@@ -164,6 +180,22 @@ mod tests {
         assert!(whole.contains("Status: 5.0.0"));
         let nobody = Failed { sender: b"nobody", ..failed(&letter, "gone", &parties) };
         assert_eq!(bounce(&nobody, 0, &[7; 16]), None);
+    }
+
+    #[test]
+    fn it_says_what_its_sender_asked_for_and_returns_no_more() {
+        let dsn = Dsn {
+            letter: LetterDsn::new(Some(b"HDRS"), Some(b"Q+2B1")),
+            recipient: RecipientDsn::new(None, Some(b"rfc822;Eve+2Bx@b.example")),
+        };
+        let parties = (parties().0, parties().1, dsn);
+        let letter = b"Subject: Lunch?\r\n\r\nat noon\r\n";
+        let told = bounce(&failed(letter, "550 5.1.1 no", &parties), 1_800_000_100, &[7; 16]).unwrap();
+        let whole = String::from_utf8(told.message).unwrap();
+        assert!(whole.contains("\r\n\r\nOriginal-Envelope-Id: Q+1\r\nReporting-MTA: "), "{whole}");
+        let recipient = "\r\n\r\nOriginal-Recipient: rfc822;Eve+x@b.example\r\nFinal-Recipient: ";
+        assert!(whole.contains(recipient), "{whole}");
+        assert!(whole.contains("text/rfc822-headers") && !whole.contains("at noon"), "{whole}");
     }
 
     #[test]

@@ -5,11 +5,11 @@ use super::{
     Courier, bounce,
     bounce::Failed,
     compose::envelope_address,
-    handover::{Fault, hand_over},
+    handover::{Fault, Parcel, hand_over},
     put_off_until, random, retry_at,
 };
 use crate::{
-    address::escaped,
+    address::{Address, escaped},
     config::Config,
     ledger::{LedgerError, copies::Copy, outbox::Attempt},
     message::build::add_fields,
@@ -18,6 +18,13 @@ use crate::{
 
 /// On every copy, with the name of the gate that made it: it puts nothing on this letter again, however it comes back.
 pub const COPY_FIELD: &str = "Postage-Copy";
+
+/// The recipient of a copy as the SMTP client takes him: as the letter's envelope had him or, where that is a form of old
+/// (a source route, a dot at the end), as we write him. `None`: no copy can be handed in for him.
+#[must_use]
+pub fn to(envelope: &[u8], recipient: &Address) -> Option<lettre::Address> {
+    envelope_address(envelope).or_else(|| envelope_address(&recipient.to_bytes()))
+}
 
 impl Courier {
     /// Tries a copy once.
@@ -48,7 +55,8 @@ impl Courier {
                 self.ledger.copy_tried(copy.seq, Attempt::PutOff { next_try, error }, None, now).await
             }
             Err(error) => {
-                tracing::warn!(%to, login, error, "a copy of a letter is given up; its sender is told");
+                let told = copy.dsn.recipient.tells_failure();
+                tracing::warn!(%to, login, error, told, "a copy of a letter is given up");
                 self.give_up(&copy, &error, config, now).await
             }
         }
@@ -57,7 +65,7 @@ impl Courier {
     async fn hand_over_copy(&self, copy: &Copy, config: &Config, now: u64) -> Result<String, Fault> {
         let unfit = |what: &[u8]| Fault::Refused(format!("`{}` cannot stand in an envelope", escaped(what)));
         let from = envelope_address(&copy.sender).ok_or_else(|| unfit(&copy.sender))?;
-        let to = envelope_address(&copy.envelope).ok_or_else(|| unfit(&copy.envelope))?;
+        let to = to(&copy.envelope, &copy.recipient).ok_or_else(|| unfit(&copy.envelope))?;
         let hostname = &config.gate.hostname;
         let stamp = copy.stamp.as_ref().and_then(|stamp| {
             let franker = self.franker.as_ref()?;
@@ -67,17 +75,22 @@ impl Courier {
         let mut fields: Vec<(&str, &str)> = stamp.iter().map(|value| (STAMP_FIELD, value.as_str())).collect();
         fields.push((COPY_FIELD, hostname));
         let message = add_fields(&copy.message, &fields);
-        hand_over(&config.commands.smtp, hostname, Some(from), to, &message).await
+        let parcel = Parcel { from: Some(from), to, dsn: &copy.dsn, message: &message };
+        hand_over(&config.commands.smtp, hostname, &parcel).await
     }
 
-    /// Tells the sender, in the commit that ends the copy.
+    /// Tells the sender, in the commit that ends the copy, unless he asked not to be told (RFC 3461, NOTIFY).
     async fn give_up(&self, copy: &Copy, error: &str, config: &Config, now: u64) -> Result<(), LedgerError> {
+        if !copy.dsn.recipient.tells_failure() {
+            return self.ledger.copy_tried(copy.seq, Attempt::GivenUp, None, now).await;
+        }
         let failed = Failed {
             sender: &copy.sender,
             recipient: &copy.recipient,
             error,
             hostname: &config.gate.hostname,
             domain: copy.author.domain(),
+            dsn: &copy.dsn,
             message: &copy.message,
             queued: copy.queued,
         };

@@ -6,12 +6,24 @@ use std::{io, path::Path, process::Stdio, time::Duration};
 
 use lettre::{
     Address,
-    address::Envelope,
-    transport::smtp::{Error as SmtpError, client::AsyncSmtpConnection, extension::ClientId},
+    transport::smtp::{
+        Error as SmtpError,
+        client::AsyncSmtpConnection,
+        commands::{Data, Ehlo, Mail, Rcpt},
+        extension::{ClientId, Extension, MailBodyParameter, MailParameter, RcptParameter},
+        response::Response,
+    },
 };
 use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
-use crate::{address::shown, config::Smarthost};
+use crate::{
+    address::shown,
+    config::Smarthost,
+    message::{
+        build::with_crlf,
+        dsn::{Dsn, Ret},
+    },
+};
 
 /// How long a server may take to accept a connection and greet: it is near.
 const CONNECT_TIME: Duration = Duration::from_secs(30);
@@ -38,33 +50,32 @@ pub enum Fault {
     Away(String),
 }
 
-/// Hands a mail in, from the null sender if from none; `hostname` is what we call ourselves. Returns what was answered.
+/// A mail to hand in.
+#[derive(Clone, Debug)]
+pub struct Parcel<'a> {
+    /// The envelope's sender; `None`: the null one.
+    pub from: Option<Address>,
+    /// The one recipient.
+    pub to: Address,
+    /// What the sender wants to hear of it; the smarthost is told if it knows how to tell him.
+    pub dsn: &'a Dsn,
+    /// The mail; whatever ends its lines, CRLF does on the way.
+    pub message: &'a [u8],
+}
+
+/// Hands a mail in; `hostname` is what we call ourselves. Returns what was answered.
 ///
 /// # Errors
 /// [`Fault`]. When the smarthost had the mail and its answer was lost, the fault is one for now: the mail comes twice, with
 /// one Message-ID, rather than never.
-pub async fn hand_over(
-    smarthost: &Smarthost,
-    hostname: &str,
-    from: Option<Address>,
-    to: Address,
-    message: &[u8],
-) -> Result<String, Fault> {
+pub async fn hand_over(smarthost: &Smarthost, hostname: &str, parcel: &Parcel<'_>) -> Result<String, Fault> {
     match smarthost {
-        Smarthost::Smtp { host, port } => {
-            let envelope = Envelope::new(from, vec![to]).map_err(|e| Fault::Refused(e.to_string()))?;
-            over_smtp((host, *port), hostname, &envelope, message).await
-        }
-        Smarthost::Sendmail(program) => by_program(program, from.as_ref(), &to, message).await,
+        Smarthost::Smtp { host, port } => over_smtp((host, *port), hostname, parcel).await,
+        Smarthost::Sendmail(program) => by_program(program, parcel).await,
     }
 }
 
-async fn over_smtp(
-    server: (&str, u16),
-    hostname: &str,
-    envelope: &Envelope,
-    message: &[u8],
-) -> Result<String, Fault> {
+async fn over_smtp(server: (&str, u16), hostname: &str, parcel: &Parcel<'_>) -> Result<String, Fault> {
     let late = |_| Fault::Away(format!("{}:{} does not answer in time", server.0, server.1));
     let hello = ClientId::Domain(hostname.to_owned());
     let connecting = AsyncSmtpConnection::connect_tokio1(server, Some(CONNECT_TIME), &hello, None, None);
@@ -73,17 +84,80 @@ async fn over_smtp(
         .await
         .map_err(late)?
         .map_err(|e| Fault::Away(format!("{}:{}: {}", server.0, server.1, words(&e))))?;
-    // The client ends the last line itself.
-    let message = message.strip_suffix(b"\r\n").unwrap_or(message);
-    let answer = timeout(SEND_TIME, smtp.send(envelope, message)).await.map_err(late)?;
-    let response = answer.map_err(|error| match error.status() {
-        Some(code) => fault(code.into(), words(&error)),
-        // An address or octets that this server's extensions do not cover.
-        None if error.is_client() => Fault::Refused(words(&error)),
-        None => Fault::Away(words(&error)),
-    })?;
+    let sending = async {
+        let sent = send(&mut smtp, &hello, parcel).await;
+        if sent.is_err() {
+            smtp.abort().await;
+        }
+        sent
+    };
+    let response = timeout(SEND_TIME, sending).await.map_err(late)??;
     let _ = timeout(QUIT_TIME, smtp.quit()).await;
     Ok(format!("{} {}", response.code(), shown(response.first_line().unwrap_or_default().as_bytes())))
+}
+
+/// From MAIL to the answer to the end of the mail.
+async fn send(
+    smtp: &mut AsyncSmtpConnection,
+    hello: &ClientId,
+    parcel: &Parcel<'_>,
+) -> Result<Response, Fault> {
+    let failed = |error: SmtpError| match error.status() {
+        Some(code) => fault(code.into(), words(&error)),
+        None => Fault::Away(words(&error)),
+    };
+    let needs = |is_needed: bool, extension: Extension, option: MailParameter| match (
+        is_needed,
+        smtp.server_info().supports_feature(extension),
+    ) {
+        (false, _) => Ok(None),
+        (true, true) => Ok(Some(option)),
+        (true, false) => Err(Fault::Refused(format!("this mail needs {extension}, which the server lacks"))),
+    };
+    let all_ascii =
+        parcel.from.iter().chain([&parcel.to]).all(|address| AsRef::<str>::as_ref(address).is_ascii());
+    let body = MailParameter::Body(MailBodyParameter::EightBitMime);
+    let mut of_mail: Vec<MailParameter> = [
+        needs(!all_ascii, Extension::SmtpUtfEight, MailParameter::SmtpUtfEight)?,
+        needs(!parcel.message.is_ascii(), Extension::EightBitMime, body)?,
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let mut of_rcpt = vec![];
+    if !parcel.dsn.is_empty() && offers_dsn(smtp, hello).await.map_err(failed)? {
+        let (letter, recipient) = (&parcel.dsn.letter, &parcel.dsn.recipient);
+        of_mail.extend(
+            options([("RET", letter.ret().map(Ret::as_str)), ("ENVID", letter.envid())])
+                .map(|keyword| MailParameter::Other { keyword, value: None }),
+        );
+        let notify = recipient.notify().map(|notify| notify.to_string());
+        of_rcpt.extend(
+            options([("NOTIFY", notify.as_deref()), ("ORCPT", recipient.orcpt())])
+                .map(|keyword| RcptParameter::Other { keyword, value: None }),
+        );
+    }
+    smtp.command(Mail::new(parcel.from.clone(), of_mail)).await.map_err(failed)?;
+    smtp.command(Rcpt::new(parcel.to.clone(), of_rcpt)).await.map_err(failed)?;
+    smtp.command(Data).await.map_err(failed)?;
+    // The client ends the last line itself, and puts a dot before one only where it sees that a line begins.
+    let message = with_crlf(parcel.message);
+    let message = message.strip_suffix(b"\r\n").unwrap_or(&message);
+    smtp.message(message).await.map_err(failed)
+}
+
+/// Options that were given, each whole, to stand for a keyword: the client would put a value into xtext, which these are
+/// already.
+fn options(given: [(&str, Option<&str>); 2]) -> impl Iterator<Item = String> {
+    given.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)))
+}
+
+/// Whether the server takes what RFC 3461 adds to MAIL and RCPT. The client does not keep that of the first answer to EHLO,
+/// so it is asked again, which changes nothing.
+async fn offers_dsn(smtp: &mut AsyncSmtpConnection, hello: &ClientId) -> Result<bool, SmtpError> {
+    let answer = smtp.command(Ehlo::new(hello.clone())).await?;
+    let mut words = answer.message().skip(1).filter_map(|line| line.split_whitespace().next());
+    Ok(words.any(|word| word.eq_ignore_ascii_case("DSN")))
 }
 
 /// What a reply to a command of the mail's means.
@@ -107,15 +181,12 @@ fn words(error: &SmtpError) -> String {
     shown(text.as_bytes())
 }
 
-async fn by_program(
-    program: &Path,
-    from: Option<&Address>,
-    to: &Address,
-    message: &[u8],
-) -> Result<String, Fault> {
+async fn by_program(program: &Path, parcel: &Parcel<'_>) -> Result<String, Fault> {
     let away = |e: io::Error| Fault::Away(format!("{}: {e}", program.display()));
     let mut child = Command::new(program)
-        .args(["-i", "-f", from.map_or("<>", AsRef::as_ref), "--", to.as_ref()])
+        .args(["-i", "-f", parcel.from.as_ref().map_or("<>", AsRef::as_ref)])
+        .args(dsn_flags(parcel.dsn))
+        .args(["--", parcel.to.as_ref()])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -124,7 +195,7 @@ async fn by_program(
         .map_err(away)?;
     let mut stdin = child.stdin.take();
     // Programs take the line ends of their system.
-    let text: Vec<u8> = message.iter().copied().filter(|&b| b != b'\r').collect();
+    let text: Vec<u8> = parcel.message.iter().copied().filter(|&b| b != b'\r').collect();
     let writing = async move {
         if let Some(mut stdin) = stdin.take() {
             // Who does not read to the end says why by his exit code.
@@ -149,9 +220,28 @@ async fn by_program(
     }
 }
 
+/// The options as flags of Postfix's sendmail(1); it has none for ORCPT.
+fn dsn_flags(dsn: &Dsn) -> Vec<String> {
+    let notify = dsn.recipient.notify().map(|notify| notify.to_string().to_lowercase());
+    let ret = dsn.letter.ret().map(|ret| ret.as_str().to_lowercase());
+    let flags = [("-N", notify), ("-R", ret), ("-V", dsn.letter.envelope_id().map(ToOwned::to_owned))];
+    flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?])).flatten().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::dsn::{LetterDsn, RecipientDsn};
+
+    #[test]
+    fn flags_of_a_program() {
+        let dsn = Dsn {
+            letter: LetterDsn::new(Some(b"HDRS"), Some(b"Q+2B1")),
+            recipient: RecipientDsn::new(Some(b"DELAY,FAILURE"), Some(b"rfc822;eve@b.example")),
+        };
+        assert_eq!(dsn_flags(&dsn), ["-N", "failure,delay", "-R", "hdrs", "-V", "Q+1"]);
+        assert_eq!(dsn_flags(&Dsn::default()), [""; 0]);
+    }
 
     #[test]
     fn what_replies_mean() {

@@ -28,10 +28,11 @@ use crate::{
         outbox::{Attempt, Mail, MailKind, NewMail, Queued},
         settings::OwnSettings,
     },
+    message::dsn::Dsn,
 };
 use compose::mail_address;
 use digest::Digest;
-use handover::{Fault, hand_over};
+use handover::{Fault, Parcel, hand_over};
 use schedule::Period;
 
 /// The first pause after a mail was refused for now, in seconds. From then on it is tried again when as much time as it
@@ -48,6 +49,8 @@ const AWAY_PAUSE_MOST_S: u64 = 300;
 /// At the latest after this the queue is looked at, in seconds: another process may have queued something, or the clock
 /// been set.
 const LOOK_EVERY_S: u64 = 60;
+/// How often it is looked whether the daemon that hands mail in over the same ledger has ended, in seconds.
+const DUTY_LOOK_S: u64 = 2;
 /// At the soonest after this, in seconds: what is due and could not be done is not tried in a circle.
 const LOOK_PAUSE_S: u64 = 1;
 
@@ -70,10 +73,22 @@ pub struct Courier {
     /// Writes out the stamps of copies.
     franker: Option<Arc<Franker>>,
     away: Option<Away>,
+    /// What was last said of whether it has the duty to hand mail in.
+    duty: OnDuty,
     /// When it was last looked whose digest is due, in Unix seconds; 0: some are left to make.
     digests_looked: u64,
     /// By whose clock people read their digests.
     zone: TimeZone,
+}
+
+/// Whether this daemon hands the mail of its ledger in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnDuty {
+    Yes,
+    /// Another one does.
+    No,
+    /// It cannot be told.
+    Unknown,
 }
 
 /// The smarthost cannot be had.
@@ -90,7 +105,7 @@ impl Courier {
     #[must_use]
     pub fn new(ledger: Arc<dyn Ledger>, site: impl Fn() -> Arc<Site> + Send + Sync + 'static) -> Self {
         let (site, zone) = (Box::new(site), TimeZone::system());
-        Self { ledger, site, franker: None, away: None, digests_looked: 0, zone }
+        Self { ledger, site, franker: None, away: None, duty: OnDuty::Yes, digests_looked: 0, zone }
     }
 
     /// The same, with the wallet of the stamps on copies of users' letters.
@@ -105,17 +120,43 @@ impl Courier {
         Self { zone, ..self }
     }
 
-    /// Works until `stopped` says so; a mail in hand is finished first.
+    /// Works until `stopped` says so; a mail in hand is finished first. While another daemon works on the same ledger it
+    /// waits for that one to end, so that no mail goes twice.
     pub async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         let ledger = self.ledger.clone();
         while !*stopped.borrow() {
-            let pause = self.work(&stopped).await;
+            let pause = match self.duty().await {
+                OnDuty::Yes => self.work(&stopped).await,
+                OnDuty::No | OnDuty::Unknown => Duration::from_secs(DUTY_LOOK_S),
+            };
             tokio::select! {
                 _ = stopped.wait_for(|stop| *stop) => break,
                 () = ledger.outbox_changed() => {}
                 () = sleep(pause) => {}
             }
         }
+        ledger.leave_duty().await;
+    }
+
+    /// Takes the duty to hand mail in if nobody has it, and says so when that changes.
+    async fn duty(&mut self) -> OnDuty {
+        let taken = self.ledger.take_duty().await;
+        let duty = match taken {
+            Ok(true) => OnDuty::Yes,
+            Ok(false) => OnDuty::No,
+            Err(_) => OnDuty::Unknown,
+        };
+        if self.duty != duty {
+            match taken {
+                Ok(true) => tracing::info!("this daemon hands mail of ours in from now on"),
+                Ok(false) => tracing::warn!(
+                    "another daemon hands mail of ours in, from the same ledger; this one does when that one has ended"
+                ),
+                Err(error) => tracing::error!(%error, "mail of ours cannot be handed in; it waits"),
+            }
+        }
+        self.duty = duty;
+        duty
     }
 
     /// Does what is due, and says how long nothing will be.
@@ -281,7 +322,10 @@ impl Courier {
         let config = &site.config;
         let smarthost = &config.commands.smtp;
         let handed = match mail_address(&mail.to) {
-            Ok(to) => hand_over(smarthost, &config.gate.hostname, None, to, &mail.message).await,
+            Ok(to) => {
+                let parcel = Parcel { from: None, to, dsn: &Dsn::default(), message: &mail.message };
+                hand_over(smarthost, &config.gate.hostname, &parcel).await
+            }
             Err(error) => Err(Fault::Refused(error.to_string())),
         };
         let (to, kind, id) = (&mail.to, mail.kind.as_str(), mail.message_id.as_str());

@@ -188,11 +188,13 @@ pub struct CancelledStamp {
 }
 
 impl CancelledStamp {
-    /// Reads a field's value: the octets after the colon, folded or not.
+    /// Reads a field's value: the octets after the colon, folded or not. A space there is not counted, for some MTAs
+    /// show it and others do not.
     ///
     /// # Errors
     /// [`Malformed`], which a gate reports as the word `malformed`.
     pub fn parse(value: &[u8]) -> Result<Self, Malformed> {
+        let value = value.strip_prefix(b" ").unwrap_or(value);
         let octets = value.iter().filter(|&&b| b != b'\r' && b != b'\n').count();
         if octets > VALUE_OCTETS_MAX {
             return Err(Malformed::TooLong);

@@ -118,6 +118,7 @@ struct Card {
 
 #[derive(Template)]
 #[template(
+    config = "src/templates/askama.toml",
     ext = "html",
     source = r##"{% extends "frame.html" %}
 {% block head %}

@@ -165,7 +165,7 @@ impl Wallet {
             match count {
                 Ok(count) => finished.push((order, count)),
                 // It never came to be, and now it is gone; the purchase at hand is another matter.
-                Err(ClientError::Refused { status, .. }) if is_final(status) => {}
+                Err(error) if error.is_final() => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -188,7 +188,7 @@ impl Wallet {
         let stamps = match answer {
             Ok(stamps) => stamps,
             Err(error) => {
-                if matches!(&error, ClientError::Refused { status, .. } if is_final(*status)) {
+                if error.is_final() {
                     wallet.contents.orders.retain(|open| open != order);
                     wallet.save()?;
                 }
@@ -266,12 +266,6 @@ fn checked(
     };
     let stamps: Option<Vec<Stamp>> = order.ids.iter().zip(&answer.b).map(stamp).collect();
     stamps.ok_or("a stamp whose signature does not verify")
-}
-
-/// Whether a refusal says that the order was not done and never will be. The office looks at what was sold before it
-/// looks at anything else, so these words mean that nothing was. Any other trouble may be on the way to the office.
-const fn is_final(status: u16) -> bool {
-    matches!(status, 400 | 402 | 409 | 422)
 }
 
 fn random_ids(count: usize) -> Result<Vec<Bytes<16>>, WalletError> {

@@ -78,6 +78,27 @@ pub enum ClientError {
     },
 }
 
+impl ClientError {
+    /// Whether it says of an order that it was not done and never will be. The office looks at what was sold before it
+    /// looks at anything else, so these words mean that nothing was. Others may be those of a server on the way: by 403 a
+    /// web server turns clients away that an office has sold something to.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Refused { status: 400 | 402 | 409 | 422, .. })
+    }
+
+    /// Whether the same call may fare better in a moment.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TimeOut { .. } => true,
+            // It took too long, comes too early or too often, or the office is in trouble itself.
+            Self::Refused { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
+            Self::Url(_) | Self::Answer { .. } => false,
+        }
+    }
+}
+
 /// What an office says of itself, checked.
 #[derive(Clone, Debug)]
 pub struct Description {
@@ -188,6 +209,9 @@ impl OfficeClient {
         match self.describe() {
             Ok(found) if found.office == *office => Ok(()),
             Ok(found) => Err(self.answer(format_args!("it is the office {}, not {office}", found.office))),
+            Err(error @ ClientError::Refused { .. }) if error.may_pass() => {
+                Err(ClientError::Unreachable { url: self.url.clone(), what: error.to_string() })
+            }
             Err(ClientError::Refused { status, .. }) => {
                 Err(self.answer(format_args!("{status}, where {office} should describe itself")))
             }

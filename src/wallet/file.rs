@@ -7,7 +7,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
     thread::sleep,
     time::{Duration, Instant},
@@ -137,8 +137,8 @@ impl WalletFile {
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(fault)?;
         lock(&file, &self.path)?;
-        let written = file
-            .write_all(content)
+        let written = as_owned(&file, &self.locked)
+            .and_then(|()| file.write_all(content))
             .and_then(|()| file.sync_all())
             .and_then(|()| fs::rename(&temporary, &self.path));
         if let Err(error) = written {
@@ -182,9 +182,20 @@ impl BuyingLock {
         let wallet = real(wallet)?;
         let name = wallet.file_name().unwrap_or_default().to_string_lossy();
         let path = wallet.with_file_name(format!(".{name}.buying"));
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let file = match new {
+            Ok(file) => File::open(&wallet).and_then(|wallet| as_owned(&file, &wallet)).map(|()| file),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => OpenOptions::new().write(true).open(&path),
+            Err(error) => Err(error),
+        };
         Ok((file.map_err(|error| FileError::Io { path, error })?, wallet))
     }
+}
+
+/// Gives a new file to the owner of another: who tops up a daemon's wallet as root must not lock the daemon out of it.
+fn as_owned(new: &File, model: &File) -> io::Result<()> {
+    let (new_is, model) = (new.metadata()?, model.metadata()?);
+    if new_is.uid() == model.uid() { Ok(()) } else { fchown(new, Some(model.uid()), Some(model.gid())) }
 }
 
 /// The file itself, wherever a symbolic link leads: the link is to stay one.
@@ -254,6 +265,20 @@ mod tests {
             let error = WalletFile::open(&path).err().unwrap().to_string();
             assert!(error.contains("chmod 600") && error.contains(&format!("{mode:04o}")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_wallet_stays_its_owners_whoever_writes_it() {
+        let (_directory, path) = place();
+        drop(WalletFile::create(&path, b"one").unwrap());
+        // Nobody but root can give files away.
+        let own = fs::metadata(&path).unwrap().uid();
+        let owner = if own == 0 { 65_534 } else { own };
+        std::os::unix::fs::chown(&path, Some(owner), None).unwrap();
+        WalletFile::open(&path).unwrap().0.replace(b"two").unwrap();
+        drop(BuyingLock::wait(&path).unwrap());
+        let uid = |path: &Path| fs::metadata(path).unwrap().uid();
+        assert_eq!((uid(&path), uid(&path.with_file_name(".wallet.json.buying"))), (owner, owner));
     }
 
     #[test]

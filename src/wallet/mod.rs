@@ -68,7 +68,7 @@ pub enum WalletError {
     #[error("a wallet holds at most {PURSE_STAMPS_MAX} stamps; use some first")]
     Full,
     /// A letter has not exactly one author.
-    #[error("the message must have one From field with one address: a stamp is bound to it")]
+    #[error("the message must have one From field with one address, user@domain: a stamp is bound to it")]
     NoAuthor,
     /// No stamp for a recipient.
     #[error("no stamp in hand for {}", names(.0))]
@@ -269,12 +269,6 @@ impl Signer {
     #[must_use]
     pub fn of_voucher(code: &Code) -> Self {
         Self(Seed::of_voucher(code))
-    }
-
-    /// The 24 words of which [`Wallet::restore`] makes a wallet with this account.
-    #[must_use]
-    pub fn words(&self) -> Zeroizing<String> {
-        self.0.words().unwrap_or_default()
     }
 
     /// The account's key, the same at every office.

@@ -38,6 +38,7 @@ struct Share {
 
 #[derive(Template)]
 #[template(
+    config = "src/templates/askama.toml",
     ext = "html",
     source = r#"{% extends "frame.html" %}
 {% block head %}

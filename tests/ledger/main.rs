@@ -109,6 +109,7 @@ mod sqlite_conforms {
             one_account_that_asks_many_times_at_once_is_credited_once,
             a_voucher_is_used_or_void_and_never_both,
             a_voucher_beyond_what_an_account_can_hold_stays_good,
+            what_an_account_holds_is_gathered_onto_another_once,
             a_grant_comes_once_a_day_and_once_a_proof,
             grants_of_a_day_stay_within_its_budget,
             grants_to_a_network_and_for_little_work_stay_within_theirs,
@@ -196,13 +197,21 @@ mod sqlite_conforms {
             settled_postage_is_told_as_final;
         franking:
             a_letter_takes_all_its_stamps_or_none,
+            no_more_is_kept_ahead_than_was_asked_for,
+            a_user_cannot_have_the_purse_spent_on_what_nobody_uses,
             the_cheapest_that_will_do_and_lasts_is_taken,
+            stamps_of_an_office_that_is_taken_no_longer_are_put_on_nothing,
             letters_users_and_the_site_have_budgets,
             stamps_raced_for_are_handed_out_once,
             what_is_to_be_bought_follows_what_is_written;
         copies:
             who_gets_a_copy,
             a_copy_waits_for_its_stamp_and_the_oldest_gets_the_first,
+            what_no_letter_came_to_need_makes_room_at_once,
+            one_login_does_not_fill_the_queue,
+            a_copy_takes_no_stamp_that_costs_more_than_was_counted_for_it,
+            copies_go_with_what_is_in_hand_when_no_more_comes,
+            a_copy_that_went_without_counts_for_what_may_be_bought,
             a_letter_sent_again_gets_what_it_got,
             a_copy_that_is_given_up_leaves_with_the_mail_that_says_so,
             a_message_is_kept_whole_and_goes_when_nobody_wants_it,

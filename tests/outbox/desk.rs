@@ -41,6 +41,11 @@ impl Desk {
         (self.ledger, self.courier) = (ledger, courier);
     }
 
+    /// Another daemon on the same ledger.
+    pub fn beside(&self) -> (Arc<SqliteLedger>, Courier) {
+        opened(&self.directory, &self.smarthost)
+    }
+
     pub async fn answer(&self, to: &str, subject: &str, now: u64) {
         let about = AnswerAbout {
             from: "postage@b.example".parse().unwrap(),

@@ -15,3 +15,4 @@ mod digests;
 mod links;
 mod mta;
 mod sink;
+mod two;

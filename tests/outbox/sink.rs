@@ -23,6 +23,8 @@ pub struct Taken {
     pub from: String,
     pub to: Vec<String>,
     pub message: String,
+    /// Options of MAIL and of each RCPT, as they stood there.
+    pub options: Vec<String>,
 }
 
 impl Taken {
@@ -132,7 +134,7 @@ fn session(stream: TcpStream, shared: &Shared) -> Option<()> {
         (read > 0).then(|| String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned())
     };
     reply("connect", "220 sink.example ESMTP")?;
-    let mut mail = Taken { from: String::new(), to: vec![], message: String::new() };
+    let mut mail = Taken { from: String::new(), to: vec![], message: String::new(), options: vec![] };
     loop {
         let said = line(&mut reader)?;
         let verb = said.split([' ', ':']).next()?.to_ascii_uppercase();
@@ -140,12 +142,18 @@ fn session(stream: TcpStream, shared: &Shared) -> Option<()> {
             "EHLO" => drop(reply("EHLO", "250-sink.example\r\n250 8BITMIME")?),
             "MAIL" => {
                 if reply("MAIL", "250 2.1.0 Ok")? {
-                    mail = Taken { from: path(&said), to: vec![], message: String::new() };
+                    mail = Taken {
+                        from: path(&said),
+                        to: vec![],
+                        message: String::new(),
+                        options: vec![options(&said)],
+                    };
                 }
             }
             "RCPT" => {
                 if reply("RCPT", "250 2.1.5 Ok")? {
                     mail.to.push(path(&said));
+                    mail.options.push(options(&said));
                 }
             }
             "DATA" => {
@@ -180,4 +188,9 @@ fn session(stream: TcpStream, shared: &Shared) -> Option<()> {
 fn path(line: &str) -> String {
     let start = line.find('<').unwrap() + 1;
     line[start..line.find('>').unwrap()].to_owned()
+}
+
+/// What stands behind them.
+fn options(line: &str) -> String {
+    line[line.find('>').unwrap() + 1..].trim().to_owned()
 }

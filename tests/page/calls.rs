@@ -14,22 +14,35 @@ use crate::post::{Customer, Post};
 const PAGE: &str = "/p/bob@b.example";
 const ALICE: &str = "alice@a.example";
 
-/// The numbers that solve a challenge, found as SPEC has no word on it: by what the page does.
-fn solved(challenge: &Value) -> Vec<u64> {
+/// Zero bits that the hash of these octets begins with, for a challenge.
+fn bits(challenge: &Value, octets: &[u8], memory: &str) -> u64 {
     let salt = BASE64URL_NOPAD.decode(challenge["text"].as_str().unwrap().as_bytes()).unwrap();
-    let memory_kib = u32::try_from(challenge["memory_kib"].as_u64().unwrap()).unwrap();
+    let memory_kib = u32::try_from(challenge[memory].as_u64().unwrap()).unwrap();
     let argon =
         Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(memory_kib, 1, 1, Some(16)).unwrap());
-    let bits = |puzzle: u8, number: u64| {
-        let mut password = vec![puzzle];
-        password.extend_from_slice(&number.to_be_bytes());
-        let mut tag = [0; 16];
-        argon.hash_password_into(&password, &salt, &mut tag).unwrap();
-        u64::from(u128::from_be_bytes(tag).leading_zeros())
+    let mut tag = [0; 16];
+    argon.hash_password_into(octets, &salt, &mut tag).unwrap();
+    u64::from(u128::from_be_bytes(tag).leading_zeros())
+}
+
+/// The numbers that solve a challenge, found as SPEC has no word on it: by what the page does.
+fn solved(challenge: &Value) -> Vec<u64> {
+    let solves = |puzzle: u8, number: u64| {
+        let octets = [&[puzzle][..], &number.to_be_bytes()].concat();
+        bits(challenge, &octets, "memory_kib") >= challenge["bits"].as_u64().unwrap()
     };
-    let wanted = challenge["bits"].as_u64().unwrap();
     let puzzles = u8::try_from(challenge["puzzles"].as_u64().unwrap()).unwrap();
-    (0..puzzles).map(|puzzle| (0..).find(|n| bits(puzzle, *n) >= wanted).unwrap()).collect()
+    (0..puzzles).map(|puzzle| (0..).find(|n| solves(puzzle, *n)).unwrap()).collect()
+}
+
+/// The number that seals these, or the first that does not.
+fn seal(challenge: &Value, nonces: &[u64], good: bool) -> u64 {
+    let before: Vec<u8> = nonces.iter().flat_map(|number| number.to_be_bytes()).collect();
+    let seals = |number: &u64| {
+        let octets = [&before[..], &number.to_be_bytes()].concat();
+        bits(challenge, &octets, "seal_memory_kib") >= challenge["seal_bits"].as_u64().unwrap()
+    };
+    (0..).find(|number| seals(number) == good).unwrap()
 }
 
 fn passes(post: &Post, from: &str, to: &str) -> Vec<Pass> {
@@ -45,8 +58,10 @@ fn work_gets_a_pass_for_one_letter() {
     assert_eq!((&terms["price"], &terms["currency"]), (&json!(2500), &json!("USD")));
     let challenge = &terms["challenge"];
     assert_eq!((&challenge["puzzles"], &challenge["bits"]), (&json!(8), &json!(1)));
+    assert_eq!((&challenge["seal_memory_kib"], &challenge["seal_bits"]), (&json!(256), &json!(3)));
     let nonces = solved(challenge);
-    let solution = json!({"from": ALICE, "challenge": challenge["text"], "nonces": nonces});
+    let seal = seal(challenge, &nonces, true);
+    let solution = json!({"from": ALICE, "challenge": challenge["text"], "nonces": nonces, "seal": seal});
     let pass = post.post(PAGE, &solution).json();
     assert_eq!((&pass["pass"], &pass["from"]), (&json!("work"), &json!(ALICE)));
     let until = pass["until"].as_u64().unwrap();
@@ -78,14 +93,19 @@ fn what_solves_nothing_gets_nothing() {
         post.post(PAGE, &question)
     };
     for (members, words) in [
-        (json!({"challenge": text, "nonces": [1, 2, 3]}), "a solution is 8 whole numbers"),
+        (json!({"challenge": text, "nonces": [1, 2, 3], "seal": 1}), "a solution is 8 whole numbers"),
         (json!({"challenge": text, "nonces": [1, 2, 3, 4, 5, 6, 7, -8]}), "not the JSON of this call"),
         (json!({"challenge": text, "nonces": [1, 2, 3, 4, 5, 6, 7, 1e40]}), "not the JSON of this call"),
-        (json!({"challenge": text}), "send challenge and nonces"),
-        (json!({"nonces": [1, 2, 3, 4, 5, 6, 7, 8]}), "send challenge and nonces"),
-        (json!({"challenge": text, "nonces": [], "stamp": ""}), "send challenge and nonces"),
-        (json!({"challenge": "", "nonces": [1, 2, 3, 4, 5, 6, 7, 8]}), "not of this office"),
-        (json!({"challenge": text.to_lowercase(), "nonces": [1, 2, 3, 4, 5, 6, 7, 8]}), "not of this office"),
+        (json!({"challenge": text}), "send challenge"),
+        (json!({"nonces": [1, 2, 3, 4, 5, 6, 7, 8]}), "send challenge"),
+        (json!({"challenge": text, "nonces": [], "seal": 1, "stamp": ""}), "send challenge"),
+        (json!({"challenge": text, "nonces": [1, 2, 3, 4, 5, 6, 7, 8]}), "send challenge, nonces and seal"),
+        (json!({"seal": 1}), "send challenge"),
+        (json!({"challenge": "", "nonces": [1, 2, 3, 4, 5, 6, 7, 8], "seal": 1}), "not of this office"),
+        (
+            json!({"challenge": text.to_lowercase(), "nonces": [1, 2, 3, 4, 5, 6, 7, 8], "seal": 1}),
+            "not of this office",
+        ),
         (json!({"stamp": "nonsense"}), "tag"),
         (json!({"from": "alice"}), "alice"),
         (json!({"from": "alice@a.example\r\nX: 1"}), ""),
@@ -94,11 +114,37 @@ fn what_solves_nothing_gets_nothing() {
         let detail = with(members.clone()).problem(400);
         assert!(detail.contains(words), "{members}: {detail}");
     }
-    // Each wrong solution costs the office a hash; whoever brings many is slowed down.
-    let wrong = json!({"challenge": text, "nonces": [1, 2, 3, 4, 5, 6, 7, 8]});
+    assert!(passes(&post, ALICE, "bob@b.example").is_empty());
+}
+
+/// Numbers that solve no puzzle of the difficulty they are brought for.
+const WRONG: [u64; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+
+#[test]
+fn what_a_false_solution_costs_the_office_costs_its_maker_more() {
+    let post = Post::with_config("page_work_bits = 24\n");
+    let challenge = || post.post(PAGE, &json!({"from": ALICE})).json()["challenge"].clone();
+    let bring = |challenge: &Value, seal: u64, client: &str| {
+        let question = json!({"from": ALICE, "challenge": challenge["text"], "nonces": WRONG, "seal": seal});
+        post.post_from(PAGE, &question, client)
+    };
+    // Without a seal nothing is hashed, from however many networks it comes, and nothing is counted.
+    let first = challenge();
+    let unsealed = seal(&first, &WRONG, false);
+    for n in 0..40 {
+        let detail = bring(&first, unsealed, &format!("192.0.{n}.7")).problem(400);
+        assert!(detail.contains("not sealed"), "{detail}");
+    }
+    // A seal is good for two looks, whoever brings it.
+    let sealed = seal(&first, &WRONG, true);
+    let said = |n| bring(&first, sealed, &format!("198.51.{n}.7")).problem(400);
+    let looks = (0..20).filter(|n| said(*n).contains("do not solve")).count();
+    assert_eq!(looks, 2);
+    // And one client is slowed down.
     let mut said = vec![];
     for _ in 0..12 {
-        let answer = with(wrong.clone());
+        let challenge = challenge();
+        let answer = bring(&challenge, seal(&challenge, &WRONG, true), "203.0.113.9");
         said.push(answer.status);
         if answer.status == 429 {
             assert!(!answer.header("retry-after").is_empty());
@@ -299,7 +345,7 @@ fn what_kind_of_problem_it_is_stands_in_a_word_that_does_not_change() {
     let ask = |question: Value| post.post(PAGE, &question).json()["code"].clone();
     assert_eq!(ask(json!({"from": "alice"})), "address-unfit");
     assert_eq!(
-        ask(json!({"from": ALICE, "challenge": "x", "nonces": [1, 2, 3, 4, 5, 6, 7, 8]})),
+        ask(json!({"from": ALICE, "challenge": "x", "nonces": [1, 2, 3, 4, 5, 6, 7, 8], "seal": 1})),
         "work-unfit"
     );
     assert_eq!(ask(json!({"from": ALICE, "challenge": "x"})), Value::Null, "no page sends this");

@@ -3,6 +3,8 @@
 //! With FARTHING_PICTURES=DIRECTORY the pages are also kept there as pictures, to be looked at.
 
 use std::{
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,6 +15,8 @@ use crate::{
     driver::Browser,
     form,
     postfix::{Postfix, PostfixConfig},
+    provider,
+    provider::Provider,
     support::{ALICE, ALICE_IP, BOB, MALLORY_IP, Site, World, wait_until},
 };
 
@@ -34,10 +38,24 @@ impl Mx {
 
     /// The same, whose page asks for so much work.
     fn asking(page_work_bits: u32) -> Self {
+        Self::with(&format!("page_work_bits = {page_work_bits}\n"))
+    }
+
+    /// The same, whose customers pay at this provider.
+    pub fn paid_at(provider: SocketAddr) -> Self {
+        Self::with(&format!(
+            "page_work_bits = 3\npayment_url = \"http://{provider}/pay?plan=1\"\nstripe_secret_file = \"stripe.secret\"\n"
+        ))
+    }
+
+    /// The same, with these lines about the office.
+    fn with(lines: &str) -> Self {
         let mut world = World::without_daemon(&Site::default());
+        let secret = world.path("stripe.secret");
+        std::fs::write(&secret, provider::SECRET).unwrap();
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
         let text = std::fs::read_to_string(world.config_path()).unwrap();
-        let easy = text
-            .replace("keys = \"keys\"\n", &format!("keys = \"keys\"\npage_work_bits = {page_work_bits}\n"));
+        let easy = text.replace("keys = \"keys\"\n", &format!("keys = \"keys\"\n{lines}"));
         assert_ne!(easy, text);
         std::fs::write(world.config_path(), easy).unwrap();
         world.start_daemon();
@@ -287,17 +305,79 @@ fn refused_then_paid_without_scripts_then_delivered() {
     assert_eq!(mx.refused(&ALICE_IP.to_string(), "second"), page, "one letter");
 
     // What is left on the code can go into a wallet.
-    let words =
-        paid.body.split("<code>").find(|part| part.split('<').next().unwrap().split(' ').count() == 24);
-    let words = words.unwrap().split('<').next().unwrap();
     let wallet = mx.world.path("wallet.json");
-    let restored = mx
-        .world
-        .farthing_with(&["wallet", "restore", "--wallet", wallet.to_str().unwrap()], words.as_bytes());
-    assert!(restored.status.success(), "{restored:?}");
     let url = format!("http://{}/", mx.world.office);
-    let shown = mx.world.json(&["wallet", "show", "--wallet", wallet.to_str().unwrap(), "--office", &url]);
-    assert_eq!(shown["offices"][0]["balance"], 2500, "{shown}");
+    let wallet = ["--wallet", wallet.to_str().unwrap()];
+    mx.world.json(&[&["wallet", "new"][..], &wallet].concat());
+    let moved = mx.world.json(&[&["topup", "--voucher", &code, "--office", &url][..], &wallet].concat());
+    assert_eq!(moved["credited"], 2500, "{moved}");
+    assert_eq!(moved["balance"], 2500, "{moved}");
+    mx.world.books_balance();
+}
+
+#[test]
+fn refused_then_paid_by_card_then_delivered() {
+    let provider = Provider::start();
+    let mx = Mx::paid_at(provider.address);
+    let page = mx.refused(&ALICE_IP.to_string(), "first");
+    let browser = Browser::chromium("en-US", 1100, 900);
+    browser.open_form(&page);
+    browser.type_into("#from", ALICE);
+    browser.click("#pay");
+    browser.wait_for("what is missing", "document.getElementById('pay-said').textContent.includes('below')");
+    keep_picture(&browser, "desktop-card");
+    let account = browser.text("#account");
+    browser.click("#payment");
+    browser.wait_for("the waiting", "document.getElementById('pay-said').textContent.startsWith('Waiting')");
+
+    // At the provider: the account is there without anybody's typing it.
+    browser.window(true);
+    browser.wait_for("the provider", "document.getElementById('reference')");
+    assert_eq!(browser.text("#reference"), account);
+    assert_eq!(browser.script("return [document.referrer, window.opener]"), json!(["", null]));
+    provider.tells(mx.world.office);
+    browser.click("button");
+    browser.wait_for("its thanks", "document.body.innerText.includes('Thank you')");
+
+    browser.window(false);
+    browser.wait_for("the money", "document.getElementById('pay-said').textContent.includes('500c')");
+    assert_eq!(browser.text("#pay-said"), "Your account holds 500c now. Now press “Pay 0.25c”.");
+    keep_picture(&browser, "desktop-card-paid");
+    browser.click("#pay");
+    browser.wait_for("the pass", "!document.getElementById('done').hidden");
+    assert_eq!(browser.text("#balance"), "499.75c");
+    all_is_well(&browser, &mx);
+    assert!(mx.delivered("first", 1).starts_with("mx.b.example; result=paid;"));
+    assert_eq!(mx.world.balance("funding:stripe"), -5_000_000);
+    mx.world.books_balance();
+}
+
+#[test]
+fn two_small_vouchers_pay_for_one_letter() {
+    let mx = Mx::start();
+    let page = mx.refused(&ALICE_IP.to_string(), "first");
+    let browser = Browser::chromium("en-US", 1100, 900);
+    browser.open_form(&page);
+    browser.type_into("#from", ALICE);
+    browser.script("document.getElementById('amount').closest('details').open = true");
+    browser.type_into("#amount", "1.5c");
+    browser.click("#pay");
+    browser.wait_for("what is missing", "document.getElementById('pay-said').textContent.includes('needed')");
+    for (balance, code) in [("1c", mx.voucher("1c")), ("2c", mx.voucher("1c"))] {
+        browser.type_into("#voucher", &code);
+        browser.click("#voucher-use");
+        browser.wait_for(
+            "the money",
+            &format!("document.getElementById('balance').textContent === '{balance}'"),
+        );
+        keep_picture(&browser, &format!("desktop-vouchers-{balance}"));
+    }
+    assert_eq!(browser.text("#pay-said"), "1c were put on your account. Now press “Pay 1.5c”.");
+    browser.click("#pay");
+    browser.wait_for("the pass", "!document.getElementById('done').hidden");
+    assert_eq!(browser.text("#balance"), "0.5c");
+    all_is_well(&browser, &mx);
+    assert!(mx.delivered("first", 1).contains("value=15000;"));
     mx.world.books_balance();
 }
 

@@ -128,6 +128,14 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", &media);
     }
 
+    /// Goes on in the window that was opened last, or back in the first.
+    pub fn window(&self, last: bool) {
+        let handles = self.call("GET", "/window/handles", &Value::Null);
+        let all = handles.as_array().unwrap();
+        let handle = if last { all.last() } else { all.first() };
+        self.call("POST", "/window", &json!({"handle": handle.unwrap()}));
+    }
+
     fn devtools(&self, command: &str, parameters: &Value) -> Value {
         self.call("POST", "/goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
     }

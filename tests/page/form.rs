@@ -3,7 +3,7 @@
 use farthing::{
     clock::unix_now,
     ledger::{
-        funding::{Funding as _, NewVouchers},
+        funding::{Funding as _, NewVouchers, VoucherState},
         passes::{Means, Passes as _},
     },
     voucher::Code,
@@ -92,11 +92,83 @@ fn a_voucher_pays_for_letters_until_it_is_used_up() {
     assert_eq!(passes(&post), 2);
 
     let third = post_form(&post, PAGE, &fields("third"));
-    says(&third, 402, "Your account holds 0.1c; 0.25c are needed.");
+    says(&third, 402, "Only 0.1c are there; 0.25c are needed.");
     says(&third, 402, "value=\"Alice@A.example\"");
-    says(&third, 402, "farthing wallet restore");
     assert!(!third.body.contains("<script"), "nothing runs over what is to be read");
     assert_eq!(passes(&post), 2);
+    post.proof();
+}
+
+/// Fields of a form with these codes.
+fn with_codes<'a>(codes: &[&'a str], once: &'a str) -> Vec<(&'a str, &'a str)> {
+    let codes = codes.iter().map(|code| ("voucher", *code));
+    [("from", ALICE), ("once", once), ("amount", "1.5c")].into_iter().chain(codes).collect()
+}
+
+#[test]
+fn small_vouchers_pay_together_and_nothing_is_lost() {
+    let post = Post::start();
+    let [first, second, third] = [1, 2, 3].map(|seed| voucher(&post, seed, "1c"));
+    let pay = |codes: &[&str], once| post_form(&post, PAGE, &with_codes(codes, once));
+    let open = || {
+        let all = post.runtime.block_on(post.ledger.voucher_list(10)).unwrap();
+        all.iter().filter(|voucher| voucher.state == VoucherState::Open).count()
+    };
+    // One after the other, as people try them.
+    for code in [&*first, &second] {
+        let short = pay(&[code], "a");
+        says(&short, 402, "Only 1c are there; 1.5c are needed.");
+        says(&short, 402, "Another voucher code");
+        assert_eq!(short.body.matches("name=\"voucher\"").count(), 2, "a field for one more");
+    }
+    says(&pay(&[&first, &first], "a"), 402, "Only 1c are there");
+    assert_eq!(open(), 3, "vouchers that are too little are not touched");
+
+    let paid = pay(&[&first, "", &second], "a");
+    says(&paid, 200, &format!("on the code that begins with {};", &first[..5]));
+    says(&paid, 200, "It still holds 0.5c.");
+    says(&pay(&[&first, "", &second], "a"), 200, "It still holds 0.5c.");
+    assert_eq!((passes(&post), open()), (1, 1), "the same form again is the same letter");
+
+    // What is left goes on paying, from whichever code it is on; one that is empty does no harm.
+    says(&pay(&[&first], "b"), 402, "Only 0.5c are there");
+    says(&pay(&[&second, &first], "b"), 402, "Only 0.5c are there");
+    let alone = post_form(&post, PAGE, &[("from", ALICE), ("once", "b"), ("voucher", &third)]);
+    says(&alone, 200, "It still holds 0.75c.");
+    let fourth = voucher(&post, 4, "0.25c");
+    says(&pay(&[&third, &first, &fourth, &second], "c"), 200, "the code that begins with");
+    assert_eq!((passes(&post), open()), (3, 0));
+    says(&pay(&[&first], "d"), 402, "Only 0c are there");
+
+    // Somebody else's does not help, and the form says which it is.
+    let mallory = Customer::new(3);
+    let fifth = voucher(&post, 5, "2c");
+    let used = mallory.request("POST", "/v1/vouchers", json!({"code": fifth}).to_string()).send(&post);
+    assert_eq!(used.status, 200, "{used:?}");
+    let refused = pay(&[&first, &fifth], "d");
+    says(&refused, 404, "This code is worth nothing here");
+    let field = refused.body.split("<input").find(|field| field.contains(&*fifth)).unwrap();
+    assert!(field.contains("aria-invalid=\"true\""), "{field}");
+    post.proof();
+}
+
+#[test]
+fn what_is_left_on_a_code_is_taken_wherever_codes_are() {
+    let post = Post::start();
+    let code = voucher(&post, 1, "1c");
+    let fields = [("from", ALICE), ("voucher", &*code), ("once", "a")];
+    says(&post_form(&post, PAGE, &fields), 200, "It still holds 0.75c.");
+    let alice = Customer::new(4);
+    let bring =
+        |who: &Customer| who.request("POST", "/v1/vouchers", json!({"code": code}).to_string()).send(&post);
+    assert_eq!(bring(&alice).json(), json!({"credited": 7_500, "balance": 7_500}));
+    bring(&Customer::new(5)).problem(404);
+    bring(&alice).problem(404);
+    says(
+        &post_form(&post, PAGE, &[("from", ALICE), ("voucher", &*code), ("once", "b")]),
+        402,
+        "Only 0c are there",
+    );
     post.proof();
 }
 

@@ -152,6 +152,13 @@ impl Post {
         Answer::of(agent().run(request.body(value.to_string()).unwrap()).unwrap())
     }
 
+    /// The same from this client, as the site's web server says.
+    pub fn post_from(&self, target: &str, value: &Value, client: &str) -> Answer {
+        let request = ureq::http::Request::post(format!("http://{}{target}", self.address))
+            .header("X-Forwarded-For", client);
+        Answer::of(agent().run(request.body(value.to_string()).unwrap()).unwrap())
+    }
+
     /// An unsigned GET with one field more.
     pub fn get_with(&self, target: &str, name: &str, value: &str) -> Answer {
         let request =

@@ -21,6 +21,8 @@ pub enum Manner {
     Lost,
     /// They arrive with a signature changed.
     Tampered,
+    /// A web server says in their place that it wants no such clients.
+    TurnedAway,
 }
 
 /// Hands requests on to an office, and its answers back, in some manner.
@@ -84,6 +86,7 @@ fn relay(mut client: TcpStream, office: SocketAddr, manner: &Mutex<Manner>, orde
             let _ = client.shutdown(Shutdown::Both);
             return;
         }
+        Manner::TurnedAway => answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nno\n".to_vec(),
         Manner::Tampered => {
             let start = b"\"b\":[\"";
             if let Some(at) = answer.windows(start.len()).position(|window| window == start) {

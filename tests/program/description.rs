@@ -337,7 +337,7 @@ fn page(stage: &mut Stage) {
         path,
         "post",
         here,
-        &json!({"from": ALICE, "challenge": over, "nonces": [1, 2, 3, 4, 5, 6, 7, 8]}),
+        &json!({"from": ALICE, "challenge": over, "nonces": [1, 2, 3, 4, 5, 6, 7, 8], "seal": 1}),
     );
 
     let bought = stage.world.buy(1).remove(0);

@@ -131,6 +131,8 @@ fn with_dns_nothing_else_need_be_known() {
     let stamped = sender.stamp(LETTER);
     let verified = sender.run_with(&["verify", "--to", "bob@b.example"], &stamped.stdout);
     assert_eq!(verified.code, 0, "{verified:?}");
+    // A word a stamp, for scripts without JSON.
+    assert!(verified.text().starts_with("ok ") && verified.text().lines().count() == 1, "{verified:?}");
     let bought = sender.run_with(&["stamp", "--to", "a@b.example", "--value", "0.5c", "--buy"], LETTER);
     assert!(bought.text().contains("n=5000;"), "{bought:?}");
 
@@ -139,6 +141,16 @@ fn with_dns_nothing_else_need_be_known() {
     zone.txt("_postage.b.example", format!("v=postage1; c=USD; n=9999; i=b.example; u={}", post.url()));
     let underpaid = sender.run_with(&["--json", "verify", "--to", "bob@b.example"], &stamped.stdout);
     assert_eq!((underpaid.code, &underpaid.json()["stamps"][0]["result"]), (1, &json!("underpaid")));
+    zone.remove("_postage.b.example");
+    zone.txt("_postage.b.example", format!("v=postage1; c=USD; n=2500; i=post.example; u={}", post.url()));
+    for priced in [&[][..], &["--price", "0.25c", "--currency", "USD"]] {
+        let arguments = [&["--json", "verify", "--to", "bob@b.example"], priced].concat();
+        let elsewhere = sender.run_with(&arguments, &stamped.stdout);
+        let word = (elsewhere.code, elsewhere.json()["stamps"][0]["result"].clone());
+        assert_eq!(word, (1, json!("unknown-issuer")), "{priced:?}");
+    }
+    zone.remove("_postage.b.example");
+    zone.txt("_postage.b.example", format!("v=postage1; c=USD; n=2500; i=b.example; u={}", post.url()));
     zone.txt("_postage.d.example", "v=postage1; c=USD; n=2500; i=post.example");
     zone.txt("_postage.post.example", format!("v=postage1; c=USD; n=1; i=post.example; u={}", post.url()));
     assert!(sender.run(&["buy", "d.example"]).failed(69).contains("not post.example"));

@@ -11,9 +11,9 @@ use super::{Change, ClientError, Manner, MtaClient, Said};
 /// A message and its envelope.
 #[derive(Clone, Debug, Default)]
 pub struct Letter {
-    /// MAIL FROM, as on the wire: `<ann@a.example>`.
+    /// MAIL FROM, as on the wire: `<ann@a.example>`, its options behind it after a space.
     pub sender: String,
-    /// RCPT TO, as on the wire.
+    /// RCPT TO, likewise.
     pub recipients: Vec<String>,
     /// Header fields: name, value without the space after the colon; lines joined by LF.
     pub headers: Vec<(String, Vec<u8>)>,
@@ -91,6 +91,12 @@ impl Outcome {
     }
 }
 
+/// The address, and the options behind it, each ended by NUL.
+fn split_options(argument: &str) -> (&str, String) {
+    let (address, options) = argument.split_at(argument.rfind("> ").map_or(argument.len(), |end| end + 1));
+    (address, options.split_whitespace().map(|option| format!("{option}\0")).collect())
+}
+
 impl MtaClient {
     /// Tells the filter a whole message, after [`MtaClient::greet`]. A refusal ends it as it ends it for an MTA.
     ///
@@ -107,16 +113,17 @@ impl MtaClient {
     }
 
     async fn tell(&mut self, letter: &Letter, outcome: &mut Outcome) -> Result<(), ClientError> {
-        let empty = Args::default();
         self.put_macros(Stage::Mail, letter, 0).await?;
-        let sender = EnvelopeAddress::new(letter.sender.as_bytes());
-        if self.is_over(outcome, Stage::Mail, &Command::Mail(sender, empty)).await? {
+        let (sender, args) = split_options(&letter.sender);
+        let mail = Command::Mail(EnvelopeAddress::new(sender.as_bytes()), Args::new(args.as_bytes()));
+        if self.is_over(outcome, Stage::Mail, &mail).await? {
             return Ok(());
         }
         for (number, recipient) in letter.recipients.iter().enumerate() {
             self.put_macros(Stage::Rcpt, letter, number).await?;
+            let (recipient, args) = split_options(recipient);
             let recipient = EnvelopeAddress::new(recipient.as_bytes());
-            let said = self.ask(&Command::Rcpt(recipient, empty)).await?;
+            let said = self.ask(&Command::Rcpt(recipient, Args::new(args.as_bytes()))).await?;
             let whole = matches!(said, Said::Accept | Said::Discard | Said::Shutdown);
             outcome.recipients.push(said.clone());
             if whole {

@@ -16,6 +16,7 @@ use super::{copies::Recipient, flags::Request};
 use crate::{
     address::shown,
     cli::{Exit, Failure},
+    message::build::with_crlf,
 };
 
 /// The system's, where nothing else is said.
@@ -155,29 +156,9 @@ fn by_smtp(
     })
 }
 
-/// The letter as SMTP wants it: every line ends in CRLF.
-fn with_crlf(letter: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(letter.len() + letter.len() / 32);
-    for line in letter.split_inclusive(|&b| b == b'\n') {
-        let text = line.strip_suffix(b"\n").unwrap_or(line);
-        out.extend_from_slice(text.strip_suffix(b"\r").unwrap_or(text));
-        out.extend_from_slice(b"\r\n");
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_end_as_smtp_wants_it() {
-        for (letter, sent) in
-            [("a\nb", "a\r\nb\r\n"), ("a\r\n\r\nb\r\n", "a\r\n\r\nb\r\n"), ("", ""), ("\n.\n", "\r\n.\r\n")]
-        {
-            assert_eq!(with_crlf(letter.as_bytes()), sent.as_bytes());
-        }
-    }
 
     #[test]
     fn exit_codes_of_sendmail_pass_through() {

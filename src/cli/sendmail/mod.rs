@@ -45,9 +45,10 @@ pub const EXAMPLES: &str = "Where programs name their sendmail:
   PHP            sendmail_path = \"farthing sendmail -t -i\"
   a link         ln -s \"$(command -v farthing)\" /usr/local/bin/sendmail
 
-Flags are those of sendmail(1): -t, -i, -oi, -f ADDRESS, -F NAME, and those that tune a mail server, which are handed on.
-Besides: --smtp URL hands the copies to a mail server, --sendmail PATH (or $FARTHING_SENDMAIL) to another program than
-/usr/sbin/sendmail; --wallet FILE, --office URL. How much it may spend: farthing wallet set --help.";
+Flags are those of sendmail(1): -t, -i, -oi, -f ADDRESS, -F NAME, and those that tune a mail server, which are handed \
+     on.
+Besides: --smtp URL hands the copies to a mail server, --sendmail PATH (or $FARTHING_SENDMAIL) to another program than \
+     /usr/sbin/sendmail; --wallet FILE, --office URL. How much it may spend: farthing wallet set --help.";
 
 /// Processes that buy ahead after one letter; the other domains of a letter to many have their turn after another.
 const BUYERS_MAX: usize = 4;

@@ -182,18 +182,19 @@ impl Assessment {
 impl Party {
     /// Whether it matters for him who the author is.
     pub(super) fn asks_author(&self) -> bool {
-        policy::author_matters(&self.facts) || self.has_good_postage()
+        policy::author_matters(&self.facts) || self.may_teach()
     }
 
     /// Whether it matters for him which list the letter is from.
     pub(super) fn asks_list(&self) -> bool {
-        policy::list_matters(&self.facts) || self.has_good_postage()
+        policy::list_matters(&self.facts) || self.may_teach()
     }
 
-    /// A letter that is paid for may teach, when it is wanted, who its sender is.
-    fn has_good_postage(&self) -> bool {
+    /// A letter that is let in from a stranger may teach, when it is wanted, who its sender is.
+    fn may_teach(&self) -> bool {
         // A stamp too cheap by what is asked in silence is looked into like one that pays: DNS would tell else.
-        !self.facts.exempt && (self.postage.has_good() || self.postage.is_priced_out())
+        let may_pay = self.postage.has_good() || self.postage.is_priced_out();
+        !self.facts.exempt && (may_pay || self.lets_strangers_in && !self.facts.freepost)
     }
 }
 

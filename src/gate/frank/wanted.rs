@@ -13,7 +13,11 @@ use crate::{
     dns::Budget,
     ledger::{copies::COPIES_OF_LETTER_MAX, franking::Wish},
     message::addresses,
-    outgoing::{compose::envelope_address, copies::COPY_FIELD},
+    outgoing::{
+        bounce,
+        compose::envelope_address,
+        copies::{self, COPY_FIELD},
+    },
     stamp::{CancelledStamp, STAMP_FIELD, STAMP_FIELDS_MAX, check::is_for},
 };
 
@@ -30,7 +34,7 @@ pub struct Wanted {
     pub author: Address,
     /// Recipients whose domains want stamps, at least one; nobody waits yet.
     pub wishes: Vec<Wish>,
-    /// Whether copies of it could be handed in.
+    /// Whether copies of it could be handed in, and its sender be told when one is not taken.
     pub can_copy: bool,
 }
 
@@ -42,8 +46,14 @@ impl Wanted {
             return None;
         }
         let author = submission.author(site, letter)?;
-        let wishes = wishes(site, config, recipients(site, letter, submission)).await;
-        let can_copy = wishes.len() <= COPIES_OF_LETTER_MAX && envelope_address(&letter.mail_from).is_some();
+        let mut wishes = wishes(site, config, recipients(site, letter, submission)).await;
+        let is_copyable = |wish: &Wish| copies::to(&wish.envelope, &wish.recipient).is_some();
+        // They get nothing, and all others what they would get without them.
+        wishes.retain(|wish| !wish.apart || is_copyable(wish));
+        let can_copy = wishes.len() <= COPIES_OF_LETTER_MAX
+            && envelope_address(&letter.mail_from).is_some()
+            && bounce::recipient(&letter.mail_from).is_some()
+            && wishes.iter().all(is_copyable);
         (!wishes.is_empty()).then_some(Self { author, wishes, can_copy })
     }
 }
@@ -63,7 +73,7 @@ async fn wishes(site: &Site, config: &config::Franking, recipients: Vec<Wish>) -
         return vec![];
     }
     let mut budget = Budget::of(POLICIES_TIME);
-    let mut prices = vec![];
+    let mut policies = vec![];
     for domain in domains {
         let Some(Ok(Ok(policy))) = budget.spend(site.discovery.policy(&domain)).await else {
             continue;
@@ -72,11 +82,11 @@ async fn wishes(site: &Site, config: &config::Franking, recipients: Vec<Wish>) -
             tracing::info!(%domain, price = %policy.price, currency = %policy.currency, "asks for stamps that are not bought here");
             continue;
         }
-        prices.push((domain, policy.price));
+        policies.push((domain, policy));
     }
     let asked = |wish: Wish| {
-        let (_, price) = prices.iter().find(|(domain, _)| domain == wish.recipient.domain())?;
-        Some(Wish { least: *price, ..wish })
+        let (_, policy) = policies.iter().find(|(domain, _)| domain == wish.recipient.domain())?;
+        Some(Wish { least: policy.price, offices: policy.offices.clone(), ..wish })
     };
     recipients.into_iter().filter_map(asked).collect()
 }
@@ -84,7 +94,7 @@ async fn wishes(site: &Site, config: &config::Franking, recipients: Vec<Wish>) -
 /// Recipients elsewhere, each once, without those who have a stamp on the letter already. Whom it does not name, beside
 /// others, these may not see: a stamp is bound to its recipient, and whoever can guess the address finds him by it.
 fn recipients(site: &Site, letter: &Letter, submission: &Submission) -> Vec<Wish> {
-    let named: Vec<Address> = SHOWN
+    let shown: Vec<Address> = SHOWN
         .into_iter()
         .flat_map(|name| letter.values(name).flat_map(addresses::addresses).collect::<Vec<_>>())
         .collect();
@@ -95,7 +105,7 @@ fn recipients(site: &Site, letter: &Letter, submission: &Submission) -> Vec<Wish
         .collect();
     let gate = &site.config.gate;
     let mut wishes: Vec<Wish> = vec![];
-    for (recipient, envelope) in submission.envelope() {
+    for (recipient, named) in submission.envelope() {
         if gate.guards(recipient.domain())
             || stamped.iter().any(|stamp| is_for(stamp, recipient))
             || wishes.iter().any(|wish| wish.recipient == *recipient)
@@ -103,11 +113,13 @@ fn recipients(site: &Site, letter: &Letter, submission: &Submission) -> Vec<Wish
             continue;
         }
         wishes.push(Wish {
+            offices: vec![],
             recipient: recipient.clone(),
-            envelope: envelope.to_vec(),
+            envelope: named.address.clone(),
             least: crate::money::Micros::ZERO,
-            apart: submission.count() > 1 && !named.contains(recipient),
+            apart: submission.count() > 1 && !shown.contains(recipient),
             wait_s: None,
+            dsn: named.dsn.clone(),
         });
     }
     wishes

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     batch::Batch,
@@ -47,7 +47,16 @@ pub(super) fn frank(
     budget: &Budget,
     now: u64,
 ) -> Result<Taken, Fail> {
-    let can_copy = letter.copying != Copying::Impossible;
+    let taken = decide(batch, letter, budget, now)?;
+    if let Copying::Kept(seq) = letter.copying {
+        // It takes room that others' need, unless the letter is its own by now.
+        copies::let_go(batch.conn, seq)?;
+    }
+    Ok(taken)
+}
+
+fn decide(batch: &mut Batch<'_>, letter: &OutgoingLetter, budget: &Budget, now: u64) -> Result<Taken, Fail> {
+    let can_copy = letter.copying != Copying::Impossible && !copies::is_full_for(batch.conn, &letter.login)?;
     let mut given = Vec::with_capacity(letter.wishes.len());
     let mut wishes = Vec::new();
     for (index, wish) in letter.wishes.iter().enumerate() {
@@ -63,9 +72,15 @@ pub(super) fn frank(
     if let Some(over) = over(batch, &letter.login, least, budget, now)? {
         return Ok(over);
     }
-    let (plans, lacking) = plan(batch.conn, wishes, can_copy, now)?;
+    let room = room(batch.conn, &letter.login, budget, now)?;
+    let wanted = Wanted { login: &letter.login, room, can_copy, now };
+    let (plans, lacking) = wanted.plan(batch.conn, wishes)?;
     if !lacking.is_empty() {
         return Ok(Taken::Lacking(lacking));
+    }
+    let cost = sum(plans.iter().map(Plan::cost))?;
+    if let Some(over) = over(batch, &letter.login, cost, budget, now)? {
+        return Ok(over);
     }
     let needs_copy = plans.iter().any(|plan| plan.apart);
     let kept = match letter.copying {
@@ -74,10 +89,6 @@ pub(super) fn frank(
     };
     if needs_copy && !kept.map_or(Ok(false), |seq| copies::is_message(batch.conn, seq))? {
         return Ok(Taken::Keep);
-    }
-    let cost = sum(plans.iter().map(Plan::cost))?;
-    if let Some(over) = over(batch, &letter.login, cost, budget, now)? {
-        return Ok(over);
     }
     if !plans.is_empty() {
         enter(batch, letter, &plans, kept, budget, now)?;
@@ -93,49 +104,124 @@ pub(super) fn frank(
 
 /// What the recipient got when the same letter came before.
 fn given_before(conn: &Connection, key: &[u8; 16], wish: &Wish, now: u64) -> Result<Option<Given>, Fail> {
-    let since = stored_time(now.saturating_sub(LETTER_KEPT_S));
-    conn.find(
+    let mut find = conn.prepare_cached(
         "SELECT t.apart, t.office, t.id, t.selector, t.audience, t.value, t.expiry, t.signature
          FROM franked_letter l JOIN franked_to t ON t.letter = l.seq
-         WHERE l.key = ?1 AND t.recipient = ?2
-         AND (t.next_try IS NOT NULL OR coalesce(t.tried, l.time) >= ?3)",
-        params![key, wish.recipient, since],
-        |row| if row.get(0)? { Ok(Given::Copy) } else { franking::read_stamp(row, 1).map(Given::Stamp) },
-    )
+         WHERE l.key = ?1 AND t.recipient = ?2 AND (t.next_try IS NOT NULL OR coalesce(t.tried,
+         l.time) >= ?3)",
+    )?;
+    let since = stored_time(now.saturating_sub(LETTER_KEPT_S));
+    let found = find.query_row(params![key, wish.recipient.to_bytes(), since], |row| {
+        Ok(if row.get(0)? { Ok(Given::Copy) } else { franking::read_stamp(row, 1).map(Given::Stamp) })
+    });
+    found.optional()?.transpose()
 }
 
-/// Who gets what of these; and domains for which recipients would have to wait that cannot. Notes what is wanted.
-fn plan<'w>(
-    conn: &Connection,
-    wishes: Vec<(usize, &'w Wish)>,
+/// What a letter may have bought.
+struct Wanted<'a> {
+    login: &'a str,
+    /// What stamps for its recipients may cost, those in hand as well, if more are to be bought.
+    room: Micros,
     can_copy: bool,
     now: u64,
-) -> Result<(Vec<Plan<'w>>, Vec<Domain>), Fail> {
-    let mut by_domain: HashMap<&Domain, Vec<(usize, &Wish)>> = HashMap::new();
-    for (index, wish) in wishes {
-        by_domain.entry(wish.recipient.domain()).or_default().push((index, wish));
-    }
-    let (mut plans, mut lacking) = (vec![], vec![]);
-    for (audience, wishes) in by_domain {
-        let least = wishes.iter().map(|(_, wish)| wish.least).max().unwrap_or_default();
-        let mut stamps = franking::in_hand(conn, audience, least, wishes.len(), now)?.into_iter();
-        let mut missing = 0;
+}
+
+impl Wanted<'_> {
+    /// Who gets what of these; and domains for which recipients would have to wait that cannot. Notes what is wanted.
+    fn plan<'w>(
+        mut self,
+        conn: &Connection,
+        wishes: Vec<(usize, &'w Wish)>,
+    ) -> Result<(Vec<Plan<'w>>, Vec<Domain>), Fail> {
+        let mut by_domain: HashMap<&Domain, Vec<(usize, &Wish)>> = HashMap::new();
         for (index, wish) in wishes {
-            let stamp = stamps.next();
-            let waits = stamp.is_none() && wish.wait_s.is_some();
-            missing += u32::from(stamp.is_none() && !(waits && can_copy));
-            if waits && !can_copy {
-                if !lacking.contains(audience) {
-                    lacking.push(audience.clone());
+            by_domain.entry(wish.recipient.domain()).or_default().push((index, wish));
+        }
+        let (mut plans, mut lacking) = (vec![], vec![]);
+        for (audience, wishes) in by_domain {
+            let least = wishes.iter().map(|(_, wish)| wish.least).max().unwrap_or_default();
+            if let Some((_, wish)) = wishes.first() {
+                franking::throw_away_others(conn, audience, &wish.offices)?;
+            }
+            let stamps = franking::in_hand(conn, audience, least, wishes.len(), self.now)?;
+            let (in_hand, mut stamps) = (stamps.len(), stamps.into_iter());
+            let (mut missing, mut concerns) = (0, in_hand > 0);
+            for (index, wish) in wishes {
+                let stamp = stamps.next();
+                let affordable = self.take(wish.least);
+                concerns |= affordable;
+                if stamp.is_none() && !affordable {
+                    continue;
                 }
-            } else if stamp.is_some() || waits {
-                plans.push(Plan { wish, index, apart: wish.apart || waits, stamp });
+                let waits = stamp.is_none() && wish.wait_s.is_some();
+                missing += u32::from(stamp.is_none() && !(waits && self.can_copy));
+                if waits && !self.can_copy {
+                    if !lacking.contains(audience) {
+                        lacking.push(audience.clone());
+                    }
+                } else if stamp.is_some() || waits {
+                    plans.push(Plan { wish, index, apart: wish.apart || waits, stamp });
+                }
+            }
+            if concerns {
+                self.note(conn, audience, least, missing, in_hand)?;
             }
         }
-        note_wanted(conn, audience, least, missing, now)?;
+        plans.sort_unstable_by_key(|plan| plan.index);
+        Ok((plans, lacking))
     }
-    plans.sort_unstable_by_key(|plan| plan.index);
-    Ok((plans, lacking))
+
+    fn take(&mut self, cost: Micros) -> bool {
+        let left = self.room.checked_sub(cost);
+        self.room = left.unwrap_or(self.room);
+        left.is_some()
+    }
+
+    /// Notes what is missing, and counts what of it was not before.
+    fn note(
+        &self,
+        conn: &Connection,
+        audience: &Domain,
+        price: Micros,
+        missing: u32,
+        in_hand: usize,
+    ) -> Result<(), Fail> {
+        let before: Option<i64> =
+            conn.value("SELECT missing FROM purse_wanted WHERE audience = ?1", [audience.as_str()])?;
+        let being_bought = read_time(before.unwrap_or_default()).saturating_sub(in_hand as u64);
+        let more = u64::from(missing).saturating_sub(being_bought);
+        let (price_micros, now, asked) = (price.signed(), stored_time(self.now), stored_time(more));
+        conn.change(
+            "INSERT INTO purse_wanted (audience, price, last, missing, asked) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (audience)
+             DO UPDATE SET price = ?2, last = max(last, ?3), missing = ?4, asked = asked + ?5",
+            params![audience.as_str(), price_micros, now, missing, asked],
+        )?;
+        if more > 0 {
+            let cost = price.checked_mul(more).ok_or_else(Fail::overflow)?;
+            count_unspent(conn, self.login, cost, self.now)?;
+        }
+        Ok(())
+    }
+}
+
+/// What may still be bought for letters of a login today: what its letters have had bought and not used counts as if it
+/// were spent. So nobody can have more bought that nobody uses than he may spend.
+fn room(conn: &Connection, login: &str, budget: &Budget, now: u64) -> Result<Micros, Fail> {
+    let used: Option<i64> = conn.value(
+        "SELECT spent + unspent FROM franked WHERE day = ?1 AND login = ?2",
+        params![day_of(now), login],
+    )?;
+    Ok(budget.per_user.checked_sub(franking::amount(used.unwrap_or_default())?).unwrap_or_default())
+}
+
+fn count_unspent(conn: &Connection, login: &str, cost: Micros, now: u64) -> Result<(), Fail> {
+    conn.change(
+        "INSERT INTO franked (day, login, spent, unspent) VALUES (?1, ?2, 0, ?3)
+         ON CONFLICT (day, login) DO UPDATE SET unspent = unspent + ?3",
+        params![day_of(now), login, cost.signed()],
+    )?;
+    Ok(())
 }
 
 /// Writes down who gets what, and lets it be paid.
@@ -153,7 +239,10 @@ fn enter(
         logins::pay(batch, &letter.login, cost, plans.len(), now)?;
     }
     let seq = copies::enter_letter(batch.conn, letter, kept, now)?;
+    let mut ask =
+        batch.conn.prepare_cached("UPDATE purse_wanted SET asked = asked + 1 WHERE audience = ?1")?;
     for plan in plans {
+        ask.execute([plan.wish.recipient.domain().as_str()])?;
         if let Some(stamp) = &plan.stamp {
             franking::take(batch.conn, stamp)?;
             if budget.by_login {
@@ -214,24 +303,27 @@ fn count(conn: &Connection, login: &str, cost: Micros, now: u64) -> Result<(), F
         conn.change(
             "INSERT INTO franked (day, login, spent) VALUES (?1, ?2, ?3)
              ON CONFLICT (day, login) DO UPDATE SET spent = ?3",
-            params![day, who, spent],
+            params![day, who, spent.signed()],
         )?;
     }
     Ok(())
 }
 
-/// Takes back what was counted for a letter of that time; of a day that is over nothing is known any more.
+/// Takes back what was counted for a letter of that time, but that it was to be bought; of a day that is over nothing is
+/// known any more.
 pub(super) fn uncount(conn: &Connection, login: &str, cost: Micros, time: i64) -> Result<(), Fail> {
     conn.change(
-        "UPDATE franked SET spent = max(0, spent - ?3) WHERE day = ?1 AND login IN (?2, '')",
-        params![day_of(read_time(time)), login, cost],
+        "UPDATE franked SET spent = max(0, spent - ?3), unspent = unspent + iif(login = ?2, ?3, 0)
+         WHERE day = ?1 AND login IN (?2, '')",
+        params![day_of(read_time(time)), login, cost.signed()],
     )?;
     Ok(())
 }
 
 fn spent(conn: &Connection, day: i64, login: &str) -> Result<Micros, Fail> {
-    let sql = "SELECT spent FROM franked WHERE day = ?1 AND login = ?2";
-    Ok(conn.value(sql, params![day, login])?.unwrap_or_default())
+    let spent: Option<i64> =
+        conn.value("SELECT spent FROM franked WHERE day = ?1 AND login = ?2", params![day, login])?;
+    franking::amount(spent.unwrap_or_default())
 }
 
 /// Notes that a letter was held back; whether it is the first.
@@ -241,21 +333,6 @@ fn note_over(conn: &Connection, day: i64, login: &str) -> Result<bool, Fail> {
          ON CONFLICT (day, login) DO UPDATE SET over = 1 WHERE over = 0",
         params![day, login],
     )? > 0)
-}
-
-fn note_wanted(
-    conn: &Connection,
-    audience: &Domain,
-    price: Micros,
-    missing: u32,
-    now: u64,
-) -> Result<(), Fail> {
-    conn.change(
-        "INSERT INTO purse_wanted (audience, price, last, missing) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (audience) DO UPDATE SET price = ?2, last = max(last, ?3), missing = ?4",
-        params![audience, price, stored_time(now), missing],
-    )?;
-    Ok(())
 }
 
 fn sum(amounts: impl Iterator<Item = Micros>) -> Result<Micros, Fail> {

@@ -58,6 +58,14 @@ impl Funding for SqliteLedger {
         self.write(move |batch| use_voucher(batch, &code, &account, now)).await
     }
 
+    async fn voucher_find(&self, code: CodeHash) -> Result<Option<Voucher>, LedgerError> {
+        self.readers.read(move |conn| find(conn, &code)).await
+    }
+
+    async fn gather(&self, from: AccountKey, to: AccountKey, now: u64) -> Result<Micros, LedgerError> {
+        self.write(move |batch| gather(batch, &from, &to, now)).await
+    }
+
     async fn grant(&self, request: GrantRequest) -> Result<Granted, LedgerError> {
         self.write(move |batch| grant(batch, &request)).await
     }
@@ -181,6 +189,25 @@ fn end(batch: &Batch<'_>, number: u64, account: Option<&AccountKey>, now: u64) -
         params![number.cast_signed(), stored_time(now), account.map(|key| key.0)],
     )?;
     Ok(())
+}
+
+/// Moves all that an account holds to another.
+fn gather(batch: &mut Batch<'_>, from: &AccountKey, to: &AccountKey, now: u64) -> Result<Micros, Fail> {
+    let name = account_name(from);
+    let held = amount(batch.balance_of(&name)?)?;
+    if held > Micros::ZERO && from != to {
+        batch.enter(&NewEntry {
+            time: stored_time(now),
+            kind: "gather",
+            debit: &name,
+            credit: &account_name(to),
+            amount: held,
+            memo: "",
+            redeemed: None,
+        })?;
+        return Ok(held);
+    }
+    Ok(Micros::ZERO)
 }
 
 fn grant(batch: &mut Batch<'_>, request: &GrantRequest) -> Result<Granted, Fail> {

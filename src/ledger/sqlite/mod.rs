@@ -34,6 +34,7 @@ mod book;
 mod copies;
 mod cut;
 mod dossier;
+mod duty;
 mod fail;
 mod foreign;
 mod foresee;
@@ -145,6 +146,7 @@ pub struct SqliteLedger {
     outbox: Notify,
     /// Messages that may be written now, for copies.
     messages_written: Semaphore,
+    courier_lock: duty::CourierLock,
 }
 
 /// Opens the ledger for reading and writing; makes it (mode 0600, in a directory that exists) when there is
@@ -163,6 +165,7 @@ pub fn open(path: impl AsRef<Path>, options: Options) -> Result<SqliteLedger, Op
     Ok(SqliteLedger {
         currency,
         site,
+        courier_lock: duty::CourierLock::of(&place.path),
         readers: Arc::new(Readers::new(place, Role::Reader)),
         writer: Some(writer),
         outbox: Notify::new(),
@@ -185,6 +188,7 @@ pub fn open_read_only(path: impl AsRef<Path>, options: Options) -> Result<Sqlite
     Ok(SqliteLedger {
         currency: options.currency,
         site: Site::of(options),
+        courier_lock: duty::CourierLock::of(&place.path),
         readers: Arc::new(Readers::new(place, Role::Onlooker)),
         writer: None,
         outbox: Notify::new(),

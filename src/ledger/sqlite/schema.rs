@@ -35,6 +35,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("V10__offices", include_str!("v10.sql")),
     ("V11__copies", include_str!("v11.sql")),
     ("V12__grants", include_str!("v12.sql")),
+    ("V13__franking", include_str!("v13.sql")),
 ];
 /// Permissions of a new ledger: it names who writes to whom.
 const FILE_MODE: u32 = 0o600;
@@ -275,7 +276,7 @@ mod tests {
 
     #[test]
     fn books_of_every_older_schema_become_as_new_ones_are() {
-        assert_eq!(newest_schema(), 12);
+        assert_eq!(newest_schema(), 13);
         for version in 1..MIGRATIONS.len() {
             let mut conn = Connection::open_in_memory().unwrap();
             let older: Vec<_> = MIGRATIONS

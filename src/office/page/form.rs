@@ -1,13 +1,14 @@
-//! `POST /p/ADDRESS` as a form: pays for one letter from a voucher, where no script runs.
+//! `POST /p/ADDRESS` as a form: pays for one letter from vouchers, where no script runs.
 //!
-//! There is no place to keep a key then, so the code is one: it opens an account of its own ([`Signer::of_voucher`]),
-//! onto which the voucher goes, and what is left there the same code pays with the next time. The office makes the stamp
-//! that the page's script would have made and keeps it as a pass. What always holds: the form sent twice is charged once,
-//! for it names its stamp by `once`; codes are guessed no faster here than at `/v1/vouchers`; nothing is asked about
-//! who reads mail. No cookie or other standing stands behind a form, so one that somebody else's page sends gains nothing:
-//! it carries the code that pays.
+//! There is no place to keep a key then, so the first code is one: it opens an account of its own
+//! ([`Signer::of_voucher`]), onto which all the vouchers go, and what is left there the same code pays with the next time,
+//! here or wherever codes are taken ([`vouchers::put`]). The office makes the stamp that the page's script would have made
+//! and keeps it as a pass. What always holds: the form sent twice is charged once, for it names its stamp by `once`; of
+//! vouchers that together are too little none is touched; codes are guessed no faster here than at `/v1/vouchers`;
+//! nothing is asked about who reads mail. No cookie or other standing stands behind a form, so one that somebody else's
+//! page sends gains nothing: it carries the codes that pay.
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use askama::Template;
 use axum::{
@@ -27,7 +28,7 @@ use super::{
 use crate::{
     address::Address,
     clock::unix_now,
-    ledger::{AccountKey, StampId},
+    ledger::{AccountKey, LedgerError, StampId},
     money::Micros,
     office::{
         SharedOffice, Site,
@@ -39,7 +40,7 @@ use crate::{
         vouchers,
     },
     stamp::{Stamp, Terms},
-    voucher::Code,
+    voucher::{Code, CodeError},
     wallet::Signer,
 };
 
@@ -51,6 +52,10 @@ const ID_CONTEXT: &str = "farthing page 1 id of a stamp paid by form";
 const ONCE_LEN_MAX: usize = 64;
 /// Random octets of `once`.
 const ONCE_OCTETS: usize = 16;
+/// Vouchers of one form: each counts as a guess, of which so many may come at once.
+const VOUCHERS_MAX: usize = 10;
+/// Characters of a code that name it to its owner: a quarter.
+const BEGINNING: usize = 5;
 
 /// Whether a form is sent.
 pub fn is_form(headers: &HeaderMap) -> bool {
@@ -63,16 +68,18 @@ pub fn is_form(headers: &HeaderMap) -> bool {
 pub struct Typed {
     /// The address the letter is from.
     pub from: String,
-    /// The code.
-    pub voucher: Zeroizing<String>,
+    /// The codes, as many fields as the form shows.
+    pub vouchers: Vec<Zeroizing<String>>,
+    /// Which of them is at fault.
+    pub bad_voucher: Option<usize>,
+    /// Together they are too little.
+    pub is_short: bool,
     /// What to pay; empty for the price.
     pub amount: String,
     /// Names the form: what it pays is paid once.
     pub once: String,
     /// What was wrong with it, in the reader's words; empty when it is new.
     pub fault: String,
-    /// Words of a wallet with what the code holds, where that is too little; else empty.
-    pub wallet: Zeroizing<String>,
 }
 
 impl Typed {
@@ -83,10 +90,12 @@ impl Typed {
     pub fn new() -> Result<Self, getrandom::Error> {
         let mut random = [0; ONCE_OCTETS];
         getrandom::fill(&mut random)?;
-        Ok(Self { once: BASE64URL_NOPAD.encode(&random), ..Self::default() })
+        let vouchers = vec![Zeroizing::default()];
+        Ok(Self { once: BASE64URL_NOPAD.encode(&random), vouchers, ..Self::default() })
     }
 
-    /// Reads what a browser sent. Unknown fields are passed over; of a field that comes twice the last counts.
+    /// Reads what a browser sent. Unknown fields are passed over; of a field that comes twice the last counts, but for the
+    /// vouchers, of which the empty ones do not.
     fn of(body: &[u8]) -> Self {
         let mut typed = Self::default();
         for pair in body.split(|b| *b == b'&') {
@@ -98,7 +107,9 @@ impl Typed {
             let text = String::from_utf8_lossy(&octets);
             match name {
                 b"from" => typed.from = text.trim().into(),
-                b"voucher" => typed.voucher = Zeroizing::new(text.trim().into()),
+                b"voucher" if !text.trim().is_empty() && typed.vouchers.len() < VOUCHERS_MAX => {
+                    typed.vouchers.push(Zeroizing::new(text.trim().into()));
+                }
                 b"amount" => typed.amount = text.trim().into(),
                 b"once" => typed.once = text.into(),
                 _ => {}
@@ -106,6 +117,35 @@ impl Typed {
         }
         typed
     }
+
+    /// As the form shows it again: with what was wrong, and a field more where more is needed.
+    fn with(mut self, fault: Fault) -> Self {
+        let wants_more = self.vouchers.is_empty() || fault.is_short;
+        if wants_more && self.vouchers.len() < VOUCHERS_MAX {
+            self.vouchers.push(Zeroizing::default());
+        }
+        Self { fault: fault.words, bad_voucher: fault.voucher, is_short: fault.is_short, ..self }
+    }
+
+    /// The fields for codes.
+    pub fn codes(&self) -> impl Iterator<Item = CodeField<'_>> {
+        let last = self.vouchers.len().saturating_sub(1);
+        self.vouchers.iter().enumerate().map(move |(index, text)| CodeField {
+            text,
+            is_bad: self.bad_voucher == Some(index),
+            is_next: self.is_short && index == last,
+        })
+    }
+}
+
+/// A field for a code.
+pub struct CodeField<'a> {
+    /// What stands in it.
+    pub text: &'a str,
+    /// Whether that is at fault.
+    pub is_bad: bool,
+    /// Whether it is the one to go on with: the new one behind vouchers that are too little.
+    pub is_next: bool,
 }
 
 /// Answers the call.
@@ -124,16 +164,14 @@ pub async fn pay(office: &SharedOffice, request: Request) -> Result<Response, Pr
     let price = told_price(office, &site, &to).await?;
     let typed = Typed::of(&body);
     let paid = match Wish::of(&typed, price, language) {
-        Ok(wish) => let_in(office, client, &wish, &to)
-            .await
-            .map_err(|problem| Fault::of(problem, &Signer::of_voucher(&wish.code), language)),
+        Ok(wish) => let_in(office, client, &wish, &to).await.map_err(|refused| refused.fault(language)),
         Err(fault) => Err(fault),
     };
     match paid {
-        Ok(paid) => answer(StatusCode::OK, language, &paid.page(language, &to)),
-        Err(Fault { words, wallet, status, retry_after_s }) => {
-            let typed = Typed { fault: words, wallet, ..typed };
-            let mut page = pay_page(&site, language, &to, price, status, typed)?;
+        Ok(paid) => answer(StatusCode::OK, language, &paid.page(language, &to, &site)),
+        Err(fault) => {
+            let (status, retry_after_s) = (fault.status, fault.retry_after_s);
+            let mut page = pay_page(&site, language, &to, price, status, typed.with(fault))?;
             if let Some(seconds) = retry_after_s {
                 page.headers_mut().insert(header::RETRY_AFTER, seconds.into());
             }
@@ -145,28 +183,52 @@ pub async fn pay(office: &SharedOffice, request: Request) -> Result<Response, Pr
 /// What went wrong, in the reader's words.
 struct Fault {
     words: String,
-    /// See [`Typed::wallet`].
-    wallet: Zeroizing<String>,
+    /// With which of the vouchers.
+    voucher: Option<usize>,
+    is_short: bool,
     status: StatusCode,
     retry_after_s: Option<u64>,
 }
 
 impl Fault {
     fn bad(words: String) -> Self {
-        Self { words, wallet: Zeroizing::default(), status: StatusCode::BAD_REQUEST, retry_after_s: None }
+        Self { words, voucher: None, is_short: false, status: StatusCode::BAD_REQUEST, retry_after_s: None }
     }
+}
 
-    fn of(problem: Problem, signer: &Signer, language: &Language) -> Self {
-        let Problem { status, retry_after_s, .. } = problem;
-        let wallet = if problem.short.is_some() { signer.words() } else { Zeroizing::default() };
-        Self { words: language.problem(&problem), wallet, status, retry_after_s }
+/// Why the office does not let the letter in.
+struct Refused {
+    problem: Problem,
+    /// Because of which of the vouchers.
+    voucher: Option<usize>,
+}
+
+impl<E: Into<Problem>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self { problem: error.into(), voucher: None }
+    }
+}
+
+impl Refused {
+    fn fault(self, language: &Language) -> Fault {
+        let Self { problem, voucher } = self;
+        Fault {
+            words: language.problem(&problem),
+            voucher,
+            is_short: problem.short.is_some(),
+            status: problem.status,
+            retry_after_s: problem.retry_after_s,
+        }
     }
 }
 
 /// What the form asks for, well-formed.
 struct Wish {
     from: Address,
+    /// The first, whose account pays.
     code: Code,
+    /// Those put to it, none twice, each with its place in the form.
+    more: Vec<(usize, Code)>,
     value: Micros,
     once: String,
 }
@@ -181,12 +243,36 @@ impl Wish {
         };
         let value = value.ok_or_else(|| bad("bad_amount", &[("price", &price.to_string())]))?;
         let refused = |problem: Problem| Fault::bad(language.problem(&problem));
-        let code = typed.voucher.parse().map_err(|e| refused(vouchers::mistyped(e)))?;
+        let read = |(index, text): (usize, &Zeroizing<String>)| {
+            let mistyped = |e| Fault { voucher: Some(index), ..refused(vouchers::mistyped(e)) };
+            text.parse::<Code>().map_err(mistyped)
+        };
+        let codes = typed.vouchers.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+        let Some((code, rest)) = codes.split_first() else {
+            let nothing = refused(vouchers::mistyped(CodeError::Length(0)));
+            return Err(Fault { voucher: Some(0), ..nothing });
+        };
+        let mut more: Vec<(usize, Code)> = vec![];
+        for (index, other) in (1..).zip(rest) {
+            if other != code && more.iter().all(|(_, known)| known != other) {
+                more.push((index, other.clone()));
+            }
+        }
         if !(1..=ONCE_LEN_MAX).contains(&typed.once.len()) {
             let problem = Problem::bad("the form is not whole; load the page again");
             return Err(refused(problem.of(Kind::FormBroken)));
         }
-        Ok(Self { from, code, value, once: typed.once.clone() })
+        Ok(Self { from, code: code.clone(), more, value, once: typed.once.clone() })
+    }
+
+    /// All codes, with their places in the form.
+    fn codes(&self) -> impl Iterator<Item = (usize, &Code)> {
+        [(0, &self.code)].into_iter().chain(self.more.iter().map(|(index, code)| (*index, code)))
+    }
+
+    /// How the first code begins: enough to tell it from the others, too little to be of use to anybody else.
+    fn beginning(&self) -> String {
+        self.code.to_text().chars().take(BEGINNING).collect()
     }
 
     /// The stamp's name. Nobody can foretell it who has not the code; another letter or amount is another stamp.
@@ -203,41 +289,30 @@ impl Wish {
     }
 }
 
-/// Voucher to account, account to stamp, stamp to pass: each step done again changes nothing.
+/// Vouchers to account, account to stamp, stamp to pass: each step done again changes nothing.
 async fn let_in(
     office: &SharedOffice,
     client: Option<IpAddr>,
     wish: &Wish,
     to: &Address,
-) -> Result<Paid, Problem> {
+) -> Result<Paid, Refused> {
     let (site, now) = (office.site(), unix_now());
     let signer = Signer::of_voucher(&wish.code);
-    let account = AccountKey(signer.account().public().to_bytes());
+    let account = vouchers::own_account(&wish.code);
     office.counters().account(account, 1)?;
-    // What cannot be sold leaves the voucher as it is.
+    // What cannot be sold leaves the vouchers as they are.
     site.takes_value(wish.value)?;
-    vouchers::credit(office, client, account, &wish.code).await?;
-    let field = buy(office, &site, &signer, wish, to, now).await?;
-    let got = pass::bought(&site, wish.value, &field, to, &wish.from, now)?;
-    let until = pass::keep(office, got, to, &wish.from, now).await?;
-    let left = office.ledger().account(account, now).await?.balance;
-    Ok(Paid { from: wish.from.clone(), until, field, left, words: signer.words() })
-}
-
-/// Buys the stamp and writes it out; the value of its field.
-async fn buy(
-    office: &SharedOffice,
-    site: &Arc<Site>,
-    signer: &Signer,
-    wish: &Wish,
-    to: &Address,
-    now: u64,
-) -> Result<String, Problem> {
     let (id, audience) = (wish.id(to), to.domain().clone());
     let holder = signer.holder(&site.domain, &id);
-    let account = AccountKey(signer.account().public().to_bytes());
-    let wanted = Wanted::one(account, audience.clone(), wish.value, id, holder.public().to_bytes());
-    let sold = fill(office, site.clone(), wanted).await?;
+    let k = holder.public().to_bytes();
+    let wanted = Wanted::one(account, audience.clone(), wish.value, id, k);
+    let sold = match wanted.sold_before(office.ledger()).await? {
+        Some(before) => before,
+        None => {
+            pay_in(office, client, wish, account).await?;
+            fill(office, site.clone(), wanted).await?
+        }
+    };
     let terms = Terms {
         office: site.domain.clone(),
         selector: sold.s.parse().map_err(|e| trouble(&e))?,
@@ -246,11 +321,39 @@ async fn buy(
         currency: site.currency,
         audience,
         expiry: sold.x,
-        holder: holder.public().to_bytes(),
+        holder: k,
     };
     let signature = sold.b.first().ok_or_else(|| trouble(&"an order without its stamp"))?.0;
     let stamp = holder.cancel(Stamp { terms, signature }, to, &wish.from, now).map_err(|e| trouble(&e))?;
-    Ok(stamp.to_field_value())
+    let field = stamp.to_field_value();
+    let got = pass::bought(&site, wish.value, &field, to, &wish.from, now)?;
+    let until = pass::keep(office, got, to, &wish.from, now).await?;
+    let left = office.ledger().balance(account).await?;
+    let code = (!wish.more.is_empty()).then(|| wish.beginning());
+    Ok(Paid { from: wish.from.clone(), until, field, left, code })
+}
+
+/// Puts what the vouchers are worth on the account of the first, if all together it is enough.
+async fn pay_in(
+    office: &SharedOffice,
+    client: Option<IpAddr>,
+    wish: &Wish,
+    account: AccountKey,
+) -> Result<(), Refused> {
+    let mut held = Micros::ZERO;
+    for (index, code) in wish.codes() {
+        office.counters().guess(client, account)?;
+        let worth = vouchers::worth(office, code).await?;
+        let worth = worth.ok_or_else(|| Refused { problem: vouchers::worthless(), voucher: Some(index) })?;
+        held = held.checked_add(worth).ok_or(LedgerError::Overflow)?;
+    }
+    if held < wish.value {
+        return Err(Problem::short(held, wish.value).into());
+    }
+    for (_, code) in wish.codes() {
+        vouchers::open(office, account, code).await?;
+    }
+    Ok(())
 }
 
 /// A letter that was paid for.
@@ -259,24 +362,29 @@ struct Paid {
     until: u64,
     /// The value of the field `Postage-Stamp`.
     field: String,
-    /// What is left on the account of the code.
+    /// What is left on the account of the first code.
     left: Micros,
-    /// Of which a wallet with that account is made.
-    words: Zeroizing<String>,
+    /// How that code begins, where there were others.
+    code: Option<String>,
 }
 
 impl Paid {
-    fn page(self, language: &Language, to: &Address) -> LetIn {
+    fn page(self, language: &Language, to: &Address, site: &Site) -> LetIn {
         let (from, to, until) = (self.from.to_string(), to.to_string(), day(self.until));
         let blanks = [("from", &*from), ("to", &*to), ("until", &*until)];
         LetIn {
             lang: language.code,
-            words: language.filled(&[("to", &to), ("left", &self.left.to_string())]),
+            words: language.filled(&[
+                ("to", &to),
+                ("left", &self.left.to_string()),
+                ("code", self.code.as_deref().unwrap_or_default()),
+            ]),
             assets: assets_path(),
             let_in: language.script_text("let_in", &blanks),
             is_something_left: self.left > Micros::ZERO,
+            is_gathered: self.code.is_some(),
             field: self.field,
-            wallet: self.words,
+            url: site.url.clone(),
         }
     }
 }
@@ -295,8 +403,10 @@ struct LetIn {
     assets: String,
     let_in: String,
     is_something_left: bool,
+    /// Whether there were several vouchers.
+    is_gathered: bool,
     field: String,
-    wallet: Zeroizing<String>,
+    url: String,
 }
 
 #[cfg(test)]
@@ -304,14 +414,20 @@ mod tests {
     use super::*;
     use crate::office::page::words;
 
+    fn codes(typed: &Typed) -> Vec<&str> {
+        typed.vouchers.iter().map(|code| code.as_str()).collect()
+    }
+
     #[test]
     fn forms_as_browsers_send_them() {
         let typed =
             Typed::of(b"from=+alice%2Bx%40a.example&voucher=WNFZF-D637G&amount=&once=a+b&once=c%&x&=&&y=1");
-        assert_eq!((&*typed.from, &**typed.voucher), ("alice+x@a.example", "WNFZF-D637G"));
+        assert_eq!((&*typed.from, &*codes(&typed)), ("alice+x@a.example", &["WNFZF-D637G"][..]));
         assert_eq!((&*typed.amount, &*typed.once), ("", "c%"));
         let odd = Typed::of(b"from=%ff%00&voucher");
-        assert_eq!((&*odd.from, &**odd.voucher), ("\u{fffd}\0", ""));
+        assert_eq!((&*odd.from, &*codes(&odd)), ("\u{fffd}\0", &[][..]));
+        assert_eq!(*codes(&Typed::of(b"voucher=a&voucher=+&voucher=b")), ["a", "b"]);
+        assert_eq!(codes(&Typed::of("voucher=x&".repeat(99).as_bytes())).len(), VOUCHERS_MAX);
     }
 
     #[test]
@@ -338,7 +454,7 @@ mod tests {
             let code = Zeroizing::new("wnfzf-d637g-jc9hk-jc6fb".into());
             let mut typed = Typed {
                 from: "alice@a.example".into(),
-                voucher: code,
+                vouchers: vec![code],
                 once: "once".into(),
                 ..Typed::default()
             };
@@ -346,7 +462,10 @@ mod tests {
             Wish::of(&typed, price, english).ok().unwrap().id(to)
         };
         let first = id(|_| {}, &bob);
-        assert_eq!(id(|typed| typed.voucher = Zeroizing::new("WNFZF D637G JC9HK JC6FB".into()), &bob), first);
+        assert_eq!(
+            id(|typed| typed.vouchers = vec![Zeroizing::new("WNFZF D637G JC9HK JC6FB".into())], &bob),
+            first
+        );
         assert_eq!(id(|typed| typed.amount = "0.25c".into(), &bob), first);
         let others = [
             id(|typed| typed.once = "again".into(), &bob),
@@ -361,7 +480,7 @@ mod tests {
             let code = Zeroizing::new("wnfzf-d637g-jc9hk-jc6fb".into());
             let mut typed = Typed {
                 from: "alice@a.example".into(),
-                voucher: code,
+                vouchers: vec![code],
                 once: "once".into(),
                 ..Typed::default()
             };
@@ -371,7 +490,7 @@ mod tests {
         assert!(fault(|typed| typed.from = "alice".into()).contains("not an address"));
         assert!(fault(|typed| typed.amount = "0.2c".into()).contains("at least 0.25c"));
         assert!(fault(|typed| typed.amount = "lots".into()).contains("at least 0.25c"));
-        assert!(fault(|typed| typed.voucher.insert(3, '7')).contains("20 letters and digits"));
+        assert!(fault(|typed| typed.vouchers[0].insert(3, '7')).contains("20 letters and digits"));
         assert!(fault(|typed| typed.once.clear()).contains("load the page again"));
     }
 }

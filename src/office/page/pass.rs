@@ -1,7 +1,7 @@
 //! `POST /p/ADDRESS`: what the page's script asks for the sender of a refused letter.
 //!
 //! Three questions, told apart by their members, all about one letter from the address given to ADDRESS:
-//! `{"from"}` what is asked, with a challenge where work is taken; `{"from","challenge","nonces"}` a pass for its
+//! `{"from"}` what is asked, with a challenge where work is taken; `{"from","challenge","nonces","seal"}` a pass for its
 //! solution; `{"from","stamp"}` a pass by a stamp (the value of its field), bought before. A pass for somebody else's
 //! address is of no use to anyone but him, so nobody is asked who he is. The same question again gets the same answer.
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     no_such_address,
-    puzzle::{Challenge, MEMORY_KIB, PUZZLES},
+    puzzle::{Challenge, MEMORY_KIB, PUZZLES, SEAL_MEMORY_KIB},
     recipient,
 };
 use crate::{
@@ -42,6 +42,7 @@ struct Question {
     from: String,
     challenge: Option<String>,
     nonces: Option<Vec<u64>>,
+    seal: Option<u64>,
     stamp: Option<String>,
 }
 
@@ -86,6 +87,10 @@ pub struct Work {
     bits: u32,
     /// Memory of a hash.
     memory_kib: u32,
+    /// Zero bits the hash over all the numbers must begin with.
+    seal_bits: u32,
+    /// Memory of that hash.
+    seal_memory_kib: u32,
     /// When it is over, in Unix seconds.
     expires: u64,
 }
@@ -105,17 +110,17 @@ pub async fn make(office: &SharedOffice, request: Request) -> Result<Answer, Pro
     gives_passes(&site)?;
     let now = unix_now();
     let price = told_price(office, &site, &to).await?;
-    let got = match (question.challenge, question.nonces, question.stamp) {
-        (None, None, None) => return terms(&site, price, &to, &from, now),
-        (Some(challenge), Some(nonces), None) => {
+    let got = match (question.challenge, question.nonces, question.seal, question.stamp) {
+        (None, None, None, None) => return terms(&site, price, &to, &from, now),
+        (Some(challenge), Some(nonces), Some(seal), None) => {
             let challenge = checked_challenge(&site, &challenge, &to, &from, now)?;
             let nonces: [u64; PUZZLES] = nonces
                 .try_into()
                 .map_err(|_| Problem::bad(format!("a solution is {PUZZLES} whole numbers")))?;
-            worked(office, client, challenge, nonces, &to, &from, now).await?
+            worked(office, client, Solution { challenge, nonces, seal }, &to, &from, now).await?
         }
-        (None, None, Some(stamp)) => bought(&site, price, &stamp, &to, &from, now)?,
-        _ => return Err(Problem::bad("send challenge and nonces, or a stamp, or neither")),
+        (None, None, None, Some(stamp)) => bought(&site, price, &stamp, &to, &from, now)?,
+        _ => return Err(Problem::bad("send challenge, nonces and seal, or a stamp, or none of these")),
     };
     let pass = if matches!(got, Got::Work(_)) { "work" } else { "paid" };
     let until = keep(office, got, &to, &from, now).await?;
@@ -180,6 +185,8 @@ fn challenge(site: &Site, to: &Address, from: &Address, now: u64) -> Result<Work
         puzzles: PUZZLES,
         bits: challenge.bits_each(),
         memory_kib: MEMORY_KIB,
+        seal_bits: challenge.seal_bits(),
+        seal_memory_kib: SEAL_MEMORY_KIB,
         expires: challenge.expires(),
     })
 }
@@ -208,13 +215,19 @@ fn checked_challenge(
     Ok(challenge)
 }
 
-/// Checks a solution: eight hashes at the most, off the threads that serve, few at a time. One that was accepted
-/// before is not checked again.
+/// A solution as it was brought.
+struct Solution {
+    challenge: Challenge,
+    nonces: [u64; PUZZLES],
+    seal: u64,
+}
+
+/// Checks a solution: its seal at once, and then eight hashes at the most, off the threads that serve, few at a time. One
+/// that was accepted before is not checked again; of one challenge few are.
 async fn worked(
     office: &SharedOffice,
     client: Option<IpAddr>,
-    challenge: Challenge,
-    nonces: [u64; PUZZLES],
+    Solution { challenge, nonces, seal }: Solution,
     to: &Address,
     from: &Address,
     now: u64,
@@ -224,6 +237,10 @@ async fn worked(
     if before.iter().any(|pass| pass.id == id) {
         return Ok(Got::Work(id));
     }
+    let unfit = |detail: &str| Problem::bad(detail).of(Kind::WorkUnfit);
+    if !challenge.is_sealed_by(&nonces, seal) {
+        return Err(unfit("these numbers are not sealed by that one; begin anew"));
+    }
     office.counters().solution(client)?;
     let permit = office.checking_permit().await.ok_or_else(|| Problem {
         retry_after_s: Some(CHECKING_WAIT.as_secs()),
@@ -232,6 +249,10 @@ async fn worked(
             "too much work is brought just now; send the same again",
         )
     })?;
+    // Counted here, so that who was sent away because many came loses nothing by it.
+    if !office.counters().challenge(&id) {
+        return Err(unfit("false solutions of this challenge were brought before; begin anew"));
+    }
     let mut first = [0];
     // Without random numbers the order is a known one, and the check as good.
     let _ = getrandom::fill(&mut first);
@@ -242,9 +263,7 @@ async fn worked(
     });
     match solved.await {
         Ok(true) => Ok(Got::Work(id)),
-        Ok(false) => {
-            Err(Problem::bad("these numbers do not solve the challenge; begin anew").of(Kind::WorkUnfit))
-        }
+        Ok(false) => Err(unfit("these numbers do not solve the challenge; begin anew")),
         Err(error) => {
             tracing::error!(%error, "a solution was not checked");
             Err(Problem::new(

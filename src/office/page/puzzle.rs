@@ -3,8 +3,10 @@
 //! The challenge names nothing but carries a MAC over recipient, sender, time and difficulty, so the office keeps no
 //! list of those it gave. It holds [`PUZZLES`] puzzles: for each, find a number so that Argon2id of it begins with
 //! enough zero bits. With several small ones instead of a large one luck evens out, so that the page can say about how
-//! long; and eight hashes check what took two thousand. What always holds: a challenge is worth one pass,
-//! for [`Challenge::id`] names it, however often it is solved.
+//! long; and eight hashes check what took two thousand. A false solution would cost its maker nothing and the office a
+//! hash, so the numbers are sealed: a ninth puzzle of small hashes over them all, which is a two-hundredth of the work,
+//! takes seven times as long as that hash, and is checked in no time. What always holds: a challenge is worth one
+//! pass, for [`Challenge::id`] names it, however often it is solved.
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use data_encoding::BASE64URL_NOPAD;
@@ -22,6 +24,13 @@ const PUZZLES_BITS: u32 = PUZZLES.trailing_zeros();
 pub const BITS_MIN: u32 = PUZZLES_BITS;
 /// The most: hours of a fast machine.
 pub const BITS_MAX: u32 = 24;
+/// Memory of one hash of the seal, in KiB: more would take the office longer to check, and with less a browser needs more
+/// time around each hash than for it.
+pub const SEAL_MEMORY_KIB: u32 = 256;
+/// Zero bits of a seal at the most: a thousand hashes of a hundred-and-twenty-eighth of [`MEMORY_KIB`].
+const SEAL_BITS_MAX: u32 = 10;
+/// By how much the seal's bits are fewer than those of all the work: so that it is a two-hundred-and-fiftieth of it.
+const SEAL_BITS_FEWER: u32 = 1;
 /// How long a challenge may be solved, in seconds: a slow phone at the usual difficulty takes some minutes.
 pub const LIFETIME_S: u64 = 3_600;
 /// Octets of a hash that count.
@@ -126,14 +135,34 @@ impl Challenge {
         })
     }
 
-    /// Argon2id (version 1.3, one pass, one lane); the password is puzzle and number, the salt the whole challenge.
+    /// Zero bits that the seal's hash begins with.
+    #[must_use]
+    pub fn seal_bits(&self) -> u32 {
+        u32::from(self.bits).saturating_sub(SEAL_BITS_FEWER).min(SEAL_BITS_MAX)
+    }
+
+    /// Whether these numbers are sealed by this one. Takes one hash of [`SEAL_MEMORY_KIB`].
+    #[must_use]
+    pub fn is_sealed_by(&self, numbers: &[u64; PUZZLES], seal: u64) -> bool {
+        let mut memory = vec![Block::default(); SEAL_MEMORY_KIB as usize];
+        let sealed: Vec<u8> = numbers.iter().chain([&seal]).flat_map(|number| number.to_be_bytes()).collect();
+        self.hash_of(&sealed, SEAL_MEMORY_KIB, &mut memory)
+            .is_some_and(|hash| zero_bits(&hash) >= self.seal_bits())
+    }
+
+    /// The hash of puzzle and number.
     fn hash(&self, puzzle: u8, number: u64, memory: &mut [Block]) -> Option<[u8; TAG_OCTETS]> {
-        let params = Params::new(MEMORY_KIB, 1, 1, Some(TAG_OCTETS)).ok()?;
         let mut password = [puzzle; 9];
         password.iter_mut().skip(1).zip(number.to_be_bytes()).for_each(|(to, from)| *to = from);
+        self.hash_of(&password, MEMORY_KIB, memory)
+    }
+
+    /// Argon2id (version 1.3, one pass, one lane); the salt is the whole challenge.
+    fn hash_of(&self, password: &[u8], memory_kib: u32, memory: &mut [Block]) -> Option<[u8; TAG_OCTETS]> {
+        let params = Params::new(memory_kib, 1, 1, Some(TAG_OCTETS)).ok()?;
         let mut hash = [0; TAG_OCTETS];
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into_with_memory(&password, &self.to_bytes(), &mut hash, memory)
+            .hash_password_into_with_memory(password, &self.to_bytes(), &mut hash, memory)
             .ok()?;
         Some(hash)
     }
@@ -200,6 +229,21 @@ mod tests {
         let mut bad = good;
         bad[PUZZLES - 1] = find(PUZZLES as u8 - 1, false);
         assert!([0, 7, 255].into_iter().all(|first| !made.is_solved_by(&bad, first)));
+    }
+
+    #[test]
+    fn a_seal_is_for_all_the_numbers_and_costs_little_of_the_work() {
+        for (bits, seal_bits) in [(0, 2), (3, 2), (4, 3), (11, 10), (24, 10)] {
+            assert_eq!(challenge(bits).seal_bits(), seal_bits, "{bits}");
+        }
+        let (made, numbers) = (challenge(9), [1, 2, 3, 4, 5, 6, 7, 8]);
+        let seal = (0..).find(|seal| made.is_sealed_by(&numbers, *seal)).unwrap();
+        assert!(!made.is_sealed_by(&numbers, seal + 1));
+        for place in 0..PUZZLES {
+            let mut other = numbers;
+            other[place] += 1;
+            assert!(!made.is_sealed_by(&other, seal), "{place}");
+        }
     }
 
     #[test]

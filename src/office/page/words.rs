@@ -226,7 +226,6 @@ mod tests {
             include_str!("templates/ways.html"),
             include_str!("templates/plain.html"),
             include_str!("templates/let_in.html"),
-            include_str!("templates/left.html"),
             include_str!("templates/not_here.html"),
             include_str!("templates/key.html"),
             include_str!("templates/languages.html"),
@@ -251,7 +250,7 @@ mod tests {
         let german = language(Some("de"), "").unwrap();
         for (problem, words) in [
             (Problem::too_many("address", 7), "in 7 Sekunden"),
-            (Problem::short("1c".parse().unwrap(), "2.5c".parse().unwrap()), "sind 1c; nötig sind 2.5c"),
+            (Problem::short("1c".parse().unwrap(), "2.5c".parse().unwrap()), "nur 1c da; nötig sind 2.5c"),
             (Problem::bad("new").of(Kind::VoucherWorthless), "Dieser Code"),
             (Problem::unavailable("DNS"), "gerade nicht"),
             (Problem::bad("something else"), "Das Postamt sagt: something else"),

@@ -97,6 +97,13 @@ impl Provider for Stripe {
     fn read(&self, delivery: &Delivery<'_>) -> Result<News, DeliveryFault> {
         self.verify(delivery)?;
         let event: Event = parsed(delivery.body)?;
+        if let Some(connected) = event.account {
+            return Ok(News::Unusable(format!(
+                "event {} tells of the account {}, which is not ours but connected to it",
+                shown(event.id.as_bytes()),
+                shown(connected.as_bytes())
+            )));
+        }
         if !matches!(
             event.kind.as_str(),
             "checkout.session.completed" | "checkout.session.async_payment_succeeded"
@@ -146,6 +153,8 @@ struct Event {
     id: String,
     #[serde(rename = "type")]
     kind: String,
+    /// Of the business whose event it is, where that is not the endpoint's own but one connected to it.
+    account: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -341,10 +350,14 @@ mod tests {
         let session = |name: &str, value: Value| with(&format!("/data/object/{name}"), value);
         let paid = format!("evt_1 cs_1 {} 5000000", someone());
         let succeeded = with("/type", json!("checkout.session.async_payment_succeeded"));
+        // Paid to a business that is connected to ours: its money.
+        let mut of_another = event();
+        of_another["account"] = json!("acct_2");
         let not_books = "nothing: this kind of event is not for the books";
         let table = [
             (event(), paid.as_str()),
             (succeeded, paid.as_str()),
+            (of_another, "unusable: event evt_1 tells of the account acct_2"),
             (with("/type", json!("checkout.session.expired")), not_books),
             (with("/type", json!("payment_intent.succeeded")), not_books),
             (session("payment_status", json!("unpaid")), "nothing: the session is not paid"),

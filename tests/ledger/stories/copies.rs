@@ -2,8 +2,11 @@
 
 use farthing::ledger::{
     AccountKey, Ledger, Mark, MarkTarget, StampId,
-    copies::{COPIES_OCTETS_MAX, COPY_OCTETS_MAX, Copy, LETTER_KEPT_S, PART_OCTETS, UNFINISHED_KEPT_S},
-    franking::{Copying, Given, Need, OutgoingLetter, Over, PurseOrder, Taken, Wish},
+    copies::{
+        COPIES_MAX, COPIES_OCTETS_MAX, COPY_OCTETS_MAX, Copy, LETTER_KEPT_S, LOGIN_SHARE, PART_OCTETS,
+        UNFINISHED_KEPT_S,
+    },
+    franking::{Budget, Copying, Given, Need, OutgoingLetter, Over, PurseOrder, Taken, Wish},
     outbox::{Attempt, MailKind, NewMail},
 };
 
@@ -91,7 +94,11 @@ pub async fn a_copy_waits_for_its_stamp_and_the_oldest_gets_the_first(site: &Sit
     assert_eq!(ledger.copies_next().await.unwrap(), Some(NOW + 600));
     assert_eq!(ledger.copy_due(NOW).await.unwrap(), None);
     let needs = ledger.purse_needs(5, NOW).await.unwrap();
-    assert_eq!(needs, [Need { audience: domain("b.example"), count: 7 }], "for them, and to have in hand");
+    assert_eq!(
+        needs,
+        [Need { audience: domain("b.example"), count: 3, price: micros(PRICE) }],
+        "for them, and one ahead"
+    );
     fill(ledger, vec![bought(1, "b.example", PRICE)]).await;
     let copy = due(ledger, NOW).await;
     assert_eq!(copy.stamp, Some(bought(1, "b.example", PRICE)));
@@ -111,6 +118,55 @@ pub async fn a_copy_waits_for_its_stamp_and_the_oldest_gets_the_first(site: &Sit
     assert_eq!(due(ledger, NOW + 600).await.stamp, None, "too late");
     ledger.copy_tried(other.seq, Attempt::Taken, None, NOW + 600).await.unwrap();
     assert_eq!(ledger.copies_next().await.unwrap(), None);
+}
+
+pub async fn a_copy_takes_no_stamp_that_costs_more_than_was_counted_for_it(site: &Site) {
+    // Its domain asks more once the letter is on its way: the budgets would have seen nothing of it.
+    let ledger = &*site.ledger;
+    ledger.login_credit("carol", micros(PRICE), "", NOW).await.unwrap();
+    let budget = Budget { by_login: true, ..PLENTY };
+    let letter = kept(ledger, wishes("b.example", 1)).await;
+    let taken = ledger.frank(letter, budget, NOW).await.unwrap();
+    assert_eq!(taken, Taken::Given(vec![Given::Copy]));
+    fill(ledger, vec![bought(1, "b.example", 10 * PRICE)]).await;
+    assert_eq!(ledger.copy_due(NOW).await.unwrap(), None);
+    fill(ledger, vec![bought(2, "b.example", PRICE)]).await;
+    assert_eq!(due(ledger, NOW).await.stamp, Some(bought(2, "b.example", PRICE)));
+    assert_eq!(ledger.purse(NOW).await.unwrap().in_hand[0].value, micros(10 * PRICE), "for who pays that");
+}
+
+pub async fn copies_go_with_what_is_in_hand_when_no_more_comes(site: &Site) {
+    let ledger = &*site.ledger;
+    for audience in ["b.example", "d.example"] {
+        assert_eq!(kinds(&frank(ledger, &kept(ledger, wishes(audience, 2)).await).await), "cc");
+    }
+    fill(ledger, vec![bought(1, "b.example", PRICE)]).await;
+    assert_eq!(ledger.copies_let_go(&domain("b.example"), NOW).await.unwrap(), 1);
+    let mut stamped = 0;
+    for _ in 0..2 {
+        let copy = due(ledger, NOW).await;
+        stamped += usize::from(copy.stamp.is_some());
+        assert_eq!(copy.recipient.domain(), &domain("b.example"));
+        ledger.copy_tried(copy.seq, Attempt::Taken, None, NOW).await.unwrap();
+    }
+    assert_eq!(stamped, 1);
+    assert_eq!(ledger.copy_due(NOW + 599).await.unwrap(), None, "others wait on");
+    assert_eq!(ledger.purse(NOW).await.unwrap().spent[0].1, micros(3 * PRICE));
+}
+
+pub async fn a_copy_that_went_without_counts_for_what_may_be_bought(site: &Site) {
+    let ledger = &*site.ledger;
+    let own = farthing::ledger::franking::Budget { per_user: micros(2 * PRICE), ..PLENTY };
+    for (audience, expected) in [("b.example", "c"), ("d.example", "c"), ("e.example", "-")] {
+        let letter = kept(ledger, wishes(audience, 1)).await;
+        let Taken::Given(given) = ledger.frank(letter, own, NOW).await.unwrap() else { panic!("{audience}") };
+        assert_eq!(kinds(&given), expected, "{audience}");
+        ledger.copies_let_go(&domain(audience), NOW).await.unwrap();
+        while let Some(copy) = ledger.copy_due(NOW).await.unwrap() {
+            ledger.copy_tried(copy.seq, Attempt::Taken, None, NOW).await.unwrap();
+        }
+        assert_eq!(ledger.purse(NOW).await.unwrap().spent[0].1, micros(0), "none was spent");
+    }
 }
 
 pub async fn a_letter_sent_again_gets_what_it_got(site: &Site) {
@@ -198,6 +254,59 @@ pub async fn only_so_much_is_kept(site: &Site) {
     }
     assert_eq!(ledger.keep_message(message, NOW).await.unwrap(), None);
     assert!(ledger.keep_message(MESSAGE.to_vec(), NOW).await.unwrap().is_some());
+}
+
+pub async fn what_no_letter_came_to_need_makes_room_at_once(site: &Site) {
+    let ledger = &*site.ledger;
+    fill(ledger, vec![bought(1, "b.example", 10 * PRICE)]).await;
+    let budget = Budget { per_letter: micros(PRICE), ..PLENTY };
+    let mut wished = wishes("b.example", 1);
+    wished[0].apart = true;
+    // What is in hand costs more than the letter may: nothing is written for it.
+    let possible = OutgoingLetter { copying: Copying::Possible, ..letter("carol", wished.clone()) };
+    let taken = ledger.frank(possible, budget, NOW).await.unwrap();
+    assert_eq!(taken, Taken::Over { which: Over::Letter, first: true });
+    // The same letter twice at once: both messages are kept before the first is judged.
+    let first = kept(ledger, wished.clone()).await;
+    let second = OutgoingLetter { key: first.key, ..kept(ledger, wished).await };
+    for letter in [&first, &second] {
+        assert_eq!(kinds(&frank(ledger, letter).await), "c");
+    }
+    while ledger.copies_tidy(NOW).await.unwrap() {}
+    assert_eq!(ledger.copies_state().await.unwrap().octets, MESSAGE.len() as u64, "one is enough");
+    assert_eq!(due(ledger, NOW).await.message, MESSAGE);
+}
+
+pub async fn one_login_does_not_fill_the_queue(site: &Site) {
+    let ledger = &*site.ledger;
+    let most = u32::try_from(COPIES_MAX / LOGIN_SHARE).unwrap();
+    assert_eq!(frank(ledger, &kept(ledger, wishes("b.example", most)).await).await.len(), most as usize);
+    let more = OutgoingLetter { copying: Copying::Possible, ..letter("Carol", wishes("b.example", 1)) };
+    let taken = ledger.frank(more.clone(), PLENTY, NOW).await.unwrap();
+    assert_eq!(taken, Taken::Lacking(vec![domain("b.example")]));
+    let other = ledger.frank(OutgoingLetter { login: "dave".into(), ..more }, PLENTY, NOW).await.unwrap();
+    assert_eq!(other, Taken::Keep, "others' letters are copied as ever");
+    // And of large messages.
+    let large = vec![0; COPY_OCTETS_MAX];
+    let mut wished = wishes("d.example", 1);
+    wished[0].wait_s = Some(0);
+    let mut copied = 0;
+    loop {
+        let asked = OutgoingLetter { copying: Copying::Possible, ..letter("eve", wished.clone()) };
+        match ledger.frank(asked.clone(), PLENTY, NOW).await.unwrap() {
+            Taken::Keep => {}
+            Taken::Lacking(_) => break,
+            other => panic!("{other:?}"),
+        }
+        let name = ledger.keep_message(large.clone(), NOW).await.unwrap().unwrap();
+        frank(ledger, &OutgoingLetter { copying: Copying::Kept(name), ..asked }).await;
+        copied += 1;
+    }
+    assert!(copied < COPIES_OCTETS_MAX / COPY_OCTETS_MAX as u64, "{copied}");
+    // They go when no small one is due.
+    let small = OutgoingLetter { login: "dave".into(), ..kept(ledger, wished).await };
+    frank(ledger, &small).await;
+    assert_eq!(due(ledger, NOW + 1).await.message, MESSAGE);
 }
 
 pub async fn a_login_pays_from_its_own_account(site: &Site) {

@@ -16,6 +16,7 @@ use farthing::{
             PurseStamp, Taken, WANTED_FOR_S, Wish,
         },
     },
+    message::dsn::{LetterDsn, RecipientDsn},
     money::Micros,
 };
 
@@ -39,11 +40,13 @@ pub fn wishes(audience: &str, count: u32) -> Vec<Wish> {
     let wish = |n| {
         let recipient = address(&format!("reader{n}@{audience}"));
         Wish {
+            offices: vec![domain("other.example")],
             envelope: recipient.to_bytes(),
             recipient,
             least: micros(PRICE),
             apart: false,
             wait_s: Some(600),
+            dsn: RecipientDsn::default(),
         }
     };
     (0..count).map(wish).collect()
@@ -57,6 +60,7 @@ pub fn letter(login: &str, wishes: Vec<Wish>) -> OutgoingLetter {
         login: login.into(),
         key: number.to_be_bytes(),
         sender: b"Carol@c.example".to_vec(),
+        dsn: LetterDsn::default(),
         author: address("carol@c.example"),
         wishes,
         copying: Copying::Impossible,
@@ -119,8 +123,8 @@ pub async fn a_letter_takes_all_its_stamps_or_none(site: &Site) {
     assert_eq!(ids(&both), [1, 2, 3]);
     let more = frank(ledger, "carol", &wishes("b.example", 1), PLENTY).await;
     assert_eq!(more, Taken::Lacking(vec![domain("b.example")]), "each is handed out once");
-    let Purse { in_hand, spent } = ledger.purse(NOW).await.unwrap();
-    assert_eq!(in_hand, []);
+    let Purse { in_hand, spent, lacking } = ledger.purse(NOW).await.unwrap();
+    assert_eq!((in_hand, lacking), (vec![], vec![domain("b.example"), domain("d.example")]));
     assert_eq!(spent, [(String::new(), micros(3 * PRICE)), ("carol".into(), micros(3 * PRICE))]);
 }
 
@@ -135,6 +139,30 @@ pub async fn the_cheapest_that_will_do_and_lasts_is_taken(site: &Site) {
     let Purse { in_hand, .. } = ledger.purse(NOW).await.unwrap();
     let left = InHand { audience: domain("b.example"), count: 1, value: micros(PRICE - 1) };
     assert_eq!(in_hand, [left]);
+    assert_eq!(ledger.purse(NOW).await.unwrap().lacking, [domain("b.example")], "that one is too cheap");
+    fill(ledger, vec![bought(5, "b.example", PRICE)]).await;
+    assert_eq!(ledger.purse(NOW).await.unwrap().lacking, []);
+}
+
+pub async fn stamps_of_an_office_that_is_taken_no_longer_are_put_on_nothing(site: &Site) {
+    let ledger = &*site.ledger;
+    let dear = PurseStamp { office: domain("new.example"), ..bought(3, "b.example", 2 * PRICE) };
+    fill(ledger, vec![bought(1, "b.example", PRICE), bought(2, "b.example", PRICE)]).await;
+    fill(ledger, vec![dear, bought(4, "d.example", PRICE)]).await;
+    let wish = Wish { offices: vec![domain("new.example")], ..wishes("b.example", 1).remove(0) };
+    assert_eq!(
+        ids(&frank(ledger, "carol", std::slice::from_ref(&wish), PLENTY).await),
+        [3],
+        "the dearer one"
+    );
+    assert!(matches!(frank(ledger, "carol", &[wish], PLENTY).await, Taken::Lacking(_)));
+    let needs = ledger.purse_needs(2, NOW).await.unwrap();
+    assert_eq!(needs.first().unwrap().count, 2, "what is of no use is not counted as in hand");
+    assert_eq!(
+        ids(&frank(ledger, "carol", &wishes("d.example", 1), PLENTY).await),
+        [4],
+        "that of another domain"
+    );
 }
 
 pub async fn letters_users_and_the_site_have_budgets(site: &Site) {
@@ -194,7 +222,7 @@ pub async fn what_is_to_be_bought_follows_what_is_written(site: &Site) {
     assert_eq!(needs(5, NOW).await, [], "nobody was written to");
     frank(ledger, "carol", &wishes("b.example", 7), PLENTY).await;
     assert_eq!(needs(5, NOW).await, [("b.example".to_owned(), 7)]);
-    assert_eq!(needs(9, NOW).await, [("b.example".to_owned(), 9)]);
+    assert_eq!(needs(9, NOW).await, [("b.example".to_owned(), 7)], "as many as were asked for at the most");
     let order = PurseOrder {
         seq: 0,
         office: domain("other.example"),
@@ -234,4 +262,62 @@ pub async fn what_is_to_be_bought_follows_what_is_written(site: &Site) {
     }
     assert_eq!(needs(5, NOW + WANTED_FOR_S).await.len(), 1);
     assert_eq!(needs(5, NOW + WANTED_FOR_S + 1).await, [], "long ago");
+}
+
+/// Buys what is needed; returns how many stamps that were.
+async fn buy_all(ledger: &dyn Ledger, ahead: u32, next: &mut u8) -> u32 {
+    let mut bought_now = 0;
+    for need in ledger.purse_needs(ahead, NOW).await.unwrap() {
+        let ids = *next..*next + u8::try_from(need.count).unwrap();
+        *next = ids.end;
+        fill(ledger, ids.map(|n| bought(n, need.audience.as_str(), PRICE)).collect()).await;
+        bought_now += need.count;
+    }
+    bought_now
+}
+
+pub async fn no_more_is_kept_ahead_than_was_asked_for(site: &Site) {
+    let ledger = &*site.ledger;
+    let mut next = 1;
+    let mut bought_for = vec![];
+    for _ in 0..6 {
+        // One that finds no stamp lacks it, has it bought, and is sent again.
+        let one = letter("carol", wishes("b.example", 1));
+        if let Taken::Lacking(_) = ledger.frank(one.clone(), PLENTY, NOW).await.unwrap() {
+            bought_for.push(buy_all(ledger, 3, &mut next).await);
+            assert!(matches!(ledger.frank(one, PLENTY, NOW).await.unwrap(), Taken::Given(_)));
+        }
+        bought_for.push(buy_all(ledger, 3, &mut next).await);
+    }
+    // The first for the letter in hand alone, then as many ahead as were used, up to what is wished for.
+    assert_eq!(bought_for, [1, 1, 2, 2, 1, 1, 1]);
+}
+
+pub async fn a_user_cannot_have_the_purse_spent_on_what_nobody_uses(site: &Site) {
+    let ledger = &*site.ledger;
+    let own = Budget { per_user: micros(10 * PRICE), ..PLENTY };
+    let mut next = 1;
+    let mut all_bought = 0;
+    for n in 0..30 {
+        // To ever new names, by letters that are never sent again, or that go without.
+        let mut wish = wishes(&format!("n{n}.evil.example"), 1).remove(0);
+        wish.wait_s = (n % 2 == 0).then_some(600);
+        let taken = ledger.frank(letter("mallory", vec![wish]), own, NOW).await.unwrap();
+        let expected = match (n < 10, n % 2 == 0) {
+            (true, true) => Taken::Lacking(vec![domain(&format!("n{n}.evil.example"))]),
+            _ => Taken::Given(vec![Given::Nothing]),
+        };
+        assert_eq!(taken, expected, "{n}");
+        all_bought += buy_all(ledger, 5, &mut next).await;
+    }
+    assert_eq!(all_bought, 10, "his day's budget, and no more");
+    // What is in hand he may use; and others are not concerned.
+    let used = ledger.frank(letter("mallory", wishes("n0.evil.example", 1)), own, NOW).await.unwrap();
+    assert_eq!(ids(&used).len(), 1);
+    assert_eq!(
+        ledger.frank(letter("carol", wishes("b.example", 1)), own, NOW).await.unwrap(),
+        Taken::Lacking(vec![domain("b.example")])
+    );
+    let tomorrow = ledger.frank(letter("mallory", wishes("d.example", 1)), own, NOW + DAY).await.unwrap();
+    assert_eq!(tomorrow, Taken::Lacking(vec![domain("d.example")]));
 }

@@ -337,3 +337,31 @@ pub async fn what_funded_an_account_is_there_after_reopening(site: &Site) {
     assert_eq!(ledger.account(buyer(), NOW).await.unwrap().balance, micros(2 * VALUE + 25_000));
     assert!(ledger.voucher_issue(vouchers(&[2])).await.is_ok());
 }
+
+pub async fn what_an_account_holds_is_gathered_onto_another_once(site: &Site) {
+    let ledger = &site.ledger;
+    ledger.voucher_issue(vouchers(&[1, 2])).await.unwrap();
+    assert_eq!(ledger.voucher_find(code(9)).await.unwrap(), None);
+    ledger.voucher_use(code(1), someone(8), NOW).await.unwrap();
+    ledger.voucher_use(code(2), buyer(), NOW).await.unwrap();
+    let found = ledger.voucher_find(code(1)).await.unwrap().unwrap();
+    assert_eq!(found.state, VoucherState::Used { account: someone(8), time: NOW });
+    let moves: Vec<_> = (0..8)
+        .map(|_| {
+            let ledger = Arc::clone(ledger);
+            tokio::spawn(async move { ledger.gather(someone(8), buyer(), NOW + 1).await.unwrap() })
+        })
+        .collect();
+    let mut moved = vec![];
+    for one in moves {
+        moved.push(one.await.unwrap().get());
+    }
+    moved.sort_unstable();
+    assert_eq!(moved, [0, 0, 0, 0, 0, 0, 0, VALUE], "asked by many at once, it moves once");
+    assert_eq!(ledger.gather(buyer(), buyer(), NOW).await.unwrap().get(), 0, "onto itself nothing moves");
+    assert_eq!(ledger.gather(someone(7), buyer(), NOW).await.unwrap().get(), 0, "nobody ever saw that one");
+    assert_eq!(ledger.balance(buyer()).await.unwrap().get(), 2 * VALUE);
+    assert_eq!(ledger.balance(someone(8)).await.unwrap().get(), 0);
+    let entry = &ledger.entries(someone(8), 1).await.unwrap()[0];
+    assert_eq!((entry.kind.as_str(), entry.amount), ("gather", -VALUE.cast_signed()));
+}

@@ -2,6 +2,7 @@
 
 use farthing::ledger::{
     Ledger, Letter, Outcome, Want,
+    owners::Owners,
     passes::{
         Got, Means, NewPass, PASS_LIFETIME_S, PASSES_OF_A_PAIR_MAX, Pass, PassMade, WORKED_PASSES_DAILY_MAX,
     },
@@ -124,6 +125,7 @@ pub async fn a_pass_waits_a_week_and_is_remembered_for_its_retries(site: &Site) 
 
 pub async fn what_one_can_heap_up_is_bounded(site: &Site) {
     let ledger = &*site.ledger;
+    ledger.set_owners(Owners::of_logins(&[vec![address("bob@b.example"), address("robert@b.example")]]));
     for n in 0..WORKED_PASSES_DAILY_MAX {
         let recipient = if n % 2 == 0 { "bob@b.example" } else { "bob+shop@b.example" };
         let pass = NewPass { recipient: address(recipient), ..worked(n) };
@@ -133,6 +135,9 @@ pub async fn what_one_can_heap_up_is_bounded(site: &Site) {
     assert_eq!(made(ledger, worked(0)).await, PassMade::Until(UNTIL), "that one is there");
     let eve = NewPass { recipient: address("eve@b.example"), ..worked(901) };
     assert_eq!(made(ledger, eve).await, PassMade::Until(UNTIL), "her day is her own");
+    let robert = NewPass { recipient: address("robert@b.example"), ..worked(903) };
+    let told = made(ledger, robert).await;
+    assert_eq!(told, PassMade::Until(UNTIL), "nobody learns that he is bob");
     let stays = NewPass { now: NOW + DAY, ..worked(902) };
     assert_eq!(made(ledger, stays).await, PassMade::Until(UNTIL + DAY));
     for n in 0..3 * WORKED_PASSES_DAILY_MAX {

@@ -20,6 +20,11 @@ const FIRST_TELL_MS = 1_500;
 const WARMING_TRIES = 3;
 const MEASURED_TRIES = 2;
 const SALT_OCTETS = 41;
+// Tries of the seal that a worker makes in one go; a fiftieth of a second.
+const SEAL_TRIES = 32;
+// How often what was worked is brought again when the office does not answer, and after how long.
+const BRING_TRIES = 10;
+const BRING_EVERY_MS = 5_000;
 // Standard deviations between which luck is four times out of five.
 const FOUR_OF_FIVE = 1.2816;
 
@@ -122,7 +127,7 @@ export function letIn(pass, header) {
 // ---- work ----
 
 /// Workers that try numbers: `next` gets what one has tried, nothing at first, and gives what it is to try, or nothing.
-function hire(salt, memory_kib, next, failed) {
+function hire(salt, next, failed) {
   const count = Math.max(1, Math.min(WORKERS_MAX, navigator.hardwareConcurrency ?? 2));
   const workers = Array.from({ length: count }, () => {
     const worker = new Worker(new URL("work.js", import.meta.url), { type: "module" });
@@ -132,7 +137,7 @@ function hire(salt, memory_kib, next, failed) {
       if (data.trouble) failed(new Trouble(say("no_wasm")));
       else give(next(data.ready ? undefined : data));
     };
-    worker.postMessage({ salt, memory_kib });
+    worker.postMessage({ salt });
     return worker;
   });
   return { count, dismiss: () => workers.forEach((worker) => worker.terminate()) };
@@ -141,7 +146,18 @@ function hire(salt, memory_kib, next, failed) {
 // Those at work.
 let crew;
 
-/// Finds a number for each puzzle of a challenge; tries are dealt out one at a time, so that it can stop at any moment.
+/// What is to be tried next, with the numbers that were found: a puzzle, or the seal over them all. Tries of a puzzle are
+/// dealt out one at a time, so that it can stop at any moment; those of the seal are small.
+function task(challenge, numbers) {
+  const puzzle = numbers.length;
+  const { bits, memory_kib } = challenge;
+  if (puzzle < challenge.puzzles) return { puzzle, what: Uint8Array.of(puzzle), count: 1, bits, memory_kib };
+  const what = new Uint8Array(8 * puzzle);
+  numbers.forEach((number, place) => new DataView(what.buffer).setBigUint64(8 * place, BigInt(number)));
+  return { puzzle, what, count: SEAL_TRIES, bits: challenge.seal_bits, memory_kib: challenge.seal_memory_kib };
+}
+
+/// Finds a number for each puzzle of a challenge, and the one that seals them.
 function solve(challenge, salt, stopped) {
   const show = shower(challenge);
   const numbers = [];
@@ -153,14 +169,18 @@ function solve(challenge, salt, stopped) {
     const next = (tried) => {
       if (tried) {
         // What another worker has solved meanwhile is of no use any more.
-        const solved = tried.puzzle === numbers.length && tried.bits >= challenge.bits;
-        if (solved) numbers.push(tried.number);
-        show(numbers.length, solved);
+        const solved = tried.puzzle === numbers.length && tried.found !== undefined;
+        if (solved) numbers.push(tried.found);
+        if (tried.puzzle < challenge.puzzles) show(numbers.length, solved);
       }
-      if (numbers.length === challenge.puzzles) return void done(numbers);
-      return { puzzle: numbers.length, number: tries++ };
+      if (numbers.length > challenge.puzzles) {
+        return void done({ nonces: numbers.slice(0, -1), seal: numbers.at(-1) });
+      }
+      const now = task(challenge, numbers);
+      tries += now.count;
+      return { ...now, number: tries - now.count };
     };
-    crew = hire(salt, challenge.memory_kib, next, failed);
+    crew = hire(salt, next, failed);
   });
   return work.finally(() => crew?.dismiss());
 }
@@ -175,10 +195,12 @@ function measure() {
       if (tried) tries += 1;
       const measured = tries - WARMING_TRIES * crew.count;
       if (tried && measured === 0) begun = performance.now();
-      if (measured < MEASURED_TRIES * crew.count) return { puzzle: 0, number: 0 };
+      if (measured < MEASURED_TRIES * crew.count) {
+        return { what: Uint8Array.of(0), number: 0, count: 1, bits: 0, memory_kib };
+      }
       return void done((1000 * measured) / (performance.now() - begun));
     };
-    crew = hire(new Uint8Array(SALT_OCTETS), memory_kib, next, failed);
+    crew = hire(new Uint8Array(SALT_OCTETS), next, failed);
   });
   return measured.finally(() => crew?.dismiss());
 }
@@ -251,6 +273,18 @@ function octets(base64url) {
   return Uint8Array.from(text, (character) => character.charCodeAt(0));
 }
 
+/// Brings what was worked; where the office cannot look at it just now, again a little later.
+async function bring(solution) {
+  for (let left = BRING_TRIES; ; left -= 1) {
+    try {
+      return await ask(solution);
+    } catch (refusal) {
+      if ((refusal.status ?? 503) !== 503 || left === 0) throw refusal;
+      await new Promise((goOn) => setTimeout(goOn, BRING_EVERY_MS));
+    }
+  }
+}
+
 async function work() {
   const from = sender();
   const stop = new AbortController();
@@ -266,10 +300,10 @@ async function work() {
     tell(say("getting_ready"));
     const { challenge } = await ask({ from });
     at("progress").hidden = false;
-    const nonces = await solve(challenge, octets(challenge.text), stop.signal);
+    const solution = await solve(challenge, octets(challenge.text), stop.signal);
     at("bar").value = 100;
     tell(say("checking"));
-    letIn(await ask({ from, challenge: challenge.text, nonces }));
+    letIn(await bring({ from, challenge: challenge.text, ...solution }));
   } catch (error) {
     if (!stop.signal.aborted) throw error;
     tell(say("stopped"));
@@ -288,6 +322,14 @@ const guard = (action, saidAt = "pay-said") => (event) => {
   place = saidAt;
   return Promise.resolve(event).then(action).catch(fault);
 };
+
+/// The button says what is paid.
+function showAmount() {
+  const [typed, button] = [at("amount").value.trim(), at("pay")];
+  const { price, shown = price } = button.dataset;
+  button.dataset.shown = /^\d{1,7}(\.\d{1,4})?c$/.test(typed) ? typed : price;
+  button.textContent = button.textContent.replace(shown, button.dataset.shown);
+}
 
 async function pay() {
   // Keys and hashes are loaded only by those who pay.
@@ -308,6 +350,7 @@ function unfold() {
 if (at("scripted") && main.dataset.to) {
   unfold();
   at("form").addEventListener("submit", at("work") ? guard(work, "work-said") : guard(pay));
+  at("amount").addEventListener("input", showAmount);
   if (at("work")) {
     at("pay").addEventListener("click", guard(pay));
     at("form").addEventListener("focusin", () => tellSpeed(), { once: true });

@@ -18,6 +18,10 @@ const WALLET_VERSION = 1;
 // A wallet of a hundred thousand stamps has fifteen million octets.
 const WALLET_OCTETS_MAX = 64 * 1024 * 1024;
 
+// How often the account is looked at while somebody pays elsewhere, and for how long, in milliseconds.
+const LOOK_EVERY_MS = 4_000;
+const LOOK_FOR_MS = 3_600_000;
+
 const text = new TextEncoder();
 const random = (count) => crypto.getRandomValues(new Uint8Array(count));
 
@@ -155,6 +159,25 @@ async function showAccount() {
   return held.balance;
 }
 
+let looking;
+
+/// Somebody went to pay elsewhere: waits for the money and says when it is there.
+function awaitPayment() {
+  const said = at("pay-said");
+  const before = at("balance").textContent;
+  const end = Date.now() + LOOK_FOR_MS;
+  clearInterval(looking);
+  said.classList.remove("fault");
+  said.textContent = say("payment_awaited");
+  looking = setInterval(async () => {
+    // An office that does not answer now may the next time.
+    const balance = await showAccount().catch(() => undefined);
+    const isThere = balance !== undefined && amount(balance) !== before;
+    if (isThere || Date.now() > end) clearInterval(looking);
+    if (isThere) said.textContent = `${say("payment_came", { balance: amount(balance) })} ${next(balance)}`;
+  }, LOOK_EVERY_MS);
+}
+
 // What the letter costs, as it was last asked; the page of a voucher is about none.
 let needed;
 
@@ -237,6 +260,7 @@ let ready = false;
 
 /// Buys a stamp for the letter and leaves it with the office as a pass; or says what is missing.
 export async function pay(guard) {
+  clearInterval(looking);
   const from = sender();
   at("done").hidden = true;
   at("pay").disabled = true;
@@ -250,6 +274,7 @@ export async function pay(guard) {
       at("voucher").addEventListener("keydown", (event) => {
         if (event.key === "Enter") guard(useVoucher)(event);
       });
+      at("payment")?.addEventListener("click", awaitPayment);
       onKeyButtons(guard);
       ready = true;
     }
