@@ -123,9 +123,6 @@ impl Wanted {
 /// Why there is no agreement. The session is closed; nothing is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NegotiationError {
-    /// The packet is too short for an offer.
-    #[error("a negotiation packet of {0} bytes: not a milter client")]
-    Short(usize),
     /// Older than [`MIN_VERSION`].
     #[error("milter protocol version {0} offered: the oldest spoken is {MIN_VERSION}; raise milter_protocol")]
     Version(u32),

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     address::{Domain, shown},
+    clock::DAY_S,
     identity::forwarder::Forwarders,
     money::{Currency, Micros, STAMP_VALUE_MAX},
     office::{PAGE_WORK_BITS_MAX, PAGE_WORK_BITS_MIN},
@@ -25,9 +26,9 @@ const WORK_BITS_MAX: u32 = 40;
 /// Work on the page of a refusal: about half a minute of a laptop, some minutes of an old phone.
 const PAGE_WORK_BITS_DEFAULT: u32 = 11;
 /// Stamps may be valid for less than 400 days (SPEC.md §3), rounding to the end of a day included.
-const STAMP_LIFETIME_MAX_S: u64 = 399 * 86_400;
+const STAMP_LIFETIME_MAX_S: u64 = 399 * DAY_S;
 /// A refund window longer than this keeps money in the air for no one's good.
-const REFUND_WINDOW_MAX_S: u64 = 366 * 86_400;
+const REFUND_WINDOW_MAX_S: u64 = 366 * DAY_S;
 
 /// Where the MTA reaches the milter.
 #[derive(Clone, Debug, PartialEq, Eq)]

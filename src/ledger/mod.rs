@@ -14,6 +14,7 @@ use async_trait::async_trait;
 
 use crate::{
     address::{Address, Domain},
+    clock::DAY_S,
     money::{Currency, Micros},
 };
 
@@ -55,7 +56,7 @@ use settling::Settling;
 use tally::Tally;
 
 /// A letter refused for double spending is a retry of the same letter for so long after the first, in seconds (SPEC.md §3).
-pub const RETRY_WINDOW_S: u64 = 6 * 86_400;
+pub const RETRY_WINDOW_S: u64 = 6 * DAY_S;
 /// Free retries of one letter a UTC day (SPEC.md §3).
 pub const RETRIES_DAILY_MAX: u32 = 10;
 /// How long a decision may wait for company before it is written, in milliseconds.

@@ -9,10 +9,10 @@
 use async_trait::async_trait;
 
 use super::{LedgerError, StampCandidate, StampId, WorkCandidate};
-use crate::address::Address;
+use crate::{address::Address, clock::DAY_S};
 
 /// How long a pass waits for its letter, in seconds (SPEC.md §10).
-pub const PASS_LIFETIME_S: u64 = 7 * 86_400;
+pub const PASS_LIFETIME_S: u64 = 7 * DAY_S;
 /// Passes kept of one author to one recipient, used ones included: someone who writes ten letters a day to one reader
 /// who never answers. The gate reads them all.
 pub const PASSES_OF_A_PAIR_MAX: u32 = 100;
@@ -92,7 +92,7 @@ impl Pass {
     /// As the work that the ledger uses up: good until the pass expires, and not one of the reader's few a day.
     #[must_use]
     pub fn work(&self, now: u64) -> WorkCandidate {
-        let day = u32::try_from(self.expires / 86_400).unwrap_or(u32::MAX);
+        let day = u32::try_from(self.expires / DAY_S).unwrap_or(u32::MAX);
         WorkCandidate { id: self.id, day, good: now <= self.expires, counts: false }
     }
 }

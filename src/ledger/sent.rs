@@ -2,19 +2,22 @@
 //!
 //! Whether a letter was really sent by its author, and by a person, is the caller's to find out.
 
-use crate::address::{Address, Domain};
+use crate::{
+    address::{Address, Domain},
+    clock::DAY_S,
+};
 
 /// How long an answer to a letter comes in by its Message-ID, in seconds.
-pub const ANSWERS_WINDOW_S: u64 = 60 * 86_400;
+pub const ANSWERS_WINDOW_S: u64 = 60 * DAY_S;
 /// Recipients of a letter beyond which its Message-ID is no secret among correspondents, and answers pay.
 pub const SENT_RECIPIENTS_MAX: usize = 10;
 /// Letters and bounces let in for one Message-ID, whoever sends them; later ones must come from where it went.
 pub const ANSWERS_MAX: u32 = 5;
 /// How long an address named by a List-Unsubscribe is remembered, in seconds: nobody unsubscribes from older mail.
-pub const UNSUBSCRIBE_KEPT_S: u64 = 365 * 86_400;
+pub const UNSUBSCRIBE_KEPT_S: u64 = 365 * DAY_S;
 
 /// How long it is remembered where a list takes letters after its last one, in seconds: longer than any quiet list's pause.
-pub const LIST_ADDRESS_KEPT_S: u64 = 365 * 86_400;
+pub const LIST_ADDRESS_KEPT_S: u64 = 365 * DAY_S;
 
 /// A letter that a local user sent.
 #[derive(Clone, Debug)]

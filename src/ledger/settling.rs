@@ -8,7 +8,7 @@
 use async_trait::async_trait;
 
 use super::{LedgerError, tally::Money};
-use crate::address::Domain;
+use crate::{address::Domain, clock::DAY_S};
 
 /// Redemptions looked at in one step: a read of some milliseconds and one entry a mail domain.
 pub const SETTLED_AT_ONCE_MAX: u32 = 1_000;
@@ -17,15 +17,15 @@ pub const CLOSED_AT_ONCE_MAX: u32 = 100;
 /// Rows dropped in one step, roughly (a batch goes as a whole): some milliseconds of a commit that mail waits for.
 pub const DROPPED_AT_ONCE_MAX: u64 = 500;
 /// How long after expiry unused stamps go back, in seconds: the clock of no host of the site may still take them.
-pub const RETURN_AFTER_S: u64 = 86_400;
+pub const RETURN_AFTER_S: u64 = DAY_S;
 /// How long after expiry stamps for foreign domains are given up, in seconds. Whether they were used only those domains
 /// know; what they want refunded they say by then (expiry, their refund window, and time to tell).
-pub const FOREIGN_AFTER_S: u64 = 90 * 86_400;
+pub const FOREIGN_AFTER_S: u64 = 90 * DAY_S;
 /// Every row is kept at least so long, in seconds, for reports and for accounts that look back: as decisions are.
 pub const HISTORY_KEPT_S: u64 = super::tally::DECISIONS_KEPT_S;
 /// How far the settling clock follows the wall clock in one pass, either way, in seconds. A clock that is set ahead by
 /// mistake ends the time for refunds of a day's postage a pass and no more; after a long stop the passes catch up.
-pub const CLOCK_STEP_S: u64 = 86_400;
+pub const CLOCK_STEP_S: u64 = DAY_S;
 
 /// What becomes of postage that was not wanted back (`[ledger] keep`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! What really happened: decisions counted, for the report. Letters to several recipients count once for each.
 
-use crate::{address::Address, money::Micros};
+use crate::{address::Address, clock::DAY_S, money::Micros};
 
 /// Decisions are kept for so long, in seconds; then they go, a few with each batch. A mark by Message-ID reaches as
 /// far back: twice the usual refund window.
-pub const DECISIONS_KEPT_S: u64 = 60 * 86_400;
+pub const DECISIONS_KEPT_S: u64 = 60 * DAY_S;
 /// Senders in a tally; of more, those with the fewest letters are left out.
 pub const TALLY_SENDERS_MAX: usize = 10_000;
 

@@ -19,7 +19,7 @@ use tokio::{sync::watch, time::sleep};
 
 use crate::{
     address::Address,
-    clock::unix_now,
+    clock::{DAY_S, unix_now},
     config::{Config, Smarthost},
     franking::Franker,
     gate::Site,
@@ -41,7 +41,7 @@ const RETRY_PAUSE_LEAST_S: u64 = 60;
 /// The longest such pause, in seconds.
 const RETRY_PAUSE_MOST_S: u64 = 3_600;
 /// A mail that is refused for now is given up after this, in seconds: as long as MTAs usually keep trying.
-const GIVE_UP_S: u64 = 5 * 86_400;
+const GIVE_UP_S: u64 = 5 * DAY_S;
 /// The first pause when the smarthost is away, in seconds; each one that follows is twice as long.
 const AWAY_PAUSE_LEAST_S: u64 = 2;
 /// The longest such pause, in seconds: how late mail goes when the smarthost is back.

@@ -6,12 +6,12 @@
 use std::{borrow::Borrow, fmt};
 
 use super::{
-    DAY_S,
     format::{Cancellation, CancelledStamp, Stamp, recipient_binding, sender_binding},
     sign::PublicKey,
 };
 use crate::{
     address::Address,
+    clock::DAY_S,
     money::{Currency, Micros},
 };
 

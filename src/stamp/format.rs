@@ -3,13 +3,14 @@
 //! A value of these types is well-formed; no signature has been looked at.
 
 use super::{
-    DAY_S, STAMP_FIELD,
+    STAMP_FIELD,
     fold::Folder,
     selector::Selector,
     taglist::{TagList, TagListError, base64, decimal},
 };
 use crate::{
     address::{Address, Domain},
+    clock::DAY_S,
     ledger::{StampCandidate, StampId, StampKey},
     money::{Currency, Micros, STAMP_VALUE_MAX},
 };

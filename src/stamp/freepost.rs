@@ -5,11 +5,8 @@
 use data_encoding::BASE32_NOPAD;
 use subtle::ConstantTimeEq;
 
-use super::{
-    DAY_S,
-    tokens::{TokenKey, base32},
-};
-use crate::address::Address;
+use super::tokens::{TokenKey, base32};
+use crate::{address::Address, clock::DAY_S};
 
 /// Characters of a label.
 pub const LABEL_CHARS_MAX: usize = 24;

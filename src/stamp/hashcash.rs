@@ -13,8 +13,7 @@ use sha1::{Digest, Sha1};
 
 pub use search::search;
 
-use super::DAY_S;
-use crate::{address::Address, ledger::WorkCandidate};
+use crate::{address::Address, clock::DAY_S, ledger::WorkCandidate};
 
 /// Names of the fields that carry such a stamp.
 pub const WORK_FIELDS: [&str; 2] = ["X-Hashcash", "Hashcash"];

@@ -24,5 +24,3 @@ pub use sign::{PublicKey, SecretKey};
 pub const STAMP_FIELD: &str = "Postage-Stamp";
 /// Fields of that name a gate looks at in one message; later ones count for nothing (SPEC.md §3).
 pub const STAMP_FIELDS_MAX: usize = 100;
-/// Seconds in a UTC day.
-pub(crate) const DAY_S: u64 = 86_400;

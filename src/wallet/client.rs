@@ -108,8 +108,6 @@ pub struct Description {
     pub keys: Vec<(Selector, PublicKey)>,
     /// What its amounts are in.
     pub currency: Currency,
-    /// The least a stamp may be worth.
-    pub value_min: Micros,
     /// The most a stamp may be worth.
     pub value_max: Micros,
     /// How money comes onto an account.
@@ -191,7 +189,6 @@ impl OfficeClient {
             office: said.office,
             keys,
             currency,
-            value_min: said.min,
             value_max: said.max,
             funding: said.funding,
             grant: said.grant,

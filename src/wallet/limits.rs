@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::money::{Currency, Micros};
+use crate::{
+    clock::DAY_S,
+    money::{Currency, Micros},
+};
 
 /// Stamps that may be bought ahead for a domain.
 pub const AHEAD_MAX: usize = 100;
@@ -14,8 +17,6 @@ const MOST: Micros = match Micros::new(i64::MAX.unsigned_abs()) {
     Some(most) => most,
     None => Micros::ZERO,
 };
-/// Seconds in a UTC day.
-const DAY_S: u64 = 86_400;
 
 /// The owner's limits. Amounts are in the stamps' currency, whichever it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
 use crate::{
     address::Address,
@@ -91,7 +91,7 @@ impl Count {
     }
 }
 
-/// The facts.
+/// The facts. What cannot be kept or read fails as [`FactsError::Storage`].
 pub struct Facts {
     conn: Connection,
     /// Where they are; `None`: in memory.
@@ -108,9 +108,6 @@ impl Facts {
     }
 
     /// Facts in this file: those it holds, or none yet.
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn open(path: &Path) -> Result<Self, FactsError> {
         let create = |error| FactsError::Create { path: path.into(), error };
         // New, and so through no link: whoever may write beside the ledger chooses no other file for it.
@@ -163,12 +160,14 @@ impl Facts {
     }
 
     /// Writes down what has come since the last time.
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn write_down(&mut self) -> Result<(), FactsError> {
         (self.messages, self.octets) = (0, 0);
         Ok(self.conn.execute_batch("COMMIT; BEGIN IMMEDIATE")?)
+    }
+
+    fn change(&self, sql: &str, params: impl Params) -> Result<(), FactsError> {
+        self.conn.prepare_cached(sql)?.execute(params)?;
+        Ok(())
     }
 
     /// Deletes them: the import is done.
@@ -185,9 +184,6 @@ impl Facts {
     }
 
     /// How much of a file of this length was read before.
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn done(&self, file: &Path, length: u64) -> Result<Done, FactsError> {
         let mut find = self.conn.prepare_cached("SELECT octets, messages FROM done WHERE file = ?1")?;
         let row = find
@@ -202,13 +198,11 @@ impl Facts {
     }
 
     /// Notes that a file was read up to the end of a message, the so many-th of an mbox (0: it is the file).
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn mark(&mut self, file: &Path, end: u64, number: u64, octets: u64) -> Result<(), FactsError> {
-        let mut write = self.conn.prepare_cached("INSERT OR REPLACE INTO done VALUES (?1, ?2, ?3)")?;
-        write.execute(params![key(file), end.cast_signed(), number.cast_signed()])?;
-        drop(write);
+        self.change(
+            "INSERT OR REPLACE INTO done VALUES (?1, ?2, ?3)",
+            params![key(file), end.cast_signed(), number.cast_signed()],
+        )?;
         self.messages += 1;
         self.octets = self.octets.saturating_add(octets);
         if self.messages >= PIECE_MESSAGES || self.octets >= PIECE_OCTETS {
@@ -218,21 +212,15 @@ impl Facts {
     }
 
     /// Counts.
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn count(&self, what: Count, more: u64) -> Result<(), FactsError> {
-        let mut write = self.conn.prepare_cached(
-            "INSERT INTO counted VALUES (?1, ?2) ON CONFLICT (what) DO UPDATE SET count = count + excluded.count",
-        )?;
-        write.execute(params![what.as_str(), more.cast_signed()])?;
-        Ok(())
+        self.change(
+            "INSERT INTO counted VALUES (?1, ?2)
+             ON CONFLICT (what) DO UPDATE SET count = count + excluded.count",
+            params![what.as_str(), more.cast_signed()],
+        )
     }
 
     /// What was counted, interruptions aside.
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn counted(&self, what: Count) -> Result<u64, FactsError> {
         let mut find = self.conn.prepare_cached("SELECT count FROM counted WHERE what = ?1")?;
         let count: Option<i64> = find.query_row([what.as_str()], |row| row.get(0)).optional()?;
@@ -240,21 +228,15 @@ impl Facts {
     }
 
     /// Notes a message of an mbox that could not be read.
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn unread(&self, place: &str, why: &str) -> Result<(), FactsError> {
         self.count(Count::Unread, 1)?;
         if self.counted(Count::Unread)? <= UNREAD_NAMED_MAX {
-            self.conn.prepare_cached("INSERT INTO unread VALUES (?1, ?2)")?.execute([place, why])?;
+            self.change("INSERT INTO unread VALUES (?1, ?2)", [place, why])?;
         }
         Ok(())
     }
 
     /// The first of those messages: where, and why.
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn unread_named(&self) -> Result<Vec<(String, String)>, FactsError> {
         let mut find = self.conn.prepare_cached("SELECT place, why FROM unread ORDER BY rowid")?;
         let rows = find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -262,66 +244,40 @@ impl Facts {
     }
 
     /// Notes that somebody is known.
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn known(&self, owner: &Address, sender: &Address) -> Result<(), FactsError> {
-        let mut write =
-            self.conn.prepare_cached("INSERT OR IGNORE INTO known (owner, sender) VALUES (?1, ?2)")?;
-        write.execute([owner.to_bytes(), sender.to_bytes()])?;
-        Ok(())
+        self.change("INSERT OR IGNORE INTO known (owner, sender) VALUES (?1, ?2)", [owner, sender])
     }
 
     /// Notes a letter that came; of two authors' with the same Message-ID neither counts, for anybody can write one that he
     /// has seen.
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn came(&self, id: &[u8; 16], owner: &Address, author: &Address) -> Result<(), FactsError> {
-        let mut write = self.conn.prepare_cached(
+        self.change(
             "INSERT INTO came VALUES (?1, ?2, ?3)
              ON CONFLICT (id, owner) DO UPDATE SET author = x'' WHERE author <> excluded.author",
-        )?;
-        write.execute(params![id, owner.to_bytes(), author.to_bytes()])?;
-        Ok(())
+            params![id, owner, author],
+        )
     }
 
     /// Notes a letter that somebody answered.
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn answered(&self, id: &[u8; 16], owner: &Address) -> Result<(), FactsError> {
-        let mut write = self.conn.prepare_cached("INSERT OR IGNORE INTO answered VALUES (?1, ?2)")?;
-        write.execute(params![id, owner.to_bytes()])?;
-        Ok(())
+        self.change("INSERT OR IGNORE INTO answered VALUES (?1, ?2)", params![id, owner])
     }
 
     /// Counts a letter of a list.
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn list(&self, owner: &Address, list: &Sender) -> Result<(), FactsError> {
-        let mut write = self.conn.prepare_cached(
-            "INSERT INTO lists VALUES (?1, ?2, 1) ON CONFLICT (owner, list) DO UPDATE SET letters = letters + 1",
-        )?;
-        write.execute(params![owner.to_bytes(), list.to_string()])?;
-        Ok(())
+        self.change(
+            "INSERT INTO lists VALUES (?1, ?2, 1)
+             ON CONFLICT (owner, list) DO UPDATE SET letters = letters + 1",
+            params![owner, list.to_string()],
+        )
     }
 
     /// Notes an address that a list takes letters at: nobody's own.
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn list_address(&self, address: &Address) -> Result<(), FactsError> {
-        let mut write = self.conn.prepare_cached("INSERT OR IGNORE INTO list_address VALUES (?1)")?;
-        write.execute([address.to_bytes()])?;
-        Ok(())
+        self.change("INSERT OR IGNORE INTO list_address VALUES (?1)", [address])
     }
 
     /// Brings together letters and answers to them, and leaves lists' addresses out; returns how many are known.
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn conclude(&mut self) -> Result<u64, FactsError> {
         self.conn.execute_batch(
             "INSERT OR IGNORE INTO known (owner, sender)
@@ -335,9 +291,6 @@ impl Facts {
     }
 
     /// The next entries to write into the book, in order of recipient and sender; none when all are written.
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn entries(&self, max: u32, now: u64) -> Result<Vec<NewEntry>, FactsError> {
         let mut find = self
             .conn
@@ -360,26 +313,18 @@ impl Facts {
     }
 
     /// Notes that these entries stand in the book, so many of them newly.
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn written(&mut self, entries: &[NewEntry], new: u64) -> Result<(), FactsError> {
-        let mut write =
-            self.conn.prepare_cached("UPDATE known SET written = 1 WHERE owner = ?1 AND sender = ?2")?;
         for entry in entries {
             if let (Some(owner), Sender::Address(sender)) = (&entry.recipient, &entry.sender) {
-                write.execute([owner.to_bytes(), sender.to_bytes()])?;
+                let sql = "UPDATE known SET written = 1 WHERE owner = ?1 AND sender = ?2";
+                self.change(sql, [owner, sender])?;
             }
         }
-        drop(write);
         self.count(Count::New, new)?;
         self.write_down()
     }
 
     /// Lists with a List-Id: whose, which, and how many letters, most letters first.
-    ///
-    /// # Errors
-    /// [`FactsError`].
     pub fn lists(&self) -> Result<Vec<(Address, Sender, u64)>, FactsError> {
         let mut find = self
             .conn

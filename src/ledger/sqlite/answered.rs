@@ -2,30 +2,33 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params};
 
 use super::{
+    SqliteLedger,
     batch::Batch,
     book,
     fail::{Fail, read_time, stored_time},
-    mark::{self, Letter, address},
+    mark::{self, Letter},
+    rows::Statements,
     sent::{lines, names_unsubscribe},
 };
 use crate::{
-    address::Address,
+    address::{Address, Domain},
     ledger::{
-        Decision, Mark, Marked,
+        Decision, LedgerError, Mark, MarkError, Marked, StampId,
         book::{How, Sender},
-        marks::{Answered, NAMED_RECIPIENTS_MAX, REPLY_TO_MAX, SAME_ID_LETTERS_MAX},
+        marks::{Answered, Marks, NAMED_RECIPIENTS_MAX, REPLY_TO_MAX, SAME_ID_LETTERS_MAX},
         sent::SENT_RECIPIENTS_MAX,
     },
 };
 
 /// A delivered letter, for one recipient.
-struct Delivered {
+pub(super) struct Delivered {
     time: i64,
-    number: Option<i64>,
-    letter: Letter,
+    pub number: Option<i64>,
+    pub letter: Letter,
     reply_to: Vec<Address>,
 }
 
@@ -35,8 +38,7 @@ pub(super) fn reply_to_column(decision: &Decision) -> Option<Vec<u8>> {
     (decision.delivered && !addresses.is_empty()).then(|| addresses.join(&b'\n'))
 }
 
-/// Marks what is answered as wanted.
-pub(super) fn mark_answered(batch: &mut Batch<'_>, answered: &Answered) -> Result<Vec<Marked>, Fail> {
+fn mark_answered(batch: &mut Batch<'_>, answered: &Answered) -> Result<Vec<Marked>, Fail> {
     let owners = batch.site.owners();
     let reader = owners.of(&answered.author);
     let mut answers_to = HashSet::new();
@@ -48,7 +50,7 @@ pub(super) fn mark_answered(batch: &mut Batch<'_>, answered: &Answered) -> Resul
     if answers_colleague(batch, answered)? {
         return Ok(Vec::new());
     }
-    let mut letters = delivered(batch.conn, &answered.message_id)?;
+    let mut letters = delivered(batch.conn, &answered.message_id, SAME_ID_LETTERS_MAX)?;
     letters.retain(|found| {
         let wants_answers_at = found.letter.author.iter().chain(&found.reply_to);
         wants_answers_at.into_iter().any(|address| answers_to.contains(address))
@@ -78,11 +80,12 @@ pub(super) fn mark_answered(batch: &mut Batch<'_>, answered: &Answered) -> Resul
 /// postage back by a letter that bears it.
 fn answers_colleague(batch: &Batch<'_>, answered: &Answered) -> Result<bool, Fail> {
     let owners = batch.site.owners();
-    let mut find =
-        batch.conn.prepare_cached("SELECT recipients FROM sent WHERE author = ?1 AND message_id = ?2")?;
     for colleague in &answered.recipients {
-        let key = params![owners.owner(colleague).to_bytes(), answered.message_id];
-        let Some(recipients) = find.query_row(key, |row| row.get::<_, Vec<u8>>(0)).optional()? else {
+        let key = params![owners.owner(colleague), answered.message_id];
+        let Some(recipients) = batch
+            .conn
+            .value::<Vec<u8>>("SELECT recipients FROM sent WHERE author = ?1 AND message_id = ?2", key)?
+        else {
             continue;
         };
         let recipients = lines(&recipients)?;
@@ -111,10 +114,9 @@ fn chosen<'a>(letters: &'a [Delivered], own: &[Address]) -> Vec<&'a Delivered> {
     chosen
 }
 
-/// Who got letters with this Message-ID, each once.
-pub(super) fn recipients(conn: &Connection, message_id: &[u8; 16]) -> Result<Vec<Address>, Fail> {
+fn recipients(conn: &Connection, message_id: &[u8; 16]) -> Result<Vec<Address>, Fail> {
     let mut recipients: Vec<Address> = Vec::new();
-    for found in delivered(conn, message_id)? {
+    for found in delivered(conn, message_id, SAME_ID_LETTERS_MAX)? {
         if !recipients.contains(&found.letter.recipient) {
             recipients.push(found.letter.recipient);
         }
@@ -123,26 +125,25 @@ pub(super) fn recipients(conn: &Connection, message_id: &[u8; 16]) -> Result<Vec
 }
 
 /// Letters with this Message-ID that were let in, the first first.
-fn delivered(conn: &Connection, message_id: &[u8; 16]) -> Result<Vec<Delivered>, Fail> {
-    let mut find = conn.prepare_cached(
+pub(super) fn delivered(
+    conn: &Connection,
+    message_id: &[u8; 16],
+    count_max: usize,
+) -> Result<Vec<Delivered>, Fail> {
+    const LETTERS: &str =
         "SELECT time, number, recipient, author, authenticated, list, reply_to FROM decisions
          WHERE time / 86400 = ?1 AND message_id = ?2 AND delivered AND message_id IS NOT NULL
-         ORDER BY time, seq LIMIT ?3",
-    )?;
-    let mut later = conn.prepare_cached(
-        "SELECT time / 86400 FROM decisions WHERE time / 86400 > ?1 AND delivered AND message_id IS NOT NULL
-         ORDER BY time / 86400 LIMIT 1",
-    )?;
+         ORDER BY time, seq LIMIT ?3";
+    const LATER: &str = "SELECT time / 86400 FROM decisions
+         WHERE time / 86400 > ?1 AND delivered AND message_id IS NOT NULL ORDER BY time / 86400 LIMIT 1";
     let mut letters = Vec::new();
     let mut day = -1_i64;
-    while let Some(next) = later.query_row([day], |row| row.get(0)).optional()? {
+    while let Some(next) = conn.value(LATER, [day])? {
         day = next;
-        let left = SAME_ID_LETTERS_MAX.saturating_sub(letters.len());
-        let mut rows = find.query(params![day, message_id, i64::try_from(left).unwrap_or(i64::MAX)])?;
-        while let Some(row) = rows.next()? {
-            letters.push(read(row)?);
-        }
-        if letters.len() >= SAME_ID_LETTERS_MAX {
+        let left = count_max.saturating_sub(letters.len());
+        let left = i64::try_from(left).unwrap_or(i64::MAX);
+        letters.extend(conn.all(LETTERS, params![day, message_id, left], read)?);
+        if letters.len() >= count_max {
             break;
         }
     }
@@ -150,14 +151,13 @@ fn delivered(conn: &Connection, message_id: &[u8; 16]) -> Result<Vec<Delivered>,
 }
 
 fn read(row: &Row<'_>) -> Result<Delivered, Fail> {
-    let (recipient, author): (Vec<u8>, Option<Vec<u8>>) = (row.get(2)?, row.get(3)?);
     let reply_to: Option<Vec<u8>> = row.get(6)?;
     Ok(Delivered {
         time: row.get(0)?,
         number: row.get(1)?,
         letter: Letter {
-            recipient: address(&recipient)?,
-            author: author.map(|octets| address(&octets)).transpose()?,
+            recipient: row.get(2)?,
+            author: row.get(3)?,
             authenticated: row.get(4)?,
             list: row.get(5)?,
         },
@@ -165,19 +165,42 @@ fn read(row: &Row<'_>) -> Result<Delivered, Fail> {
     })
 }
 
-/// Notes that mail by authenticated submission came.
-pub(super) fn note_submission(conn: &Connection, now: u64) -> Result<(), Fail> {
-    let mut write = conn.prepare_cached(
-        "INSERT INTO facts (name, value) VALUES ('submission', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1",
+fn note_submission(conn: &Connection, now: u64) -> Result<(), Fail> {
+    conn.change(
+        "INSERT INTO facts (name, value) VALUES ('submission', ?1) ON CONFLICT (name) DO UPDATE
+         SET value = ?1",
+        [stored_time(now)],
     )?;
-    write.execute([stored_time(now)])?;
     Ok(())
 }
 
-/// When that was noted last, and whether any letter was decided.
-pub(super) fn last_submission(conn: &Connection) -> Result<(Option<u64>, bool), Fail> {
-    let mut find = conn.prepare_cached("SELECT value FROM facts WHERE name = 'submission'")?;
-    let last: Option<i64> = find.query_row([], |row| row.get(0)).optional()?;
-    let mut any = conn.prepare_cached("SELECT 1 FROM decisions LIMIT 1")?;
-    Ok((last.map(read_time), any.exists([])?))
+fn last_submission(conn: &Connection) -> Result<(Option<u64>, bool), Fail> {
+    let last: Option<i64> = conn.value("SELECT value FROM facts WHERE name = 'submission'", [])?;
+    Ok((last.map(read_time), conn.has("SELECT 1 FROM decisions LIMIT 1", [])?))
+}
+
+#[async_trait]
+impl Marks for SqliteLedger {
+    async fn mark_answered(&self, answered: Answered) -> Result<Vec<Marked>, LedgerError> {
+        // By the writer, which has seen letters that were decided a moment ago.
+        self.write(move |batch| mark_answered(batch, &answered)).await
+    }
+
+    async fn recipient_of_stamp(&self, office: Option<&Domain>, id: &StampId) -> Result<Address, MarkError> {
+        let (office, id) = (office.cloned(), *id);
+        self.readers.read(move |conn| mark::recipient_of_stamp(conn, office.as_ref(), &id)).await?
+    }
+
+    async fn recipients_of_message_id(&self, message_id: &[u8; 16]) -> Result<Vec<Address>, LedgerError> {
+        let message_id = *message_id;
+        self.write(move |batch| recipients(batch.conn, &message_id)).await
+    }
+
+    async fn note_submission(&self, now: u64) -> Result<(), LedgerError> {
+        self.write(move |batch| note_submission(batch.conn, now)).await
+    }
+
+    async fn last_submission(&self) -> Result<(Option<u64>, bool), LedgerError> {
+        self.readers.read(last_submission).await
+    }
 }

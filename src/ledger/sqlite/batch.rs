@@ -6,9 +6,13 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
-use super::{Site, fail::Fail};
+use super::{
+    Site,
+    fail::Fail,
+    rows::{Statements, columns},
+};
 use crate::{
     ledger::{
         LedgerError,
@@ -131,8 +135,7 @@ impl<'c> Batch<'c> {
         if let Some(id) = self.names.accounts.get(name) {
             return Ok(Some(*id));
         }
-        let mut find = self.conn.prepare_cached("SELECT id FROM account WHERE name = ?1")?;
-        let found = find.query_row([name], |row| row.get(0)).optional()?;
+        let found = self.conn.value("SELECT id FROM account WHERE name = ?1", [name])?;
         if let Some(id) = found {
             self.names.remember_account(name, id);
         }
@@ -144,7 +147,7 @@ impl<'c> Batch<'c> {
         if let Some(id) = self.find_account(name)? {
             return Ok(id);
         }
-        let id = self.conn.prepare_cached("INSERT INTO account (name) VALUES (?1)")?.insert([name])?;
+        let id = self.conn.insert("INSERT INTO account (name) VALUES (?1)", [name])?;
         self.names.remember_account(name, id);
         Ok(id)
     }
@@ -154,10 +157,9 @@ impl<'c> Batch<'c> {
         if let Some(id) = self.names.offices.get(name) {
             return Ok(*id);
         }
-        let mut find = self.conn.prepare_cached("SELECT id FROM office WHERE name = ?1")?;
-        let id = match find.query_row([name], |row| row.get(0)).optional()? {
+        let id = match self.conn.value("SELECT id FROM office WHERE name = ?1", [name])? {
             Some(id) => id,
-            None => self.conn.prepare_cached("INSERT INTO office (name) VALUES (?1)")?.insert([name])?,
+            None => self.conn.insert("INSERT INTO office (name) VALUES (?1)", [name])?,
         };
         self.names.offices.insert(name.into(), id);
         Ok(id)
@@ -208,22 +210,12 @@ impl<'c> Batch<'c> {
         let (newest, _) = self.newest()?;
         *newest = newest.checked_add(1).ok_or_else(Fail::overflow)?;
         let seq = *newest;
-        let mut insert = self.conn.prepare_cached(
+        let amount = new.amount.signed();
+        self.conn.change(
             "INSERT INTO journal (batch, time, kind, debit, credit, amount, memo, redeemed, seq)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![batch, new.time, new.kind, debit, credit, amount, new.memo, new.redeemed, seq,],
         )?;
-        let amount = new.amount.signed();
-        insert.execute(params![
-            batch,
-            new.time,
-            new.kind,
-            debit,
-            credit,
-            amount,
-            new.memo,
-            new.redeemed,
-            seq,
-        ])?;
         self.tally.time = self.tally.time.max(new.time);
         self.tally.rows.entry(&EntryRow {
             seq,
@@ -241,19 +233,11 @@ impl<'c> Batch<'c> {
     /// Writes the order of the entry just made.
     pub fn enter_order(&mut self, seq: i64, row: &OrderRow<'_>) -> Result<(), Fail> {
         let account = self.account(row.account)?;
-        let mut insert = self.conn.prepare_cached(
+        self.conn.change(
             "INSERT INTO orders (seq, account, audience, value, expiry, selector, stamps)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![seq, account, row.audience, row.value, row.expiry, row.selector, row.stamps],
         )?;
-        insert.execute(params![
-            seq,
-            account,
-            row.audience,
-            row.value,
-            row.expiry,
-            row.selector,
-            row.stamps
-        ])?;
         self.tally.rows.order(row);
         Ok(())
     }
@@ -276,29 +260,29 @@ impl<'c> Batch<'c> {
         let (_, newest) = self.newest()?;
         *newest = newest.checked_add(1).ok_or_else(Fail::overflow)?;
         let seq = *newest;
-        let mut insert = self.conn.prepare_cached(
+        let (amount, number) = (new.amount.signed(), new.number.cast_signed());
+        self.conn.change(
             "INSERT INTO redeemed (batch, time, day, office, id, debit, credit, amount, order_seq, number,
                                    claim, recipient, author, authenticated, seq)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+            params![
+                batch,
+                new.time,
+                new.day,
+                office,
+                new.id,
+                debit,
+                credit,
+                amount,
+                new.order,
+                number,
+                new.claim,
+                new.recipient,
+                new.author,
+                new.authenticated,
+                seq,
+            ],
         )?;
-        let (amount, number) = (new.amount.signed(), new.number.cast_signed());
-        insert.execute(params![
-            batch,
-            new.time,
-            new.day,
-            office,
-            new.id,
-            debit,
-            credit,
-            amount,
-            new.order,
-            number,
-            new.claim,
-            new.recipient,
-            new.author,
-            new.authenticated,
-            seq,
-        ])?;
         if let Some(order) = new.order {
             *self.tally.redeemed.entry(order).or_default() += 1;
         }
@@ -324,9 +308,10 @@ impl<'c> Batch<'c> {
 
     /// Writes which stamp of which order the entry just made gives back. The unique key refuses a stamp that was.
     pub fn enter_reported(&mut self, entry: i64, order: i64, id: &[u8; 16]) -> Result<(), Fail> {
-        let mut insert =
-            self.conn.prepare_cached("INSERT INTO reported (entry, order_seq, id) VALUES (?1, ?2, ?3)")?;
-        insert.execute(params![entry, order, id])?;
+        self.conn.change(
+            "INSERT INTO reported (entry, order_seq, id) VALUES (?1, ?2, ?3)",
+            params![entry, order, id],
+        )?;
         *self.tally.redeemed.entry(order).or_default() += 1;
         self.tally.rows.reported(order, id);
         Ok(())
@@ -345,8 +330,7 @@ impl<'c> Batch<'c> {
 
     /// Writes which order the entry just made ends. The unique key refuses an order that is ended.
     pub fn enter_closed(&mut self, entry: i64, order: i64) -> Result<(), Fail> {
-        let mut insert = self.conn.prepare_cached("INSERT INTO closed (entry, order_seq) VALUES (?1, ?2)")?;
-        insert.execute(params![entry, order])?;
+        self.conn.change("INSERT INTO closed (entry, order_seq) VALUES (?1, ?2)", params![entry, order])?;
         self.tally.rows.closed(order);
         Ok(())
     }
@@ -359,19 +343,11 @@ impl<'c> Batch<'c> {
     /// Writes a cut; dropping the rows is the caller's.
     pub fn enter_cut(&mut self, cut: &Cut, now: i64) -> Result<(), Fail> {
         let batch = self.number()?;
-        let mut insert = self.conn.prepare_cached(
+        self.conn.change(
             "INSERT INTO cuts (batch, through, head, entries, redeemed, day, carried)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![batch, cut.through, cut.head, cut.entries, cut.redeemed, cut.day, cut.carried],
         )?;
-        insert.execute(params![
-            batch,
-            cut.through,
-            cut.head,
-            cut.entries,
-            cut.redeemed,
-            cut.day,
-            cut.carried
-        ])?;
         self.tally.time = self.tally.time.max(now);
         self.tally.rows.cut(cut);
         Ok(())
@@ -407,9 +383,8 @@ impl<'c> Batch<'c> {
     /// The number of this batch in the chain.
     fn number(&mut self) -> Result<i64, Fail> {
         if self.before.is_none() {
-            let mut newest =
-                self.conn.prepare_cached("SELECT batch, head FROM heads ORDER BY batch DESC LIMIT 1")?;
-            let head = newest.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            let head =
+                self.conn.find("SELECT batch, head FROM heads ORDER BY batch DESC LIMIT 1", [], columns)?;
             self.before = Some(head.unwrap_or((0, GENESIS)));
         }
         let last = self.before.map_or(0, |(batch, _)| batch);
@@ -441,24 +416,24 @@ impl<'c> Batch<'c> {
             self.tally.rows.count(),
             self.tally.rows.root(),
         );
-        self.conn
-            .prepare_cached("INSERT INTO heads (batch, time, rows, root, head) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![batch, time, rows, root, head])?;
+        self.conn.change(
+            "INSERT INTO heads (batch, time, rows, root, head) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![batch, time, rows, root, head],
+        )?;
         Ok(())
     }
 }
 
 /// Where history was cut off last.
 pub(super) fn newest_cut(conn: &Connection) -> Result<Cut, Fail> {
-    let mut find = conn.prepare_cached(&format!("{CUT} ORDER BY batch DESC LIMIT 1"))?;
-    Ok(find.query_row([], read_cut).optional()?.unwrap_or(Cut::NONE))
+    Ok(conn.find(&format!("{CUT} ORDER BY batch DESC LIMIT 1"), [], read_cut)?.unwrap_or(Cut::NONE))
 }
 
 /// Columns for [`read_cut`].
 pub(super) const CUT: &str = "SELECT batch, through, head, entries, redeemed, day, carried FROM cuts";
 
 /// A cut as it was written.
-pub(super) fn read_cut(row: &Row<'_>) -> rusqlite::Result<Cut> {
+pub(super) fn read_cut(row: &Row<'_>) -> Result<Cut, Fail> {
     Ok(Cut {
         through: row.get(1)?,
         head: row.get(2)?,

@@ -3,11 +3,11 @@
 //! Keys are bytes: an address may hold any octets. The site's own entries have the empty recipient. A
 //! recipient's book stands under his owner's address; what other addresses of his had before is read beside it.
 
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::{
     fail::{Fail, read_time, stored_time},
-    mark::address,
+    rows::{Statements, address},
 };
 use crate::{
     address::{Address, Domain},
@@ -28,18 +28,19 @@ const ZONE_PREFIX: u8 = b'.';
 /// What follows from all entries under these names of one sender, the reader's and the site's.
 pub(super) fn known(conn: &Connection, reader: &Owned, senders: &[Sender]) -> Result<Known, Fail> {
     let readers: Vec<Vec<u8>> = reader.all().map(Address::to_bytes).collect();
-    let mut find = conn.prepare_cached(&format!(
+    let sql = format!(
         "SELECT recipient <> x'', block, how FROM book WHERE recipient IN (x'', {}) AND sender = ?1",
         slots(2, readers.len())
-    ))?;
+    );
     let mut standing = Vec::new();
     for sender in senders {
-        let mut rows = find.query(params_from_iter([&key(sender)].into_iter().chain(&readers)))?;
-        while let Some(row) = rows.next()? {
+        let key = key(sender);
+        let names = params_from_iter([&key].into_iter().chain(&readers));
+        standing.extend(conn.all(&sql, names, |row| {
             let by_hand = row.get_ref(2)?.as_str().is_ok_and(|how| how == How::Added.as_str());
             let exactness = sender.exactness();
-            standing.push(Standing { exactness, own: row.get(0)?, block: row.get(1)?, by_hand });
-        }
+            Ok(Standing { exactness, own: row.get(0)?, block: row.get(1)?, by_hand })
+        })?);
     }
     Ok(strongest(&standing))
 }
@@ -70,11 +71,10 @@ pub(super) fn learn(
 
 /// Makes a known sender unknown; a block stays.
 pub(super) fn forget(conn: &Connection, reader: &Owned, sender: &Sender) -> Result<bool, Fail> {
-    let mut delete =
-        conn.prepare_cached("DELETE FROM book WHERE recipient = ?1 AND sender = ?2 AND NOT block")?;
+    let sql = "DELETE FROM book WHERE recipient = ?1 AND sender = ?2 AND NOT block";
     let mut gone = 0;
     for own in keys(Some(reader)) {
-        gone += delete.execute(params![own, key(sender)])?;
+        gone += conn.change(sql, params![own, key(sender)])?;
     }
     Ok(gone > 0)
 }
@@ -93,13 +93,12 @@ pub(super) fn check<'a>(mut entries: impl Iterator<Item = &'a NewEntry>) -> Resu
 pub(super) fn add(conn: &Connection, owners: &Owners, entry: &NewEntry) -> Result<bool, Fail> {
     let reader = entry.recipient.as_ref().map(|recipient| owners.of(recipient));
     let (own, key) = (keys(reader.as_ref()), key(&entry.sender));
-    let mut find = conn.prepare_cached("SELECT block, how FROM book WHERE recipient = ?1 AND sender = ?2")?;
-    let mut stands = vec![];
+    let mut stands: Vec<(bool, bool)> = vec![];
     for own in &own {
-        let row = find.query_row(params![own, key], |row| {
-            Ok((row.get::<_, bool>(0)?, row.get_ref(1)?.as_str()? == How::Added.as_str()))
-        });
-        stands.extend(row.optional()?);
+        let sql = "SELECT block, how FROM book WHERE recipient = ?1 AND sender = ?2";
+        stands.extend(conn.find(sql, params![own, key], |row| {
+            Ok((row.get(0)?, row.get_ref(1)?.as_str()? == How::Added.as_str()))
+        })?);
     }
     let blocked = stands.iter().any(|(block, _)| *block);
     let by_hand = entry.how == How::Added;
@@ -111,21 +110,21 @@ pub(super) fn add(conn: &Connection, owners: &Owners, entry: &NewEntry) -> Resul
         if !stands.is_empty() {
             remove(conn, reader.as_ref(), &entry.sender)?;
         }
-        let mut write = conn.prepare_cached(
-            "INSERT INTO book (recipient, sender, block, how, since) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?;
         let how = entry.how.as_str();
-        write.execute(params![own.first(), key, entry.block, how, stored_time(entry.since)])?;
+        conn.change(
+            "INSERT INTO book (recipient, sender, block, how, since) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![own.first(), key, entry.block, how, stored_time(entry.since)],
+        )?;
     }
     Ok(written)
 }
 
 /// Takes an entry out (`None`: of the site's book), be it a block; false when there was none.
 pub(super) fn remove(conn: &Connection, reader: Option<&Owned>, sender: &Sender) -> Result<bool, Fail> {
-    let mut delete = conn.prepare_cached("DELETE FROM book WHERE recipient = ?1 AND sender = ?2")?;
     let mut gone = 0;
     for own in keys(reader) {
-        gone += delete.execute(params![own, key(sender)])?;
+        gone +=
+            conn.change("DELETE FROM book WHERE recipient = ?1 AND sender = ?2", params![own, key(sender)])?;
     }
     Ok(gone > 0)
 }
@@ -137,10 +136,10 @@ pub(super) fn memo(
     sender: &Sender,
     memo: &str,
 ) -> Result<bool, Fail> {
-    let mut update = conn.prepare_cached("UPDATE book SET memo = ?3 WHERE recipient = ?1 AND sender = ?2")?;
     let mut said = 0;
     for own in keys(reader) {
-        said += update.execute(params![own, key(sender), memo])?;
+        let sql = "UPDATE book SET memo = ?3 WHERE recipient = ?1 AND sender = ?2";
+        said += conn.change(sql, params![own, key(sender), memo])?;
     }
     Ok(said > 0)
 }
@@ -152,13 +151,8 @@ pub(super) fn list(conn: &Connection, reader: Option<&Owned>) -> Result<Vec<Book
     let readers: Vec<Vec<u8>> =
         reader.map(|reader| reader.all().map(Address::to_bytes).collect()).unwrap_or_default();
     let whose = reader.map(|_| format!("WHERE recipient IN ({})", slots(1, readers.len())));
-    let mut find = conn.prepare_cached(&format!("{COLUMNS} {} {ORDER}", whose.unwrap_or_default()))?;
-    let mut rows = find.query(params_from_iter(&readers))?;
-    let mut entries = Vec::new();
-    while let Some(row) = rows.next()? {
-        entries.push(read_entry(row)?);
-    }
-    Ok(entries)
+    let sql = format!("{COLUMNS} {} {ORDER}", whose.unwrap_or_default());
+    conn.all(&sql, params_from_iter(&readers), read_entry)
 }
 
 fn read_entry(row: &Row<'_>) -> Result<BookEntry, Fail> {
@@ -167,7 +161,7 @@ fn read_entry(row: &Row<'_>) -> Result<BookEntry, Fail> {
     let how: String = row.get(3)?;
     Ok(BookEntry {
         recipient,
-        sender: sender(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?)?,
+        sender: sender(row.get_ref(1)?.as_blob()?)?,
         block: row.get(2)?,
         how: How::from_word(&how).ok_or_else(|| Fail::damaged(format!("the book says `{how}`")))?,
         since: read_time(row.get(4)?),

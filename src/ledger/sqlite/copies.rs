@@ -6,9 +6,8 @@ use super::{
     SqliteLedger,
     batch::Batch,
     fail::{Fail, read_time, stored_time},
-    frank, franking, logins,
-    mark::address,
-    outbox,
+    frank, franking, logins, outbox,
+    rows::{Statements, address, columns},
 };
 use crate::{
     address::Domain,
@@ -48,7 +47,7 @@ pub(super) struct NewRow<'a> {
 fn begin(conn: &Connection, octets: usize, first: &[u8], now: u64) -> Result<Option<i64>, Fail> {
     let mut waiting = conn.prepare_cached(
         "SELECT (SELECT coalesce(sum(octets), 0) FROM franked_letter WHERE octets > 0),
-                (SELECT count(*) FROM franked_to WHERE next_try IS NOT NULL)",
+         (SELECT count(*) FROM franked_to WHERE next_try IS NOT NULL)",
     )?;
     let (kept, copies): (i64, i64) = waiting.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let octets = u64::try_from(octets).unwrap_or(u64::MAX);
@@ -57,10 +56,10 @@ fn begin(conn: &Connection, octets: usize, first: &[u8], now: u64) -> Result<Opt
     if is_full || !disk_left(conn).is_none_or(|left| fits(octets, left)) {
         return Ok(None);
     }
-    let mut insert = conn.prepare_cached(
+    let seq = conn.insert(
         "INSERT INTO franked_letter (login, sender, author, time, octets) VALUES ('', x'', x'', ?1, ?2)",
+        params![stored_time(now), stored_time(octets.max(1))],
     )?;
-    let seq = insert.insert(params![stored_time(now), stored_time(octets.max(1))])?;
     part(conn, seq, 0, first)?;
     Ok(Some(seq))
 }
@@ -78,9 +77,10 @@ const fn fits(octets: u64, left: u64) -> bool {
 }
 
 fn part(conn: &Connection, letter: i64, number: usize, octets: &[u8]) -> Result<(), Fail> {
-    let mut insert =
-        conn.prepare_cached("INSERT INTO franked_part (letter, part, octets) VALUES (?1, ?2, ?3)")?;
-    insert.execute(params![letter, i64::try_from(number).unwrap_or(i64::MAX), octets])?;
+    conn.change(
+        "INSERT INTO franked_part (letter, part, octets) VALUES (?1, ?2, ?3)",
+        params![letter, i64::try_from(number).unwrap_or(i64::MAX), octets],
+    )?;
     Ok(())
 }
 
@@ -88,8 +88,8 @@ fn part(conn: &Connection, letter: i64, number: usize, octets: &[u8]) -> Result<
 pub(super) fn is_full_for(conn: &Connection, login: &str) -> Result<bool, Fail> {
     let mut find = conn.prepare_cached(
         "SELECT (SELECT coalesce(sum(octets), 0) FROM franked_letter WHERE octets > 0 AND login = ?1),
-                (SELECT count(*) FROM franked_to t JOIN franked_letter l ON l.seq = t.letter
-                 WHERE t.next_try IS NOT NULL AND l.login = ?1)",
+         (SELECT count(*) FROM franked_to t JOIN franked_letter l ON l.seq = t.letter
+          WHERE t.next_try IS NOT NULL AND l.login = ?1)",
     )?;
     let (octets, copies): (i64, i64) = find.query_row([login], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(read_time(octets) >= COPIES_OCTETS_MAX / LOGIN_SHARE || read_time(copies) >= COPIES_MAX / LOGIN_SHARE)
@@ -97,14 +97,13 @@ pub(super) fn is_full_for(conn: &Connection, login: &str) -> Result<bool, Fail> 
 
 /// Lets a message go that came to belong to no letter.
 pub(super) fn let_go(conn: &Connection, seq: i64) -> Result<(), Fail> {
-    conn.prepare_cached("UPDATE franked_letter SET time = 0 WHERE seq = ?1 AND key IS NULL")?
-        .execute([seq])?;
+    conn.change("UPDATE franked_letter SET time = 0 WHERE seq = ?1 AND key IS NULL", [seq])?;
     Ok(())
 }
 
 /// Whether a message of that name is kept and belongs to no letter yet.
 pub(super) fn is_message(conn: &Connection, seq: i64) -> Result<bool, Fail> {
-    Ok(conn.prepare_cached("SELECT 1 FROM franked_letter WHERE seq = ?1 AND key IS NULL")?.exists([seq])?)
+    Ok(conn.has("SELECT 1 FROM franked_letter WHERE seq = ?1 AND key IS NULL", [seq])?)
 }
 
 /// Writes a letter down, the one whose message is kept or one without; returns its name.
@@ -118,58 +117,59 @@ pub(super) fn enter_letter(
     let time = stored_time(now);
     let (ret, envid) = (letter.dsn.ret().map(Ret::as_str), letter.dsn.envid());
     if let Some(seq) = kept {
-        let mut write = conn.prepare_cached(
-            "UPDATE franked_letter SET key = ?2, login = ?3, sender = ?4, author = ?5, time = ?6, ret = ?7, envid = ?8
+        conn.change(
+            "UPDATE franked_letter
+             SET key = ?2, login = ?3, sender = ?4, author = ?5, time = ?6, ret = ?7, envid = ?8
              WHERE seq = ?1",
+            params![seq, letter.key, letter.login, letter.sender, author, time, ret, envid],
         )?;
-        write.execute(params![seq, letter.key, letter.login, letter.sender, author, time, ret, envid])?;
         return Ok(seq);
     }
-    let mut insert = conn.prepare_cached(
+    Ok(conn.insert(
         "INSERT INTO franked_letter (key, login, sender, author, time, octets, ret, envid)
          VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7)",
-    )?;
-    Ok(insert.insert(params![letter.key, letter.login, letter.sender, author, time, ret, envid])?)
+        params![letter.key, letter.login, letter.sender, author, time, ret, envid],
+    )?)
 }
 
 /// Writes down what a recipient got.
 pub(super) fn enter_row(conn: &Connection, row: &NewRow<'_>) -> Result<(), Fail> {
-    let mut insert = conn.prepare_cached(
+    let seq = conn.insert(
         "INSERT INTO franked_to
              (letter, recipient, envelope, audience, charged, by_login, apart, waits, next_try, notify, orcpt)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        params![
+            row.letter,
+            row.wish.recipient.to_bytes(),
+            row.wish.envelope,
+            row.wish.recipient.domain().as_str(),
+            row.charged.signed(),
+            row.by_login,
+            row.apart,
+            row.stamp.is_none(),
+            row.next_try.map(stored_time),
+            row.wish.dsn.notify().map(|notify| notify.to_string()),
+            row.wish.dsn.orcpt(),
+        ],
     )?;
-    let seq = insert.insert(params![
-        row.letter,
-        row.wish.recipient.to_bytes(),
-        row.wish.envelope,
-        row.wish.recipient.domain().as_str(),
-        row.charged.signed(),
-        row.by_login,
-        row.apart,
-        row.stamp.is_none(),
-        row.next_try.map(stored_time),
-        row.wish.dsn.notify().map(|notify| notify.to_string()),
-        row.wish.dsn.orcpt(),
-    ])?;
     row.stamp.map_or(Ok(()), |stamp| give(conn, seq, stamp, row.next_try))
 }
 
 fn give(conn: &Connection, seq: i64, stamp: &PurseStamp, next_try: Option<u64>) -> Result<(), Fail> {
-    let mut write = conn.prepare_cached(
+    conn.change(
         "UPDATE franked_to SET office = ?2, id = ?3, selector = ?4, value = ?5, expiry = ?6, signature = ?7,
-                               waits = 0, next_try = ?8 WHERE seq = ?1",
+         waits = 0, next_try = ?8 WHERE seq = ?1",
+        params![
+            seq,
+            stamp.office.as_str(),
+            stamp.id,
+            stamp.selector,
+            stamp.value.signed(),
+            stored_time(stamp.expiry),
+            stamp.signature,
+            next_try.map(stored_time),
+        ],
     )?;
-    write.execute(params![
-        seq,
-        stamp.office.as_str(),
-        stamp.id,
-        stamp.selector,
-        stamp.value.signed(),
-        stored_time(stamp.expiry),
-        stamp.signature,
-        next_try.map(stored_time),
-    ])?;
     Ok(())
 }
 
@@ -208,20 +208,22 @@ pub(super) fn give_stamps(batch: &mut Batch<'_>, audience: Option<&Domain>, now:
 
 /// A copy that is due, by its name; true: it still waits for its stamp.
 fn due(conn: &Connection, now: u64) -> Result<Option<(i64, bool)>, Fail> {
-    let mut find = conn.prepare_cached(
+    let ahead = stored_time(now.saturating_add(OUTBOX_AHEAD_MAX_S));
+    let found = params![stored_time(now), ahead, LARGE_OCTETS as i64];
+    Ok(conn.find(
         "SELECT t.seq, t.waits FROM franked_to t JOIN franked_letter l ON l.seq = t.letter
          WHERE t.next_try IS NOT NULL AND (t.next_try <= ?1 OR t.next_try > ?2)
          ORDER BY l.octets > ?3, t.next_try, t.seq LIMIT 1",
-    )?;
-    let ahead = stored_time(now.saturating_add(OUTBOX_AHEAD_MAX_S));
-    let found = params![stored_time(now), ahead, LARGE_OCTETS as i64];
-    Ok(find.query_row(found, |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+        found,
+        columns,
+    )?)
 }
 
 /// Lets a copy go without the stamp it has waited for.
 fn go_without(batch: &mut Batch<'_>, seq: i64, now: u64) -> Result<(), Fail> {
     let mut write = batch.conn.prepare_cached(
-        "UPDATE franked_to SET waits = 0, next_try = ?2 WHERE seq = ?1 AND waits RETURNING charged, by_login, letter",
+        "UPDATE franked_to SET waits = 0, next_try = ?2 WHERE seq = ?1 AND waits
+         RETURNING charged, by_login, letter",
     )?;
     let row = write.query_row(params![seq, stored_time(now)], |row| {
         Ok((row.get(0)?, row.get::<_, bool>(1)?, row.get::<_, i64>(2)?))
@@ -291,21 +293,21 @@ fn tried(
     let open = "seq = ?1 AND next_try IS NOT NULL AND NOT waits";
     match attempt {
         Attempt::PutOff { next_try, error } => {
-            let mut write = conn.prepare_cached(&format!(
-                "UPDATE franked_to SET next_try = ?2, tried = ?3, last_error = ?4 WHERE {open}"
-            ))?;
             let error = outbox::cut(error, ANSWER_FIELD_OCTETS_MAX);
-            write.execute(params![seq, stored_time(*next_try), stored_time(now), error])?;
+            conn.change(
+                &format!("UPDATE franked_to SET next_try = ?2, tried = ?3, last_error = ?4 WHERE {open}"),
+                params![seq, stored_time(*next_try), stored_time(now), error],
+            )?;
         }
         Attempt::Taken => {
-            let mut write = conn
-                .prepare_cached(&format!("UPDATE franked_to SET next_try = NULL, tried = ?2 WHERE {open}"))?;
-            write.execute(params![seq, stored_time(now)])?;
+            conn.change(
+                &format!("UPDATE franked_to SET next_try = NULL, tried = ?2 WHERE {open}"),
+                params![seq, stored_time(now)],
+            )?;
         }
         Attempt::GivenUp => {
-            let mut drop = conn.prepare_cached(&format!("DELETE FROM franked_to WHERE {open}"))?;
             // Another daemon may have done with it before.
-            if drop.execute([seq])? > 0
+            if conn.change(&format!("DELETE FROM franked_to WHERE {open}"), [seq])? > 0
                 && let Some(bounce) = bounce
             {
                 outbox::insert(conn, bounce)?;
@@ -325,7 +327,7 @@ const LETTERS_OVER: &str = "SELECT l.seq FROM franked_letter l
 /// that time.
 const MESSAGES_OVER: &str =
     "SELECT l.seq FROM franked_letter l WHERE l.octets > 0 AND (l.key IS NOT NULL OR l.time < ?1)
-    AND NOT EXISTS (SELECT 1 FROM franked_to t WHERE t.letter = l.seq AND t.next_try IS NOT NULL)";
+     AND NOT EXISTS (SELECT 1 FROM franked_to t WHERE t.letter = l.seq AND t.next_try IS NOT NULL)";
 
 /// Until when a letter was franked that is known no more, and a message written that is given up.
 fn bounds(now: u64) -> (i64, i64) {
@@ -335,36 +337,35 @@ fn bounds(now: u64) -> (i64, i64) {
 
 fn is_tidy(conn: &Connection, now: u64) -> Result<bool, Fail> {
     let (kept, unfinished) = bounds(now);
-    let messages = conn.prepare_cached(&format!("{MESSAGES_OVER} LIMIT 1"))?.exists([unfinished])?;
-    Ok(!messages && !conn.prepare_cached(&format!("{LETTERS_OVER} LIMIT 1"))?.exists([kept])?)
+    let messages = conn.has(&format!("{MESSAGES_OVER} LIMIT 1"), [unfinished])?;
+    Ok(!messages && !conn.has(&format!("{LETTERS_OVER} LIMIT 1"), [kept])?)
 }
 
 /// Drops some; a commit of its own, for mail goes between.
 fn tidy(conn: &Connection, now: u64) -> Result<(), Fail> {
     let (kept, unfinished) = bounds(now);
-    let mut find = conn.prepare_cached(&format!("{MESSAGES_OVER} LIMIT 1"))?;
-    if let Some(letter) = find.query_row([unfinished], |row| row.get::<_, i64>(0)).optional()? {
+    if let Some(letter) = conn.value::<i64>(&format!("{MESSAGES_OVER} LIMIT 1"), [unfinished])? {
         return drop_message(conn, letter);
     }
     let mut find = conn.prepare_cached(&format!("{LETTERS_OVER} LIMIT ?2"))?;
     let rows = find.query_map(params![kept, LETTERS_DROPPED_AT_ONCE], |row| row.get::<_, i64>(0))?;
     for letter in rows.collect::<Result<Vec<_>, _>>()? {
-        conn.prepare_cached("DELETE FROM franked_to WHERE letter = ?1")?.execute([letter])?;
-        conn.prepare_cached("DELETE FROM franked_letter WHERE seq = ?1")?.execute([letter])?;
+        conn.change("DELETE FROM franked_to WHERE letter = ?1", [letter])?;
+        conn.change("DELETE FROM franked_letter WHERE seq = ?1", [letter])?;
     }
     Ok(())
 }
 
 /// Drops some parts of a message, and with the last ones what says that there is one.
 fn drop_message(conn: &Connection, letter: i64) -> Result<(), Fail> {
-    let mut drop = conn.prepare_cached(
+    if conn.change(
         "DELETE FROM franked_part WHERE letter = ?1 AND part IN
-             (SELECT part FROM franked_part WHERE letter = ?1 ORDER BY part DESC LIMIT ?2)",
-    )?;
-    if drop.execute(params![letter, PARTS_DROPPED_AT_ONCE])? < PARTS_DROPPED_AT_ONCE as usize {
-        conn.prepare_cached("DELETE FROM franked_letter WHERE seq = ?1 AND key IS NULL")?
-            .execute([letter])?;
-        conn.prepare_cached("UPDATE franked_letter SET octets = 0 WHERE seq = ?1")?.execute([letter])?;
+         (SELECT part FROM franked_part WHERE letter = ?1 ORDER BY part DESC LIMIT ?2)",
+        params![letter, PARTS_DROPPED_AT_ONCE],
+    )? < PARTS_DROPPED_AT_ONCE as usize
+    {
+        conn.change("DELETE FROM franked_letter WHERE seq = ?1 AND key IS NULL", [letter])?;
+        conn.change("UPDATE franked_letter SET octets = 0 WHERE seq = ?1", [letter])?;
     }
     Ok(())
 }
@@ -379,10 +380,11 @@ fn state(conn: &Connection) -> Result<CopiesState, Fail> {
     let mut find =
         conn.prepare_cached("SELECT coalesce(sum(octets), 0) FROM franked_letter WHERE octets > 0")?;
     let octets = find.query_row([], |row| row.get(0).map(read_time))?;
-    let mut find = conn.prepare_cached(
-        "SELECT last_error FROM franked_to WHERE next_try IS NOT NULL AND tried IS NOT NULL ORDER BY tried DESC LIMIT 1",
+    let last_error: Option<Option<String>> = conn.value(
+        "SELECT last_error FROM franked_to WHERE next_try IS NOT NULL AND tried IS NOT NULL
+         ORDER BY tried DESC LIMIT 1",
+        [],
     )?;
-    let last_error: Option<Option<String>> = find.query_row([], |row: &Row<'_>| row.get(0)).optional()?;
     Ok(CopiesState {
         unstamped: read_time(unstamped),
         ready: read_time(ready),

@@ -6,17 +6,15 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{
-    Connection, OptionalExtension, Row, Statement, fallible_streaming_iterator::FallibleStreamingIterator,
-    params,
-};
+use rusqlite::{Connection, Row, Statement, fallible_streaming_iterator::FallibleStreamingIterator, params};
 
 use super::{
     batch::{Batch, newest_cut},
     fail::{Fail, read_time, stored_time},
-    redeem::DAY_S,
+    rows::Statements,
     settling,
 };
+use crate::clock::DAY_S;
 use crate::ledger::{
     RETRY_WINDOW_S,
     carried::Carried,
@@ -50,18 +48,17 @@ pub(super) fn cut(batch: &mut Batch<'_>, terms: &Terms) -> Result<Done, Fail> {
         carried: carried.digest(),
     };
     drop_rows(conn, &cut)?;
-    let mut keep = conn.prepare_cached(
+    conn.change(
         "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
+        params![CARRIED, carried.octets()],
     )?;
-    keep.execute(params![CARRIED, carried.octets()])?;
     batch.enter_cut(&cut, stored_time(terms.now))?;
     Ok(Done { dropped: found.rows, more: true, ..Done::default() })
 }
 
 /// What is carried forward on all accounts, as one set hash.
 pub(super) fn carried(conn: &Connection) -> Result<Carried, Fail> {
-    let mut find = conn.prepare_cached("SELECT value FROM facts WHERE name = ?1")?;
-    let octets: Option<Vec<u8>> = find.query_row([CARRIED], |row| row.get(0)).optional()?;
+    let octets: Option<Vec<u8>> = conn.value("SELECT value FROM facts WHERE name = ?1", [CARRIED])?;
     match octets {
         None => Ok(Carried::nothing()),
         Some(octets) => Carried::from_octets(&octets)
@@ -72,12 +69,11 @@ pub(super) fn carried(conn: &Connection) -> Result<Carried, Fail> {
 /// Adds what the dropped rows moved to what is carried forward.
 fn carry(conn: &Connection, changes: &HashMap<i64, i64>, carried: &mut Carried) -> Result<(), Fail> {
     let mut find = conn.prepare_cached("SELECT name, carried FROM account WHERE id = ?1")?;
-    let mut write = conn.prepare_cached("UPDATE account SET carried = ?2 WHERE id = ?1")?;
     for (&account, &change) in changes.iter().filter(|(_, change)| **change != 0) {
         let (name, was): (String, i64) = find.query_row([account], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let is = was.checked_add(change).ok_or_else(Fail::overflow)?;
         carried.change(&name, was, is);
-        write.execute(params![account, is])?;
+        conn.change("UPDATE account SET carried = ?2 WHERE id = ?1", params![account, is])?;
     }
     Ok(())
 }
@@ -92,13 +88,13 @@ fn drop_rows(conn: &Connection, cut: &Cut) -> Result<(), Fail> {
         "DELETE FROM orders WHERE seq <= ?1",
         "DELETE FROM journal WHERE seq <= ?1",
     ] {
-        conn.prepare_cached(delete)?.execute([cut.entries])?;
+        conn.change(delete, [cut.entries])?;
     }
     for delete in ["DELETE FROM unwanted WHERE redeemed <= ?1", "DELETE FROM redeemed WHERE seq <= ?1"] {
-        conn.prepare_cached(delete)?.execute([cut.redeemed])?;
+        conn.change(delete, [cut.redeemed])?;
     }
     for delete in ["DELETE FROM heads WHERE batch <= ?1", "DELETE FROM cuts WHERE batch <= ?1"] {
-        conn.prepare_cached(delete)?.execute([cut.through])?;
+        conn.change(delete, [cut.through])?;
     }
     Ok(())
 }

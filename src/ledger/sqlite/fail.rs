@@ -1,6 +1,6 @@
 //! What can go wrong in SQLite, sorted by what must happen next.
 
-use rusqlite::{Error, ErrorCode};
+use rusqlite::{Error, ErrorCode, types::FromSqlError};
 
 use crate::ledger::LedgerError;
 
@@ -63,6 +63,12 @@ impl From<Error> for Fail {
             | Error::Utf8Error(..) => Self::Poison(LedgerError::Damaged(words)),
             _ => Self::Storage(LedgerError::Unavailable(words)),
         }
+    }
+}
+
+impl From<FromSqlError> for Fail {
+    fn from(error: FromSqlError) -> Self {
+        Error::from(error).into()
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     fail::{Fail, read_time, stored_time},
     franking, logins,
     redeem::day_of,
+    rows::Statements,
 };
 use crate::{
     address::Domain,
@@ -106,7 +107,8 @@ fn given_before(conn: &Connection, key: &[u8; 16], wish: &Wish, now: u64) -> Res
     let mut find = conn.prepare_cached(
         "SELECT t.apart, t.office, t.id, t.selector, t.audience, t.value, t.expiry, t.signature
          FROM franked_letter l JOIN franked_to t ON t.letter = l.seq
-         WHERE l.key = ?1 AND t.recipient = ?2 AND (t.next_try IS NOT NULL OR coalesce(t.tried, l.time) >= ?3)",
+         WHERE l.key = ?1 AND t.recipient = ?2 AND (t.next_try IS NOT NULL OR coalesce(t.tried,
+         l.time) >= ?3)",
     )?;
     let since = stored_time(now.saturating_sub(LETTER_KEPT_S));
     let found = find.query_row(params![key, wish.recipient.to_bytes(), since], |row| {
@@ -184,17 +186,17 @@ impl Wanted<'_> {
         missing: u32,
         in_hand: usize,
     ) -> Result<(), Fail> {
-        let mut find = conn.prepare_cached("SELECT missing FROM purse_wanted WHERE audience = ?1")?;
-        let before: Option<i64> = find.query_row([audience.as_str()], |row| row.get(0)).optional()?;
+        let before: Option<i64> =
+            conn.value("SELECT missing FROM purse_wanted WHERE audience = ?1", [audience.as_str()])?;
         let being_bought = read_time(before.unwrap_or_default()).saturating_sub(in_hand as u64);
         let more = u64::from(missing).saturating_sub(being_bought);
-        let mut note = conn.prepare_cached(
+        let (price_micros, now, asked) = (price.signed(), stored_time(self.now), stored_time(more));
+        conn.change(
             "INSERT INTO purse_wanted (audience, price, last, missing, asked) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (audience)
              DO UPDATE SET price = ?2, last = max(last, ?3), missing = ?4, asked = asked + ?5",
+            params![audience.as_str(), price_micros, now, missing, asked],
         )?;
-        let (price_micros, now, asked) = (price.signed(), stored_time(self.now), stored_time(more));
-        note.execute(params![audience.as_str(), price_micros, now, missing, asked])?;
         if more > 0 {
             let cost = price.checked_mul(more).ok_or_else(Fail::overflow)?;
             count_unspent(conn, self.login, cost, self.now)?;
@@ -206,18 +208,19 @@ impl Wanted<'_> {
 /// What may still be bought for letters of a login today: what its letters have had bought and not used counts as if it
 /// were spent. So nobody can have more bought that nobody uses than he may spend.
 fn room(conn: &Connection, login: &str, budget: &Budget, now: u64) -> Result<Micros, Fail> {
-    let mut find =
-        conn.prepare_cached("SELECT spent + unspent FROM franked WHERE day = ?1 AND login = ?2")?;
-    let used: Option<i64> = find.query_row(params![day_of(now), login], |row| row.get(0)).optional()?;
+    let used: Option<i64> = conn.value(
+        "SELECT spent + unspent FROM franked WHERE day = ?1 AND login = ?2",
+        params![day_of(now), login],
+    )?;
     Ok(budget.per_user.checked_sub(franking::amount(used.unwrap_or_default())?).unwrap_or_default())
 }
 
 fn count_unspent(conn: &Connection, login: &str, cost: Micros, now: u64) -> Result<(), Fail> {
-    let mut count = conn.prepare_cached(
+    conn.change(
         "INSERT INTO franked (day, login, spent, unspent) VALUES (?1, ?2, 0, ?3)
          ON CONFLICT (day, login) DO UPDATE SET unspent = unspent + ?3",
+        params![day_of(now), login, cost.signed()],
     )?;
-    count.execute(params![day_of(now), login, cost.signed()])?;
     Ok(())
 }
 
@@ -295,13 +298,13 @@ fn over(
 /// Counts what was put on letters of a day.
 fn count(conn: &Connection, login: &str, cost: Micros, now: u64) -> Result<(), Fail> {
     let day = day_of(now);
-    let mut count = conn.prepare_cached(
-        "INSERT INTO franked (day, login, spent) VALUES (?1, ?2, ?3)
-         ON CONFLICT (day, login) DO UPDATE SET spent = ?3",
-    )?;
     for who in [login, EVERYBODY] {
         let spent = spent(conn, day, who)?.checked_add(cost).ok_or_else(Fail::overflow)?;
-        count.execute(params![day, who, spent.signed()])?;
+        conn.change(
+            "INSERT INTO franked (day, login, spent) VALUES (?1, ?2, ?3)
+             ON CONFLICT (day, login) DO UPDATE SET spent = ?3",
+            params![day, who, spent.signed()],
+        )?;
     }
     Ok(())
 }
@@ -309,27 +312,27 @@ fn count(conn: &Connection, login: &str, cost: Micros, now: u64) -> Result<(), F
 /// Takes back what was counted for a letter of that time, but that it was to be bought; of a day that is over nothing is
 /// known any more.
 pub(super) fn uncount(conn: &Connection, login: &str, cost: Micros, time: i64) -> Result<(), Fail> {
-    let mut uncount = conn.prepare_cached(
+    conn.change(
         "UPDATE franked SET spent = max(0, spent - ?3), unspent = unspent + iif(login = ?2, ?3, 0)
          WHERE day = ?1 AND login IN (?2, '')",
+        params![day_of(read_time(time)), login, cost.signed()],
     )?;
-    uncount.execute(params![day_of(read_time(time)), login, cost.signed()])?;
     Ok(())
 }
 
 fn spent(conn: &Connection, day: i64, login: &str) -> Result<Micros, Fail> {
-    let mut find = conn.prepare_cached("SELECT spent FROM franked WHERE day = ?1 AND login = ?2")?;
-    let spent: Option<i64> = find.query_row(params![day, login], |row| row.get(0)).optional()?;
+    let spent: Option<i64> =
+        conn.value("SELECT spent FROM franked WHERE day = ?1 AND login = ?2", params![day, login])?;
     franking::amount(spent.unwrap_or_default())
 }
 
 /// Notes that a letter was held back; whether it is the first.
 fn note_over(conn: &Connection, day: i64, login: &str) -> Result<bool, Fail> {
-    let mut note = conn.prepare_cached(
+    Ok(conn.change(
         "INSERT INTO franked (day, login, spent, over) VALUES (?1, ?2, 0, 1)
          ON CONFLICT (day, login) DO UPDATE SET over = 1 WHERE over = 0",
-    )?;
-    Ok(note.execute(params![day, login])? > 0)
+        params![day, login],
+    )? > 0)
 }
 
 fn sum(amounts: impl Iterator<Item = Micros>) -> Result<Micros, Fail> {

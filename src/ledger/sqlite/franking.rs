@@ -1,6 +1,6 @@
 //! The purse in SQLite.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{
     SqliteLedger,
@@ -9,6 +9,7 @@ use super::{
     fail::{Fail, read_time, stored_time},
     frank,
     redeem::day_of,
+    rows::Statements,
 };
 use crate::{
     address::Domain,
@@ -48,8 +49,7 @@ pub(super) fn in_hand(
 
 /// Takes a stamp out of the purse.
 pub(super) fn take(conn: &Connection, stamp: &PurseStamp) -> Result<(), Fail> {
-    let mut take = conn.prepare_cached("DELETE FROM purse WHERE office = ?1 AND id = ?2")?;
-    take.execute(params![stamp.office.as_str(), stamp.id])?;
+    conn.change("DELETE FROM purse WHERE office = ?1 AND id = ?2", params![stamp.office.as_str(), stamp.id])?;
     Ok(())
 }
 
@@ -65,8 +65,10 @@ pub(super) fn throw_away_others(
         find.query_map([audience.as_str()], |row| row.get(0))?.collect::<Result<_, _>>()?;
     for office in in_hand {
         if offices.iter().all(|taken| taken.as_str() != office) {
-            let mut delete = conn.prepare_cached("DELETE FROM purse WHERE audience = ?1 AND office = ?2")?;
-            let count = delete.execute(params![audience.as_str(), office])?;
+            let count = conn.change(
+                "DELETE FROM purse WHERE audience = ?1 AND office = ?2",
+                params![audience.as_str(), office],
+            )?;
             tracing::warn!(%audience, office, count, "the domain takes stamps of this office no longer; those in hand are thrown away");
         }
     }
@@ -75,16 +77,17 @@ pub(super) fn throw_away_others(
 
 fn needs(conn: &Connection, ahead: u32, now: u64) -> Result<Vec<Need>, Fail> {
     let time = stored_time(now);
-    conn.prepare_cached("DELETE FROM purse WHERE expiry < ?1")?.execute([time])?;
+    conn.change("DELETE FROM purse WHERE expiry < ?1", [time])?;
     let long_ago = stored_time(now.saturating_sub(WANTED_FOR_S));
-    conn.prepare_cached("DELETE FROM purse_wanted WHERE last < ?1")?.execute([long_ago])?;
+    conn.change("DELETE FROM purse_wanted WHERE last < ?1", [long_ago])?;
     for table in ["franked", "purse_bought"] {
-        conn.prepare_cached(&format!("DELETE FROM {table} WHERE day < ?1"))?.execute([day_of(now)])?;
+        conn.change(&format!("DELETE FROM {table} WHERE day < ?1"), [day_of(now)])?;
     }
     let mut find = conn.prepare_cached(
         "SELECT w.audience, max(min(?1, w.asked - 1), w.missing)
                 + (SELECT count(*) FROM franked_to t WHERE t.audience = w.audience AND t.waits)
-                - (SELECT count(*) FROM purse p WHERE p.audience = w.audience AND p.value >= w.price AND p.expiry >= ?2),
+                - (SELECT count(*) FROM purse p
+                WHERE p.audience = w.audience AND p.value >= w.price AND p.expiry >= ?2),
                 w.price
          FROM purse_wanted w ORDER BY w.last DESC",
     )?;
@@ -106,7 +109,7 @@ fn needs(conn: &Connection, ahead: u32, now: u64) -> Result<Vec<Need>, Fail> {
 fn keep_order(conn: &Connection, order: &PurseOrder, per_day: Micros) -> Result<Option<i64>, Fail> {
     let mut find = conn.prepare_cached(
         "SELECT (SELECT coalesce(sum(spent), 0) FROM purse_bought WHERE day = ?1)
-                + (SELECT coalesce(sum(value * (length(ids) / 16)), 0) FROM purse_orders)",
+         + (SELECT coalesce(sum(value * (length(ids) / 16)), 0) FROM purse_orders)",
     )?;
     let before: i64 = find.query_row([day_of(order.time)], |row| row.get(0))?;
     let cost = order.value.checked_mul(order.ids.len() as u64);
@@ -114,12 +117,12 @@ fn keep_order(conn: &Connection, order: &PurseOrder, per_day: Micros) -> Result<
     if spent.is_none_or(|spent| spent > per_day) {
         return Ok(None);
     }
-    let mut insert = conn.prepare_cached(
-        "INSERT INTO purse_orders (office, audience, value, ids, time) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
     let ids = order.ids.concat();
     let (office, audience) = (order.office.as_str(), order.audience.as_str());
-    let seq = insert.insert(params![office, audience, order.value.signed(), ids, stored_time(order.time)])?;
+    let seq = conn.insert(
+        "INSERT INTO purse_orders (office, audience, value, ids, time) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![office, audience, order.value.signed(), ids, stored_time(order.time)],
+    )?;
     Ok(Some(seq))
 }
 
@@ -144,40 +147,35 @@ fn orders(conn: &Connection) -> Result<Vec<PurseOrder>, Fail> {
 }
 
 fn filled(conn: &Connection, order: i64, stamps: &[PurseStamp]) -> Result<(), Fail> {
-    let mut delete = conn.prepare_cached("DELETE FROM purse_orders WHERE seq = ?1 RETURNING time")?;
     // Another process may have finished the same order.
-    let Some(time) = delete.query_row([order], |row| row.get(0)).optional()? else { return Ok(()) };
+    let Some(time) = conn.value("DELETE FROM purse_orders WHERE seq = ?1 RETURNING time", [order])? else {
+        return Ok(());
+    };
     let mut cost = Micros::ZERO;
     for stamp in stamps {
         cost = cost.checked_add(stamp.value).ok_or_else(Fail::overflow)?;
     }
-    let mut count = conn.prepare_cached(
-        "INSERT INTO purse_bought (day, spent) VALUES (?1, ?2) ON CONFLICT (day) DO UPDATE SET spent = spent + ?2",
-    )?;
-    count.execute(params![day_of(read_time(time)), cost.signed()])?;
-    let mut insert = conn.prepare_cached(
-        "INSERT INTO purse (office, id, selector, audience, value, expiry, signature)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+    conn.change(
+        "INSERT INTO purse_bought (day, spent) VALUES (?1, ?2) ON CONFLICT (day) DO UPDATE
+         SET spent = spent + ?2",
+        params![day_of(read_time(time)), cost.signed()],
     )?;
     for stamp in stamps {
         let (office, audience) = (stamp.office.as_str(), stamp.audience.as_str());
         let (value, expiry) = (stamp.value.signed(), stored_time(stamp.expiry));
-        insert.execute(params![
-            office,
-            stamp.id,
-            stamp.selector,
-            audience,
-            value,
-            expiry,
-            stamp.signature
-        ])?;
+        conn.change(
+            "INSERT INTO purse (office, id, selector, audience, value, expiry, signature)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+            params![office, stamp.id, stamp.selector, audience, value, expiry, stamp.signature],
+        )?;
     }
     Ok(())
 }
 
 fn purse(conn: &Connection, now: u64) -> Result<Purse, Fail> {
     let mut find = conn.prepare_cached(
-        "SELECT audience, count(*), sum(value) FROM purse WHERE expiry >= ?1 GROUP BY audience ORDER BY audience",
+        "SELECT audience, count(*), sum(value) FROM purse WHERE expiry >= ?1 GROUP BY audience
+         ORDER BY audience",
     )?;
     let until = stored_time(now.saturating_add(LIFE_LEFT_MIN_S));
     let mut rows = find.query([until])?;
@@ -194,7 +192,8 @@ fn purse(conn: &Connection, now: u64) -> Result<Purse, Fail> {
     }
     let mut find = conn.prepare_cached(
         "SELECT w.audience FROM purse_wanted w WHERE w.last >= ?1
-            AND NOT EXISTS (SELECT 1 FROM purse p WHERE p.audience = w.audience AND p.value >= w.price AND p.expiry >= ?2)
+            AND NOT EXISTS (SELECT 1 FROM purse p
+            WHERE p.audience = w.audience AND p.value >= w.price AND p.expiry >= ?2)
             AND NOT EXISTS (SELECT 1 FROM purse_orders o WHERE o.audience = w.audience)
          ORDER BY w.audience",
     )?;

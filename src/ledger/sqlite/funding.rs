@@ -4,13 +4,14 @@
 //! for its lock and then sees the row.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{
     SqliteLedger,
     batch::{Batch, NewEntry},
     fail::{Fail, read_time, stored_time},
     redeem::day_of,
+    rows::{Statements, columns},
     trade::{account_name, amount},
 };
 use crate::{
@@ -99,14 +100,11 @@ const VOUCHERS: &str = "SELECT v.number, v.value, v.issued, v.expiry, v.memo, e.
     FROM voucher v LEFT JOIN voucher_end e ON e.number = v.number";
 
 fn list(conn: &Connection, count_max: u32) -> Result<Vec<Voucher>, Fail> {
-    let mut find = conn.prepare_cached(&format!("{VOUCHERS} ORDER BY v.number DESC LIMIT ?1"))?;
-    let rows = find.query_map([count_max], |row| Ok(read(row)))?;
-    rows.map(|row| row?).collect()
+    conn.all(&format!("{VOUCHERS} ORDER BY v.number DESC LIMIT ?1"), [count_max], read)
 }
 
 fn find(conn: &Connection, code: &CodeHash) -> Result<Option<Voucher>, Fail> {
-    let mut find = conn.prepare_cached(&format!("{VOUCHERS} WHERE v.code = ?1"))?;
-    find.query_row([code], |row| Ok(read(row))).optional()?.transpose()
+    conn.find(&format!("{VOUCHERS} WHERE v.code = ?1"), [code], read)
 }
 
 fn read(row: &Row<'_>) -> Result<Voucher, Fail> {
@@ -114,7 +112,7 @@ fn read(row: &Row<'_>) -> Result<Voucher, Fail> {
     let (ended, account): (Option<i64>, Option<[u8; 32]>) = (row.get(5)?, row.get(6)?);
     Ok(Voucher {
         number: number.cast_unsigned(),
-        value: amount(row.get(1)?)?,
+        value: row.get(1)?,
         issued: read_time(row.get(2)?),
         expiry: row.get::<_, Option<i64>>(3)?.map(read_time),
         memo: row.get(4)?,
@@ -128,10 +126,7 @@ fn read(row: &Row<'_>) -> Result<Voucher, Fail> {
 
 fn void(batch: &mut Batch<'_>, number: u64, now: u64) -> Result<Voided, Fail> {
     let sql = format!("{VOUCHERS} WHERE v.number = ?1");
-    let found = {
-        let mut find = batch.conn.prepare_cached(&sql)?;
-        find.query_row([number.cast_signed()], |row| Ok(read(row))).optional()?.transpose()?
-    };
+    let found = batch.conn.find(&sql, [number.cast_signed()], read)?;
     Ok(match found.map(|voucher| voucher.state) {
         None => Voided::NoSuch,
         Some(VoucherState::Void { .. }) => Voided::Before,
@@ -189,9 +184,10 @@ impl Voucher {
 
 /// Ends a voucher. The key refuses a second end.
 fn end(batch: &Batch<'_>, number: u64, account: Option<&AccountKey>, now: u64) -> Result<(), Fail> {
-    let mut insert =
-        batch.conn.prepare_cached("INSERT INTO voucher_end (number, time, account) VALUES (?1, ?2, ?3)")?;
-    insert.execute(params![number.cast_signed(), stored_time(now), account.map(|key| key.0)])?;
+    batch.conn.change(
+        "INSERT INTO voucher_end (number, time, account) VALUES (?1, ?2, ?3)",
+        params![number.cast_signed(), stored_time(now), account.map(|key| key.0)],
+    )?;
     Ok(())
 }
 
@@ -224,8 +220,7 @@ fn grant(batch: &mut Batch<'_>, request: &GrantRequest) -> Result<Granted, Fail>
         let balance = amount(batch.balance_of(&name)?)?;
         return Ok(Granted::Credited { amount: granted, balance, again: true });
     }
-    let mut had = batch.conn.prepare_cached("SELECT 1 FROM granted WHERE day = ?1 AND account = ?2")?;
-    if had.exists(params![day, account.0])? {
+    if batch.conn.has("SELECT 1 FROM granted WHERE day = ?1 AND account = ?2", params![day, account.0])? {
         return Ok(Granted::HadToday);
     }
     let given = given(batch.conn, day)?;
@@ -240,20 +235,20 @@ fn grant(batch: &mut Batch<'_>, request: &GrantRequest) -> Result<Granted, Fail>
         return Ok(Granted::MoreWork { given });
     }
     forget_grants(batch.conn, day)?;
-    batch
-        .conn
-        .prepare_cached("INSERT INTO granted (day, account, proof, amount) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![day, account.0, proof, request.amount.signed()])?;
-    let mut count = batch.conn.prepare_cached(
+    batch.conn.change(
+        "INSERT INTO granted (day, account, proof, amount) VALUES (?1, ?2, ?3, ?4)",
+        params![day, account.0, proof, request.amount],
+    )?;
+    batch.conn.change(
         "INSERT INTO grant_days (day, given) VALUES (?1, ?2)
          ON CONFLICT (day) DO UPDATE SET given = given + excluded.given",
+        params![day, request.amount],
     )?;
-    count.execute(params![day, request.amount.signed()])?;
-    let mut count = batch.conn.prepare_cached(
+    batch.conn.change(
         "INSERT INTO grant_networks (day, network, given) VALUES (?1, ?2, ?3)
          ON CONFLICT (day, network) DO UPDATE SET given = given + excluded.given",
+        params![day, network, request.amount],
     )?;
-    count.execute(params![day, network, request.amount.signed()])?;
     batch.enter(&NewEntry {
         time: stored_time(*now),
         kind: "grant",
@@ -269,38 +264,35 @@ fn grant(batch: &mut Batch<'_>, request: &GrantRequest) -> Result<Granted, Fail>
 
 /// What this account was granted for this proof. A proof names its account, so it is nobody else's.
 fn granted_by(conn: &Connection, account: &AccountKey, proof: &[u8; 16]) -> Result<Option<Micros>, Fail> {
-    let mut find = conn.prepare_cached("SELECT account, amount FROM granted WHERE proof = ?1")?;
-    let row = find.query_row([proof], |row| Ok((row.get::<_, [u8; 32]>(0)?, row.get(1)?))).optional()?;
-    match row {
+    let sql = "SELECT account, amount FROM granted WHERE proof = ?1";
+    match conn.find(sql, [proof], columns::<([u8; 32], Micros)>)? {
         None => Ok(None),
-        Some((by, micros)) if by == account.0 => amount(micros).map(Some),
+        Some((by, amount)) if by == account.0 => Ok(Some(amount)),
         Some(_) => Err(Fail::invalid("a proof was granted to another account")),
     }
 }
 
 fn given(conn: &Connection, day: i64) -> Result<Micros, Fail> {
-    let mut find = conn.prepare_cached("SELECT given FROM grant_days WHERE day = ?1")?;
-    let given: Option<i64> = find.query_row([day], |row| row.get(0)).optional()?;
-    amount(given.unwrap_or_default())
+    Ok(conn.value("SELECT given FROM grant_days WHERE day = ?1", [day])?.unwrap_or_default())
 }
 
 fn given_to_network(conn: &Connection, day: i64, network: &NetworkKey) -> Result<Micros, Fail> {
-    let mut find = conn.prepare_cached("SELECT given FROM grant_networks WHERE day = ?1 AND network = ?2")?;
-    let given: Option<i64> = find.query_row(params![day, network], |row| row.get(0)).optional()?;
-    amount(given.unwrap_or_default())
+    Ok(conn
+        .value("SELECT given FROM grant_networks WHERE day = ?1 AND network = ?2", params![day, network])?
+        .unwrap_or_default())
 }
 
 /// Forgets some of the grants whose proofs are too old to come again.
 fn forget_grants(conn: &Connection, today: i64) -> Result<(), Fail> {
     let last = today.saturating_sub(GRANT_DAYS_KEPT);
-    let mut forget = conn.prepare_cached(
+    conn.change(
         "DELETE FROM granted WHERE (day, account) IN
          (SELECT day, account FROM granted WHERE day < ?1 ORDER BY day LIMIT ?2)",
+        [last, GRANTS_FORGOTTEN_MAX],
     )?;
-    forget.execute([last, GRANTS_FORGOTTEN_MAX])?;
-    conn.prepare_cached("DELETE FROM grant_days WHERE day < ?1")?.execute([last])?;
+    conn.change("DELETE FROM grant_days WHERE day < ?1", [last])?;
     // Who asked from where is nobody's business tomorrow.
-    conn.prepare_cached("DELETE FROM grant_networks WHERE day < ?1")?.execute([today])?;
+    conn.change("DELETE FROM grant_networks WHERE day < ?1", [today])?;
     Ok(())
 }
 
@@ -309,18 +301,18 @@ fn pay(batch: &mut Batch<'_>, payment: &Payment) -> Result<Paid, Fail> {
     if payment.amount == Micros::ZERO || event.is_empty() || reference.is_empty() {
         return Err(Fail::invalid("a payment has an amount, an event and a reference"));
     }
-    let mut find = batch.conn.prepare_cached(
+    if batch.conn.has(
         "SELECT 1 FROM payment WHERE provider = ?1 AND event = ?2
          UNION ALL SELECT 1 FROM payment WHERE provider = ?1 AND reference = ?3",
-    )?;
-    if find.exists(params![provider, event, reference])? {
+        params![provider, event, reference],
+    )? {
         return Ok(Paid::Before);
     }
     let time = stored_time(payment.now);
-    batch
-        .conn
-        .prepare_cached("INSERT INTO payment (provider, event, reference, time) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![provider, event, reference, time])?;
+    batch.conn.change(
+        "INSERT INTO payment (provider, event, reference, time) VALUES (?1, ?2, ?3, ?4)",
+        params![provider, event, reference, time],
+    )?;
     let name = account_name(&payment.account);
     batch.enter(&NewEntry {
         time,

@@ -1,13 +1,15 @@
 //! Logins' own accounts in SQLite.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::{
     SqliteLedger,
     batch::{Batch, NewEntry, short_of},
     fail::{Fail, stored_time},
-    franking::{amount, counted, domain},
-    returns, trade,
+    franking::counted,
+    returns,
+    rows::{Statements, columns},
+    trade,
 };
 use crate::{
     address::Domain,
@@ -30,7 +32,7 @@ fn account_name(login: &str) -> String {
 
 /// What a login's account holds.
 pub(super) fn balance(batch: &mut Batch<'_>, login: &str) -> Result<Micros, Fail> {
-    amount(batch.balance_of(&account_name(login))?)
+    trade::amount(batch.balance_of(&account_name(login))?)
 }
 
 /// Takes from a login's account what the stamps of a letter cost.
@@ -75,63 +77,50 @@ pub(super) fn note_charge(
     charged: Micros,
     now: u64,
 ) -> Result<(), Fail> {
-    let mut insert = conn.prepare_cached(
-        "INSERT INTO franked_charge (office, id, login, charged, ends, asked) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
     let ends = stored_time(stamp.expiry.saturating_add(RETURNS_AFTER_EXPIRY_S));
-    insert.execute(params![
-        stamp.office.as_str(),
-        stamp.id,
-        login,
-        charged.signed(),
-        ends,
-        stored_time(now)
-    ])?;
+    conn.change(
+        "INSERT INTO franked_charge (office, id, login, charged, ends, asked)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![stamp.office, stamp.id, login, charged, ends, stored_time(now)],
+    )?;
     Ok(())
 }
 
 fn is_any_to_ask(conn: &Connection, now: u64) -> Result<bool, Fail> {
     let before = stored_time(now.saturating_sub(RETURNS_ASKED_EVERY_S));
-    let mut find = conn.prepare_cached(
+    conn.has(
         "SELECT 1 WHERE EXISTS (SELECT 1 FROM franked_charge WHERE asked < ?1)
-                     OR EXISTS (SELECT 1 FROM franked_charge WHERE ends < ?2)",
-    )?;
-    Ok(find.exists(params![before, stored_time(now)])?)
+         OR EXISTS (SELECT 1 FROM franked_charge WHERE ends < ?2)",
+        params![before, stored_time(now)],
+    )
 }
 
 fn to_ask(conn: &Connection, now: u64) -> Result<Option<(Domain, Vec<StampId>)>, Fail> {
-    conn.prepare_cached("DELETE FROM franked_charge WHERE ends < ?1")?.execute([stored_time(now)])?;
+    conn.change("DELETE FROM franked_charge WHERE ends < ?1", [stored_time(now)])?;
     let before = stored_time(now.saturating_sub(RETURNS_ASKED_EVERY_S));
-    let mut find =
-        conn.prepare_cached("SELECT office FROM franked_charge WHERE asked < ?1 ORDER BY asked LIMIT 1")?;
-    let Some(office) = find.query_row([before], |row| row.get::<_, String>(0)).optional()? else {
-        return Ok(None);
-    };
-    let mut find = conn.prepare_cached(
+    let oldest = "SELECT office FROM franked_charge WHERE asked < ?1 ORDER BY asked LIMIT 1";
+    let Some(office) = conn.value::<Domain>(oldest, [before])? else { return Ok(None) };
+    let ids = conn.all(
         "SELECT id FROM franked_charge WHERE office = ?1 AND asked < ?2 ORDER BY asked LIMIT ?3",
+        params![office, before, RETURNS_ASKED_MAX],
+        |row| Ok(row.get(0)?),
     )?;
-    let rows = find.query_map(params![office, before, RETURNS_ASKED_MAX], |row| row.get(0))?;
-    let ids: Vec<StampId> = rows.collect::<Result<_, _>>()?;
-    let mut note =
-        conn.prepare_cached("UPDATE franked_charge SET asked = ?3 WHERE office = ?1 AND id = ?2")?;
     for id in &ids {
-        note.execute(params![office, id, stored_time(now)])?;
+        let note = "UPDATE franked_charge SET asked = ?3 WHERE office = ?1 AND id = ?2";
+        conn.change(note, params![office, id, stored_time(now)])?;
     }
-    Ok(Some((domain(&office)?, ids)))
+    Ok(Some((office, ids)))
 }
 
 fn returned(batch: &mut Batch<'_>, office: &Domain, ids: &[StampId], now: u64) -> Result<usize, Fail> {
     let mut count = 0;
     for id in ids {
         // The row goes: what comes back does so once.
-        let mut take = batch.conn.prepare_cached(
-            "DELETE FROM franked_charge WHERE office = ?1 AND id = ?2 RETURNING login, charged",
-        )?;
-        let row =
-            take.query_row(params![office.as_str(), id], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)));
-        let Some((login, charged)) = row.optional()? else { continue };
+        let take = "DELETE FROM franked_charge WHERE office = ?1 AND id = ?2 RETURNING login, charged";
+        let found = batch.conn.find(take, params![office, id], columns::<(String, Micros)>)?;
+        let Some((login, charged)) = found else { continue };
         let memo = format!("{office} gives back {}", data_encoding::BASE64URL_NOPAD.encode(id));
-        transfer(batch, "unfrank", FRANKING, &account_name(&login), amount(charged)?, &memo, now)?;
+        transfer(batch, "unfrank", FRANKING, &account_name(&login), charged, &memo, now)?;
         count += 1;
     }
     Ok(count)
@@ -139,17 +128,14 @@ fn returned(batch: &mut Batch<'_>, office: &Domain, ids: &[StampId], now: u64) -
 
 fn accounts(conn: &Connection) -> Result<Vec<(String, Micros)>, Fail> {
     // ';' is the character after ':', so the range is every name with the prefix.
-    let mut find = conn.prepare_cached(
+    conn.all(
         "SELECT name, balance FROM account WHERE name > 'login:' AND name < 'login;' ORDER BY name",
-    )?;
-    let rows = find.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
-    let mut accounts = Vec::new();
-    for row in rows {
-        let (name, balance) = row?;
-        let login = name.strip_prefix(LOGIN_PREFIX).unwrap_or(&name);
-        accounts.push((login.to_owned(), amount(balance)?));
-    }
-    Ok(accounts)
+        [],
+        |row| {
+            let name: String = row.get(0)?;
+            Ok((name.strip_prefix(LOGIN_PREFIX).unwrap_or(&name).to_owned(), row.get(1)?))
+        },
+    )
 }
 
 #[async_trait::async_trait]
@@ -191,9 +177,8 @@ impl Logins for SqliteLedger {
     async fn login_account(&self, login: &str) -> Result<Micros, LedgerError> {
         let name = account_name(&counted(login));
         let read = move |conn: &Connection| {
-            let mut find = conn.prepare_cached("SELECT balance FROM account WHERE name = ?1")?;
-            let balance: Option<i64> = find.query_row([&name], |row| row.get(0)).optional()?;
-            amount(balance.unwrap_or_default())
+            let balance = conn.value("SELECT balance FROM account WHERE name = ?1", [&name])?;
+            Ok(balance.unwrap_or_default())
         };
         self.readers.read(read).await
     }

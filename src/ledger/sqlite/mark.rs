@@ -1,13 +1,15 @@
 //! Marks: finding the letter, giving its postage back, changing the recipient's book (SPEC.md §7).
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{
     answered,
     batch::{Batch, NewEntry},
     book,
     fail::{Fail, read_time, stored_time},
-    foreign, sent, settings, settling,
+    foreign,
+    rows::{Statements, columns},
+    sent, settings, settling,
 };
 use crate::{
     address::{Address, Domain},
@@ -25,7 +27,7 @@ pub(super) struct Redeemed {
     pub time: i64,
     debit: String,
     credit: String,
-    pub amount: i64,
+    pub amount: Micros,
     /// Account of the buyer, for a stamp of our own office.
     buyer: Option<String>,
     pub letter: Letter,
@@ -43,9 +45,9 @@ pub(super) struct Letter {
 
 const REDEEMED: &str =
     "SELECT r.seq, r.time, d.name, c.name, r.amount, b.name, r.recipient, r.author, r.authenticated,
-    (SELECT l.list FROM decisions l WHERE l.time = r.time AND l.number = r.number AND l.list IS NOT NULL)
-    FROM redeemed r JOIN account d ON d.id = r.debit JOIN account c ON c.id = r.credit
-    LEFT JOIN orders o ON o.seq = r.order_seq LEFT JOIN account b ON b.id = o.account";
+     (SELECT l.list FROM decisions l WHERE l.time = r.time AND l.number = r.number AND l.list IS NOT NULL)
+     FROM redeemed r JOIN account d ON d.id = r.debit JOIN account c ON c.id = r.credit
+     LEFT JOIN orders o ON o.seq = r.order_seq LEFT JOIN account b ON b.id = o.account";
 
 /// The recipient of the letter with this redemption number.
 pub(super) fn recipient_of(conn: &Connection, number: u64) -> Result<Option<Address>, Fail> {
@@ -113,16 +115,17 @@ pub(super) fn recipient_of_stamp(
 
 /// Notes that a paid letter was unwanted.
 pub(super) fn note_unwanted(conn: &Connection, seq: i64, now: u64) -> Result<(), Fail> {
-    let mut note =
-        conn.prepare_cached("INSERT INTO unwanted (redeemed, time) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
-    note.execute(params![seq, stored_time(now)])?;
+    conn.change(
+        "INSERT INTO unwanted (redeemed, time) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        params![seq, stored_time(now)],
+    )?;
     Ok(())
 }
 
 /// Gives the postage of this redemption back, if it can be; returns what went back.
 pub(super) fn give_back_one(batch: &mut Batch<'_>, seq: i64, now: u64) -> Result<Option<Micros>, Fail> {
-    let sql = format!("{REDEEMED} WHERE r.seq = ?1");
-    let redeemed = batch.conn.prepare_cached(&sql)?.query_row([seq], read_redeemed)??;
+    let redeemed = batch.conn.find(&format!("{REDEEMED} WHERE r.seq = ?1"), [seq], read_redeemed)?;
+    let redeemed = redeemed.ok_or_else(|| Fail::damaged("a redemption is gone"))?;
     let mut marked = Marked {
         recipient: redeemed.letter.recipient.clone(),
         author: None,
@@ -137,9 +140,8 @@ pub(super) fn give_back_one(batch: &mut Batch<'_>, seq: i64, now: u64) -> Result
 
 /// Postage goes back where it came from: to the buyer, or to the account of the office that sold the stamp.
 fn give_back(batch: &mut Batch<'_>, redeemed: &Redeemed, now: u64, marked: &mut Marked) -> Result<(), Fail> {
-    batch.conn.prepare_cached("DELETE FROM unwanted WHERE redeemed = ?1")?.execute([redeemed.seq])?;
-    let mut refund = batch.conn.prepare_cached("SELECT 1 FROM journal WHERE redeemed = ?1")?;
-    marked.already_refunded = refund.exists([redeemed.seq])?;
+    batch.conn.change("DELETE FROM unwanted WHERE redeemed = ?1", [redeemed.seq])?;
+    marked.already_refunded = batch.conn.has("SELECT 1 FROM journal WHERE redeemed = ?1", [redeemed.seq])?;
     if marked.already_refunded {
         return Ok(());
     }
@@ -149,8 +151,7 @@ fn give_back(batch: &mut Batch<'_>, redeemed: &Redeemed, now: u64, marked: &mut 
     if marked.too_late {
         return Ok(());
     }
-    let amount =
-        Micros::from_signed(redeemed.amount).ok_or_else(|| Fail::damaged("a negative redemption"))?;
+    let amount = redeemed.amount;
     batch.enter(&NewEntry {
         time: stored_time(now),
         kind: "refund",
@@ -231,22 +232,20 @@ fn find(conn: &Connection, owners: &Owners, target: &MarkTarget) -> Result<Found
 }
 
 /// Whether the refund window of this redemption is over for good.
-pub(super) fn is_final(conn: &Connection, seq: i64) -> rusqlite::Result<bool> {
+pub(super) fn is_final(conn: &Connection, seq: i64) -> Result<bool, Fail> {
     Ok(seq <= settling::settled_to(conn)?)
 }
 
 /// Numbers are kept by day, so each day that has any is asked, the newest first.
 pub(super) fn by_number(conn: &Connection, number: u64) -> Result<Option<Redeemed>, Fail> {
     let sql = format!("{REDEEMED} WHERE r.time / 86400 = ?1 AND r.number = ?2");
-    let mut find = conn.prepare_cached(&sql)?;
-    let mut earlier = conn.prepare_cached(
-        "SELECT time / 86400 FROM redeemed WHERE time / 86400 < ?1 ORDER BY time / 86400 DESC LIMIT 1",
-    )?;
+    let earlier =
+        "SELECT time / 86400 FROM redeemed WHERE time / 86400 < ?1 ORDER BY time / 86400 DESC LIMIT 1";
     let mut day = i64::MAX;
-    while let Some(next) = earlier.query_row([day], |row| row.get(0)).optional()? {
+    while let Some(next) = conn.value(earlier, [day])? {
         day = next;
-        if let Some(found) = find.query_row(params![day, number.cast_signed()], read_redeemed).optional()? {
-            return found.map(Some);
+        if let Some(found) = conn.find(&sql, params![day, number.cast_signed()], read_redeemed)? {
+            return Ok(Some(found));
         }
     }
     Ok(None)
@@ -255,115 +254,74 @@ pub(super) fn by_number(conn: &Connection, number: u64) -> Result<Option<Redeeme
 /// Stamps are kept by day and office; each pair that has any is asked.
 fn by_stamp(conn: &Connection, office: Option<&Domain>, id: &StampId) -> Result<Found, Fail> {
     let sql = format!("{REDEEMED} WHERE r.day = ?1 AND r.office = ?2 AND r.id = ?3");
-    let mut find = conn.prepare_cached(&sql)?;
-    let mut next = conn.prepare_cached(
-        "SELECT r.day, r.office FROM redeemed r WHERE (r.day, r.office) > (?1, ?2) ORDER BY r.day, r.office LIMIT 1",
-    )?;
-    let mut name = conn.prepare_cached("SELECT name FROM office WHERE id = ?1")?;
+    let next = "SELECT r.day, r.office FROM redeemed r WHERE (r.day, r.office) > (?1, ?2)
+         ORDER BY r.day, r.office LIMIT 1";
     let mut found: Option<(i64, Redeemed)> = None;
     let mut at = (i64::MIN, i64::MIN);
-    while let Some(pair) =
-        next.query_row([at.0, at.1], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).optional()?
-    {
+    while let Some(pair) = conn.find(next, [at.0, at.1], columns)? {
         at = pair;
-        let Some(redeemed) = find.query_row(params![at.0, at.1, id], read_redeemed).optional()? else {
-            continue;
-        };
-        let seller: String = name.query_row([at.1], |row| row.get(0))?;
-        if office.is_some_and(|asked| asked.as_str() != seller) {
+        let Some(redeemed) = conn.find(&sql, params![at.0, at.1, id], read_redeemed)? else { continue };
+        let seller: Option<Domain> = conn.value("SELECT name FROM office WHERE id = ?1", [at.1])?;
+        if office.is_some_and(|asked| seller.as_ref() != Some(asked)) {
             continue;
         }
         if found.as_ref().is_some_and(|(other, _)| *other != at.1) {
             return Ok(Found::Two);
         }
-        found = Some((at.1, redeemed?));
+        found = Some((at.1, redeemed));
     }
     Ok(found.map_or(Found::Nothing, |(_, redeemed)| Found::Redeemed(redeemed)))
 }
 
 /// Of two letters with one Message-ID to a recipient that fits, the first (SPEC.md §7).
 fn by_message_id(conn: &Connection, hash: &[u8; 16], fits: impl Fn(&Address) -> bool) -> Result<Found, Fail> {
-    let mut find = conn.prepare_cached(
-        "SELECT recipient, number, author, authenticated, list FROM decisions
-         WHERE time / 86400 = ?1 AND message_id = ?2 AND delivered AND message_id IS NOT NULL
-         ORDER BY time, seq",
-    )?;
-    let mut later = conn.prepare_cached(
-        "SELECT time / 86400 FROM decisions WHERE time / 86400 > ?1 AND delivered AND message_id IS NOT NULL
-         ORDER BY time / 86400 LIMIT 1",
-    )?;
-    let mut day = -1_i64;
-    while let Some(next) = later.query_row([day], |row| row.get(0)).optional()? {
-        day = next;
-        let mut rows = find.query(params![day, hash])?;
-        while let Some(row) = rows.next()? {
-            let recipient = address(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?;
-            if !fits(&recipient) {
-                continue;
-            }
-            let number: Option<i64> = row.get(1)?;
-            if let Some(redeemed) = number.map(|n| by_number(conn, n.cast_unsigned())).transpose()?.flatten()
-            {
-                return Ok(Found::Redeemed(redeemed));
-            }
-            let author = row.get::<_, Option<Vec<u8>>>(2)?.map(|bytes| address(&bytes)).transpose()?;
-            return Ok(Found::Free(Letter {
-                recipient,
-                author,
-                authenticated: row.get(3)?,
-                list: row.get(4)?,
-            }));
-        }
-    }
-    Ok(Found::Nothing)
-}
-
-fn read_redeemed(row: &Row<'_>) -> rusqlite::Result<Result<Redeemed, Fail>> {
-    let (recipient, author): (Vec<u8>, Option<Vec<u8>>) = (row.get(6)?, row.get(7)?);
-    let letter = || {
-        let author = author.map(|bytes| address(&bytes)).transpose()?;
-        Ok(Letter { recipient: address(&recipient)?, author, authenticated: row.get(8)?, list: row.get(9)? })
+    let letters = answered::delivered(conn, hash, usize::MAX)?;
+    let Some(found) = letters.into_iter().find(|found| fits(&found.letter.recipient)) else {
+        return Ok(Found::Nothing);
     };
-    Ok(match letter() {
-        Ok(letter) => Ok(Redeemed {
-            seq: row.get(0)?,
-            time: row.get(1)?,
-            debit: row.get(2)?,
-            credit: row.get(3)?,
-            amount: row.get(4)?,
-            buyer: row.get(5)?,
-            letter,
-        }),
-        Err(fail) => Err(fail),
-    })
+    let redeemed = found.number.map(|number| by_number(conn, number.cast_unsigned())).transpose()?;
+    Ok(redeemed.flatten().map_or(Found::Free(found.letter), Found::Redeemed))
 }
 
-/// An address as it was stored.
-pub(super) fn address(bytes: &[u8]) -> Result<Address, Fail> {
-    Address::parse(bytes).map_err(|e| Fail::damaged(e.to_string()))
+fn read_redeemed(row: &Row<'_>) -> Result<Redeemed, Fail> {
+    Ok(Redeemed {
+        seq: row.get(0)?,
+        time: row.get(1)?,
+        debit: row.get(2)?,
+        credit: row.get(3)?,
+        amount: row.get(4)?,
+        buyer: row.get(5)?,
+        letter: Letter {
+            recipient: row.get(6)?,
+            author: row.get(7)?,
+            authenticated: row.get(8)?,
+            list: row.get(9)?,
+        },
+    })
 }
 
 /// Writes a decision down.
 pub(super) fn note(conn: &Connection, owners: &Owners, decision: &Decision) -> Result<(), Fail> {
-    let mut insert = conn.prepare_cached(
-        "INSERT INTO decisions (time, recipient, author, authenticated, message_id, result, reason, delivered, number, list,
+    conn.change(
+        "INSERT INTO decisions (time, recipient, author, authenticated, message_id, result, reason,
+         delivered, number, list,
                                 reader, reply_to)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        params![
+            stored_time(decision.time),
+            decision.recipient,
+            decision.author,
+            decision.authenticated,
+            decision.message_id,
+            decision.result,
+            decision.reason,
+            decision.delivered,
+            decision.number.map(u64::cast_signed),
+            decision.list,
+            settings::reader_of(decision),
+            answered::reply_to_column(decision),
+        ],
     )?;
-    insert.execute(params![
-        stored_time(decision.time),
-        decision.recipient.to_bytes(),
-        decision.author.as_ref().map(Address::to_bytes),
-        decision.authenticated,
-        decision.message_id,
-        decision.result,
-        decision.reason,
-        decision.delivered,
-        decision.number.map(u64::cast_signed),
-        decision.list,
-        settings::reader_of(decision),
-        answered::reply_to_column(decision),
-    ])?;
     if decision.delivered
         && decision.result == "known"
         && let Some(id) = &decision.list

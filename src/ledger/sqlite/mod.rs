@@ -16,19 +16,14 @@ use super::{
     AccountKey, AccountState, Decision, Entry, Ledger, LedgerError, Letter, Mark, MarkError, MarkTarget,
     Marked, Order, Outcome, Proof, Sale, SoldStamp, StampId, Want,
     book::{BookEntry, Known, MEMO_OCTETS_MAX, NewEntry, Sender},
-    foreign::{Foreign, Report, Standing},
     freepost::{Label, NewLabel},
-    marks::{Answered, Marks},
-    outbox::{AnswerAbout, Attempt, Mail, NewMail, Outbox, OutboxState, Queued, WaitingAnswers},
     owners::Owners,
-    passes::{NewPass, Pass, PassMade, Passes},
     sent::{Answerable, Sent},
-    settings::{Cadence, MarkedSender, OwnPrice, OwnSettings, Settings, StrangerLetter},
-    settling::{Done, Lag, Settling, Terms},
     tally::Tally,
 };
 use crate::{
     address::{Address, Domain},
+    clock::DAY_S,
     money::{Currency, Micros},
 };
 
@@ -57,6 +52,7 @@ mod queue;
 mod readers;
 mod redeem;
 mod returns;
+mod rows;
 mod schema;
 mod sent;
 mod settings;
@@ -72,11 +68,12 @@ use fail::Fail;
 use place::{Place, Role};
 use readers::Readers;
 use redeem::Plan;
+use rows::Statements;
 use trade::Funding;
 use writer::Writer;
 
 /// Refund window when the configuration says nothing, in seconds (SPEC.md §7).
-pub const REFUND_WINDOW_DEFAULT_S: u64 = 30 * 86_400;
+pub const REFUND_WINDOW_DEFAULT_S: u64 = 30 * DAY_S;
 /// How long a request waits for another process that holds the ledger's lock, in milliseconds: longer than any
 /// honest transaction, shorter than the patience of a mail server.
 pub const BUSY_TIMEOUT_DEFAULT_MS: u64 = 5_000;
@@ -232,117 +229,6 @@ impl SqliteLedger {
             Some(writer) => writer.queue.submit(work).await,
             None => Err(LedgerError::Unavailable("it was opened for reading only".into())),
         }
-    }
-}
-
-#[async_trait]
-impl Passes for SqliteLedger {
-    async fn pass_add(&self, pass: NewPass) -> Result<PassMade, LedgerError> {
-        self.write(move |batch| passes::add(batch, &pass)).await
-    }
-
-    async fn passes(
-        &self,
-        author: &Address,
-        recipient: &Address,
-        now: u64,
-    ) -> Result<Vec<Pass>, LedgerError> {
-        let (author, recipient) = (author.clone(), recipient.clone());
-        self.readers.read(move |conn| passes::find(conn, &author, &recipient, now)).await
-    }
-}
-
-#[async_trait]
-impl Marks for SqliteLedger {
-    async fn mark_answered(&self, answered: Answered) -> Result<Vec<Marked>, LedgerError> {
-        // By the writer, which has seen letters that were decided a moment ago.
-        self.write(move |batch| answered::mark_answered(batch, &answered)).await
-    }
-
-    async fn recipient_of_stamp(&self, office: Option<&Domain>, id: &StampId) -> Result<Address, MarkError> {
-        let (office, id) = (office.cloned(), *id);
-        self.readers.read(move |conn| mark::recipient_of_stamp(conn, office.as_ref(), &id)).await?
-    }
-
-    async fn recipients_of_message_id(&self, message_id: &[u8; 16]) -> Result<Vec<Address>, LedgerError> {
-        let message_id = *message_id;
-        self.write(move |batch| answered::recipients(batch.conn, &message_id)).await
-    }
-
-    async fn note_submission(&self, now: u64) -> Result<(), LedgerError> {
-        self.write(move |batch| answered::note_submission(batch.conn, now)).await
-    }
-
-    async fn last_submission(&self) -> Result<(Option<u64>, bool), LedgerError> {
-        self.readers.read(answered::last_submission).await
-    }
-}
-
-#[async_trait]
-impl Outbox for SqliteLedger {
-    async fn answer(
-        &self,
-        to: &Address,
-        about: AnswerAbout,
-        text: String,
-        now: u64,
-    ) -> Result<(), LedgerError> {
-        let owner = to.clone();
-        match self.write(move |batch| outbox::answer(batch.conn, &owner, &about, &text, now)).await? {
-            outbox::Kept::Yes => self.outbox.notify_one(),
-            outbox::Kept::AddressFull => {
-                tracing::warn!(%to, "an answer was left out: too many wait for that address");
-            }
-            outbox::Kept::Full => {
-                tracing::error!(%to, "an answer was left out: too much mail of ours waits; look at farthing status");
-            }
-        }
-        Ok(())
-    }
-
-    async fn answers_due(&self, now: u64) -> Result<Option<WaitingAnswers>, LedgerError> {
-        self.readers.read(move |conn| outbox::answers_due(conn, now)).await
-    }
-
-    async fn queue_answers(
-        &self,
-        made_of: &WaitingAnswers,
-        mail: Option<NewMail>,
-        now: u64,
-    ) -> Result<bool, LedgerError> {
-        let made_of = made_of.clone();
-        self.write(move |batch| outbox::queue_answers(batch.conn, &made_of, mail.as_ref(), now)).await
-    }
-
-    async fn queue_digest(
-        &self,
-        owner: &Address,
-        last: Option<u64>,
-        until: u64,
-        mail: Option<NewMail>,
-    ) -> Result<Queued, LedgerError> {
-        let owner = owner.clone();
-        self.write(move |batch| outbox::queue_digest(batch.conn, &owner, last, until, mail.as_ref())).await
-    }
-
-    async fn mail_due(&self, now: u64) -> Result<Option<Mail>, LedgerError> {
-        self.readers.read(move |conn| outbox::mail_due(conn, now)).await
-    }
-
-    async fn mail_tried(&self, seq: i64, attempt: Attempt, now: u64) -> Result<(), LedgerError> {
-        self.write(move |batch| outbox::mail_tried(batch.conn, seq, &attempt, now)).await
-    }
-
-    async fn outbox_next(&self) -> Result<Option<u64>, LedgerError> {
-        self.readers.read(outbox::next).await
-    }
-
-    async fn outbox_changed(&self) {
-        self.outbox.notified().await;
-    }
-
-    async fn outbox_state(&self) -> Result<OutboxState, LedgerError> {
-        self.readers.read(outbox::state).await
     }
 }
 
@@ -555,11 +441,11 @@ impl Ledger for SqliteLedger {
     async fn health(&self) -> Result<(), LedgerError> {
         self.readers.read(|conn| Ok(conn.query_row("SELECT 1 FROM facts LIMIT 1", [], |_| Ok(()))?)).await?;
         self.write(|batch| {
-            let mut write = batch.conn.prepare_cached(
+            batch.conn.change(
                 "INSERT INTO facts (name, value) VALUES ('alive', 1)
                  ON CONFLICT (name) DO UPDATE SET value = (value + 1) % 1000000",
+                [],
             )?;
-            write.execute([])?;
             Ok(())
         })
         .await
@@ -572,139 +458,5 @@ impl Ledger for SqliteLedger {
             writer.queue.close();
             writer.ended().await;
         }
-    }
-}
-
-#[async_trait]
-impl Settings for SqliteLedger {
-    async fn settings(&self, owner: &Address) -> Result<OwnSettings, LedgerError> {
-        let owner = self.site.owners().owner(owner);
-        self.readers.read(move |conn| settings::settings(conn, &owner)).await
-    }
-
-    async fn all_settings(&self) -> Result<Vec<(Address, OwnSettings)>, LedgerError> {
-        self.readers.read(settings::all).await
-    }
-
-    async fn set_price(&self, owner: &Address, price: Option<OwnPrice>) -> Result<(), LedgerError> {
-        let owner = self.site.owners().owner(owner);
-        self.write(move |batch| settings::set_price(batch.conn, &owner, price)).await
-    }
-
-    async fn set_digest(&self, owner: &Address, digest: Cadence, now: u64) -> Result<(), LedgerError> {
-        let owner = self.site.owners().owner(owner);
-        self.write(move |batch| settings::set_digest(batch.conn, &owner, digest, now)).await
-    }
-
-    async fn digest_owners(&self) -> Result<Vec<(Address, OwnSettings)>, LedgerError> {
-        self.readers.read(settings::digest_owners).await
-    }
-
-    async fn digest_made(&self, owner: &Address, last: Option<u64>, now: u64) -> Result<bool, LedgerError> {
-        let owner = self.site.owners().owner(owner);
-        self.write(move |batch| settings::digest_made(batch.conn, &owner, last, now)).await
-    }
-
-    async fn strangers(
-        &self,
-        recipient: &Address,
-        since: u64,
-        count_max: u32,
-    ) -> Result<Vec<StrangerLetter>, LedgerError> {
-        let owned = self.site.owners().of(recipient).own;
-        self.readers
-            .read(move |conn| {
-                let mut letters = Vec::new();
-                for own in &owned {
-                    letters.extend(settings::strangers(conn, own, since, count_max)?);
-                }
-                letters.sort_by_key(|letter| std::cmp::Reverse(letter.time));
-                letters.truncate(count_max as usize);
-                Ok(letters)
-            })
-            .await
-    }
-
-    async fn paid_letter(&self, number: u64) -> Result<Option<StrangerLetter>, LedgerError> {
-        self.readers.read(move |conn| settings::paid_letter(conn, number)).await
-    }
-
-    async fn mark_sender(
-        &self,
-        recipient: &Address,
-        author: &Address,
-        mark: Mark,
-        now: u64,
-    ) -> Result<MarkedSender, LedgerError> {
-        let mut all = MarkedSender::default();
-        loop {
-            let (recipient, author) = (recipient.clone(), author.clone());
-            let work = move |batch: &mut batch::Batch<'_>| {
-                settings::mark_sender(batch, &recipient, &author, mark, now)
-            };
-            let (some, more) = self.write(work).await?;
-            all.letters += some.letters;
-            all.refunded = all.refunded.checked_add(some.refunded).ok_or(LedgerError::Overflow)?;
-            all.known = some.known;
-            if !more {
-                return Ok(all);
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl Settling for SqliteLedger {
-    async fn settling_clock(&self, now: u64) -> Result<u64, LedgerError> {
-        self.write(move |batch| settling::clock(batch.conn, now)).await
-    }
-
-    async fn settle(&self, terms: Terms) -> Result<Done, LedgerError> {
-        let terms = Arc::new(terms);
-        let of_step = Arc::clone(&terms);
-        let done = self.write(move |batch| settling::settle(batch, &of_step)).await?;
-        // A transaction of its own: mail goes between.
-        Ok(done.and(self.write(move |batch| cut::cut(batch, &terms)).await?))
-    }
-
-    async fn lag(&self, terms: &Terms) -> Result<Lag, LedgerError> {
-        let (terms, site) = (terms.clone(), Arc::clone(&self.site));
-        self.readers.read(move |conn| settling::lag(conn, &terms, &site)).await
-    }
-}
-
-#[async_trait]
-impl Foreign for SqliteLedger {
-    async fn next_report(&self, now: u64) -> Result<Option<Report>, LedgerError> {
-        self.readers.read(move |conn| foreign::next_report(conn, now)).await
-    }
-
-    async fn report_taken(&self, report: &Report) -> Result<(), LedgerError> {
-        let report = report.clone();
-        self.write(move |batch| foreign::report_taken(batch.conn, &report)).await
-    }
-
-    async fn report_failed(&self, report: &Report, trouble: &str, due: u64) -> Result<(), LedgerError> {
-        let (report, trouble) = (report.clone(), trouble.to_owned());
-        self.write(move |batch| foreign::report_failed(batch.conn, &report, &trouble, due)).await
-    }
-
-    async fn standings(&self) -> Result<Vec<Standing>, LedgerError> {
-        self.readers.read(foreign::standings).await
-    }
-
-    async fn give_back(
-        &self,
-        audience: &Domain,
-        ids: &[StampId],
-        now: u64,
-    ) -> Result<Vec<StampId>, LedgerError> {
-        let (audience, ids) = (audience.clone(), ids.to_vec());
-        self.write(move |batch| foreign::give_back(batch, &audience, &ids, now)).await
-    }
-
-    async fn forgive(&self, office: &Domain, amount: Micros, now: u64) -> Result<Micros, LedgerError> {
-        let office = office.clone();
-        self.write(move |batch| foreign::forgive(batch, &office, amount, now)).await
     }
 }

@@ -13,7 +13,9 @@ use rusqlite::{
 use super::{
     batch::{CUT, may_be_negative, newest_cut, read_cut},
     fail::Fail,
-    funding, schema,
+    funding,
+    rows::{Statements as _, columns},
+    schema,
     settling::settled_to,
 };
 use crate::ledger::{
@@ -116,9 +118,8 @@ impl Names {
 }
 
 fn numbered(conn: &Connection, table: &str) -> Result<HashMap<i64, String>, Fail> {
-    let mut all = conn.prepare(&format!("SELECT id, name FROM {table}"))?;
-    let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let named: Vec<(i64, String)> = conn.all(&format!("SELECT id, name FROM {table}"), [], columns)?;
+    Ok(named.into_iter().collect())
 }
 
 /// A table read row by row, one row ahead.
@@ -254,14 +255,14 @@ fn read_ended(
     entry: &EntryRow<'_>,
     prover: &mut Prover,
 ) -> Result<(), Fail> {
-    let mut find = conn.prepare_cached("SELECT escrow, first, last FROM settled WHERE entry = ?1")?;
-    let range = find.query_row([entry.seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-    let range: Option<(i64, i64, i64)> = range.optional()?;
-    let mut find = conn.prepare_cached(
-        "SELECT c.order_seq, o.account FROM closed c LEFT JOIN orders o ON o.seq = c.order_seq WHERE c.entry = ?1",
+    let sql = "SELECT escrow, first, last FROM settled WHERE entry = ?1";
+    let range: Option<(i64, i64, i64)> = conn.find(sql, [entry.seq], columns)?;
+    let order: Option<(i64, Option<i64>)> = conn.find(
+        "SELECT c.order_seq, o.account FROM closed c LEFT JOIN orders o ON o.seq = c.order_seq
+         WHERE c.entry = ?1",
+        [entry.seq],
+        columns,
     )?;
-    let order = find.query_row([entry.seq], |row| Ok((row.get(0)?, row.get(1)?)));
-    let order: Option<(i64, Option<i64>)> = order.optional()?;
     match (range, order) {
         (Some((escrow, first, last)), None) => {
             let mut find = conn.prepare_cached(
@@ -301,7 +302,7 @@ fn read_reported(
         prover.fault(format!("entry {} does not say which stamp it gives back", entry.seq));
         return Ok(());
     };
-    let id = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+    let id = row.get_ref(1)?.as_blob()?;
     let sold = match (row.get(2)?, row.get(3)?, row.get(4)?) {
         (Some(order), Some(account), Some(value)) => {
             Some(ReportedAs { order, buyer: names.account(account), value, redeemed_here: row.get(5)? })

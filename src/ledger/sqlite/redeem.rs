@@ -6,26 +6,25 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::{
     Site,
     batch::{Batch, NewRedeemed, newest_cut},
     fail::{Fail, read_time, stored_time},
     foreign,
+    rows::Statements,
     sent::{self, Answer},
 };
 use crate::{
     address::{Address, Domain},
+    clock::DAY_S,
     ledger::{
         LedgerError, Ledgered, Letter, Outcome, RETRIES_DAILY_MAX, RETRY_WINDOW_S, StampCandidate, StampKey,
         Want, WorkCandidate, owners::Owners,
     },
     money::Micros,
 };
-
-/// Seconds of a UTC day.
-pub(super) const DAY_S: u64 = 86_400;
 
 /// Names stamp (or work), recipient and letter: the same again is a retry, anything else is a second spending.
 type Claim = [u8; 16];
@@ -320,12 +319,10 @@ impl<'a> Planner<'a> {
     }
 
     fn used(&self, work: &WorkCandidate) -> Result<Option<Earlier>, Fail> {
-        let mut find =
-            self.conn.prepare_cached("SELECT claim, time FROM worked WHERE day = ?1 AND id = ?2")?;
-        let row = find.query_row(params![work.day, work.id], |row| {
+        let sql = "SELECT claim, time FROM worked WHERE day = ?1 AND id = ?2";
+        self.conn.find(sql, params![work.day, work.id], |row| {
             Ok(Earlier { claim: row.get(0)?, time: row.get(1)?, number: 0 })
-        });
-        Ok(row.optional()?)
+        })
     }
 
     /// Work instead of money, as far as today's letters by work allow.
@@ -360,10 +357,10 @@ impl<'a> Planner<'a> {
 
     /// Whether one letter more by work may come in for this reader today.
     fn has_work_left(&self, reader: &Vec<u8>) -> Result<bool, Fail> {
-        let mut count =
-            self.conn.prepare_cached("SELECT letters FROM work_days WHERE day = ?1 AND recipient = ?2")?;
-        let before: Option<i64> =
-            count.query_row(params![day_of(self.letter.now), reader], |row| row.get(0)).optional()?;
+        let before: Option<i64> = self.conn.value(
+            "SELECT letters FROM work_days WHERE day = ?1 AND recipient = ?2",
+            params![day_of(self.letter.now), reader],
+        )?;
         let here = self.worked.get(reader).copied().unwrap_or_default();
         Ok(before.unwrap_or_default() + i64::from(here) < i64::from(self.letter.work_daily_max))
     }
@@ -383,11 +380,6 @@ pub(super) fn sold_by(
     stamp: &StampCandidate,
     audience: &Domain,
 ) -> Result<Option<Sold>, Fail> {
-    let mut find = conn.prepare_cached(
-        "SELECT s.order_seq, s.signature, o.value, o.expiry, o.audience, o.closed IS NOT NULL,
-                EXISTS (SELECT 1 FROM reported r WHERE r.id = s.id)
-         FROM sold s JOIN orders o ON o.seq = s.order_seq WHERE s.id = ?1",
-    )?;
     let exactly = |row: &rusqlite::Row<'_>| {
         let same = row.get_ref(1)?.as_blob()? == stamp.signature
             && row.get::<_, i64>(2)? == stamp.value.signed()
@@ -395,7 +387,15 @@ pub(super) fn sold_by(
             && row.get_ref(4)?.as_str()? == audience.as_str();
         Ok(same.then_some(Sold { order: row.get(0)?, closed: row.get(5)?, reported: row.get(6)? }))
     };
-    Ok(find.query_row([&stamp.key.id], exactly).optional()?.flatten())
+    Ok(conn
+        .find(
+            "SELECT s.order_seq, s.signature, o.value, o.expiry, o.audience, o.closed IS NOT NULL,
+                    EXISTS (SELECT 1 FROM reported r WHERE r.id = s.id)
+             FROM sold s JOIN orders o ON o.seq = s.order_seq WHERE s.id = ?1",
+            [&stamp.key.id],
+            exactly,
+        )?
+        .flatten())
 }
 
 /// Whether a stamp was redeemed, for whatever letter.
@@ -404,15 +404,15 @@ pub(super) fn is_redeemed(conn: &Connection, key: &StampKey) -> Result<bool, Fai
 }
 
 fn earlier_of(conn: &Connection, key: &StampKey) -> Result<Option<Earlier>, Fail> {
-    let mut find = conn.prepare_cached(
+    conn.find(
         "SELECT claim, time, number FROM redeemed
          WHERE day = ?1 AND office = (SELECT id FROM office WHERE name = ?2) AND id = ?3",
-    )?;
-    let row = find.query_row(params![key.day, key.office.as_str(), key.id], |row| {
-        let number: i64 = row.get(2)?;
-        Ok(Earlier { claim: row.get(0)?, time: row.get(1)?, number: number.cast_unsigned() })
-    });
-    Ok(row.optional()?)
+        params![key.day, key.office, key.id],
+        |row| {
+            let number: i64 = row.get(2)?;
+            Ok(Earlier { claim: row.get(0)?, time: row.get(1)?, number: number.cast_unsigned() })
+        },
+    )
 }
 
 fn claim(kind: &[u8], means: &[u8; 16], recipient: &Address, digest: &[u8; 32]) -> Claim {
@@ -466,34 +466,33 @@ fn use_work(
     claim: &Claim,
 ) -> Result<(), Fail> {
     let time = stored_time(letter.now);
-    batch
-        .conn
-        .prepare_cached("INSERT INTO worked (day, id, time, claim) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![work.day, work.id, time, claim])?;
+    batch.conn.change(
+        "INSERT INTO worked (day, id, time, claim) VALUES (?1, ?2, ?3, ?4)",
+        params![work.day, work.id, time, claim],
+    )?;
     if !work.counts {
         return Ok(());
     }
-    let mut count = batch.conn.prepare_cached(
+    let owner = batch.site.owners().owner(&want.recipient);
+    batch.conn.change(
         "INSERT INTO work_days (day, recipient, letters) VALUES (?1, ?2, 1)
          ON CONFLICT (day, recipient) DO UPDATE SET letters = letters + 1",
+        params![day_of(letter.now), owner],
     )?;
-    let owner = batch.site.owners().owner(&want.recipient);
-    count.execute(params![day_of(letter.now), owner.to_bytes()])?;
     Ok(())
 }
 
 fn retries(conn: &Connection, now: u64, claim: &Claim) -> Result<i64, Fail> {
-    let mut times = conn.prepare_cached("SELECT times FROM retried WHERE day = ?1 AND claim = ?2")?;
-    let row = times.query_row(params![day_of(now), claim], |row| row.get(0));
-    Ok(row.optional()?.unwrap_or_default())
+    let sql = "SELECT times FROM retried WHERE day = ?1 AND claim = ?2";
+    Ok(conn.value(sql, params![day_of(now), claim])?.unwrap_or_default())
 }
 
 fn count_retry(batch: &mut Batch<'_>, now: u64, claim: &Claim) -> Result<(), Fail> {
-    let mut count = batch.conn.prepare_cached(
+    batch.conn.change(
         "INSERT INTO retried (day, claim, times) VALUES (?1, ?2, 1)
          ON CONFLICT (day, claim) DO UPDATE SET times = times + 1",
+        params![day_of(now), claim],
     )?;
-    count.execute(params![day_of(now), claim])?;
     Ok(())
 }
 

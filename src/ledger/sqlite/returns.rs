@@ -1,8 +1,8 @@
 //! Which stamps of an account came back to it, in SQLite.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
-use super::{fail::Fail, trade::account_name};
+use super::{fail::Fail, rows::Statements, trade::account_name};
 use crate::{
     address::Domain,
     clock::DAY_S,
@@ -17,9 +17,10 @@ pub(super) fn came_back(
     account: &AccountKey,
     ids: &[StampId],
 ) -> Result<Vec<StampId>, Fail> {
-    let mut find = conn.prepare_cached(&format!(
+    let sql = format!(
         "WITH mine AS (
-             SELECT s.id, o.seq, (SELECT d.seq FROM redeemed d WHERE d.day = o.expiry / {DAY_S} AND d.id = s.id
+             SELECT s.id, o.seq, (SELECT d.seq FROM redeemed d
+                                  WHERE d.day = o.expiry / {DAY_S} AND d.id = s.id
                                   AND d.office = (SELECT f.id FROM office f WHERE f.name = ?3)) AS redeemed
              FROM sold s JOIN orders o ON o.seq = s.order_seq JOIN account a ON a.id = o.account
              WHERE s.id = ?1 AND a.name = ?2)
@@ -29,11 +30,11 @@ pub(super) fn came_back(
                                   WHERE c.order_seq = m.seq AND j.kind = 'return')
                      ELSE EXISTS (SELECT 1 FROM journal j WHERE j.redeemed = m.redeemed) END
          FROM mine m"
-    ))?;
-    let (name, office) = (account_name(account), office.map(Domain::as_str));
+    );
+    let name = account_name(account);
     let mut back = Vec::new();
     for id in ids {
-        let found: Option<bool> = find.query_row(params![id, name, office], |row| row.get(0)).optional()?;
+        let found = conn.value::<bool>(&sql, params![id, name, office])?;
         if found == Some(true) {
             back.push(*id);
         }

@@ -2,16 +2,17 @@
 //!
 //! What is too old goes a few rows at a time whenever a row is added, so the tables follow the rate of the mail.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::{
     batch::Batch,
     book,
     fail::{Fail, read_time, stored_time},
-    mark::address,
+    rows::{Statements, address, columns},
 };
 use crate::{
     address::{Address, Domain},
+    clock::DAY_S,
     ledger::{
         Decision,
         book::{How, Known, Sender},
@@ -27,7 +28,7 @@ use crate::{
 /// Old rows that go for each new one: more than come, so the old never pile up.
 const DROPPED_AT_ONCE: u32 = 4;
 /// How often it is written down again that a list lives, in seconds: a busy list costs no write a letter.
-const LIST_SEEN_AGAIN_S: u64 = 7 * 86_400;
+const LIST_SEEN_AGAIN_S: u64 = 7 * DAY_S;
 /// Old rows that go in one request, however many it adds.
 const DROPPED_AT_ONCE_MAX: u32 = 100;
 
@@ -55,9 +56,9 @@ pub(super) fn learn(batch: &mut Batch<'_>, sent: &Sent) -> Result<usize, Fail> {
 /// Whether an address is where a list takes its mail: one that a list has named as such to the author, or one whose
 /// List-Id stands in the author's or the site's book.
 fn is_list(conn: &Connection, author: &Owned, recipient: &Address) -> Result<bool, Fail> {
-    let mut find = conn.prepare_cached("SELECT 1 FROM list_address WHERE recipient = ?1 AND address = ?2")?;
+    let sql = "SELECT 1 FROM list_address WHERE recipient = ?1 AND address = ?2";
     for own in &author.own {
-        if find.exists(params![own.to_bytes(), recipient.without_detail().to_bytes()])? {
+        if conn.has(sql, params![own, recipient.without_detail()])? {
             return Ok(true);
         }
     }
@@ -70,26 +71,15 @@ fn is_list(conn: &Connection, author: &Owned, recipient: &Address) -> Result<boo
 pub(super) fn note_list(conn: &Connection, reader: &Owned, decision: &Decision) -> Result<(), Fail> {
     let (Some(list), Some(owner)) = (&decision.list, reader.own.first()) else { return Ok(()) };
     if let Some(message_id) = &decision.message_id {
-        let mut post = conn.prepare_cached(
-            "UPDATE sent SET to_list = 1 WHERE author = ?1 AND message_id = ?2 AND NOT to_list",
-        )?;
+        let post = "UPDATE sent SET to_list = 1 WHERE author = ?1 AND message_id = ?2 AND NOT to_list";
         for own in &reader.own {
-            post.execute(params![own.to_bytes(), message_id])?;
+            conn.change(post, params![own, message_id])?;
         }
     }
-    let mut find =
-        conn.prepare_cached("SELECT time FROM list_address WHERE recipient = ?1 AND address = ?2")?;
-    let mut write = conn.prepare_cached(
-        "INSERT OR REPLACE INTO list_address (recipient, address, time) VALUES (?1, ?2, ?3)",
-    )?;
-    let mut drop = conn.prepare_cached(
-        "DELETE FROM list_address WHERE (recipient, address) IN
-             (SELECT recipient, address FROM list_address WHERE time < ?1 ORDER BY time LIMIT ?2)",
-    )?;
     for address in decision.list_posts.iter().chain(&Sender::address_of_list(list)) {
         let address = address.without_detail();
-        let seen: Option<i64> =
-            find.query_row(params![owner.to_bytes(), address.to_bytes()], |row| row.get(0)).optional()?;
+        let sql = "SELECT time FROM list_address WHERE recipient = ?1 AND address = ?2";
+        let seen: Option<i64> = conn.value(sql, params![owner, address])?;
         if seen.is_some_and(|seen| decision.time.saturating_sub(read_time(seen)) < LIST_SEEN_AGAIN_S) {
             continue;
         }
@@ -98,31 +88,34 @@ pub(super) fn note_list(conn: &Connection, reader: &Owned, decision: &Decision) 
                 mark_posts(conn, own, &address)?;
             }
         }
-        write.execute(params![owner.to_bytes(), address.to_bytes(), stored_time(decision.time)])?;
+        conn.change(
+            "INSERT OR REPLACE INTO list_address (recipient, address, time) VALUES (?1, ?2, ?3)",
+            params![owner, address, stored_time(decision.time)],
+        )?;
         let old = stored_time(decision.time.saturating_sub(LIST_ADDRESS_KEPT_S));
-        drop.execute(params![old, DROPPED_AT_ONCE])?;
+        conn.change(
+            "DELETE FROM list_address WHERE (recipient, address) IN
+             (SELECT recipient, address FROM list_address WHERE time < ?1 ORDER BY time LIMIT ?2)",
+            params![old, DROPPED_AT_ONCE],
+        )?;
     }
     Ok(())
 }
 
 /// What this author has sent to this address is a list's.
 fn mark_posts(conn: &Connection, author: &Address, address: &Address) -> Result<(), Fail> {
-    let mut find = conn.prepare_cached(
-        "SELECT message_id, recipients FROM sent WHERE author = ?1 AND NOT to_list AND instr(recipients, ?2) > 0",
-    )?;
-    let mut mark =
-        conn.prepare_cached("UPDATE sent SET to_list = 1 WHERE author = ?1 AND message_id = ?2")?;
-    let mut posts: Vec<Vec<u8>> = vec![];
     // The part before a `+detail` and all after it; which address it is, is looked at exactly.
-    let mut rows = find.query(params![author.to_bytes(), address.local()])?;
-    while let Some(row) = rows.next()? {
-        let recipients: Vec<u8> = row.get(1)?;
+    let posts = conn.all(
+        "SELECT message_id, recipients FROM sent
+         WHERE author = ?1 AND NOT to_list AND instr(recipients, ?2) > 0",
+        params![author, address.local()],
+        columns::<(Vec<u8>, Vec<u8>)>,
+    )?;
+    for (message_id, recipients) in posts {
         if lines(&recipients)?.iter().any(|recipient| recipient.without_detail() == *address) {
-            posts.push(row.get(0)?);
+            let mark = "UPDATE sent SET to_list = 1 WHERE author = ?1 AND message_id = ?2";
+            conn.change(mark, params![author, message_id])?;
         }
-    }
-    for message_id in posts {
-        mark.execute(params![author.to_bytes(), message_id])?;
     }
     Ok(())
 }
@@ -133,9 +126,9 @@ pub(super) fn names_unsubscribe(
     author: &Owned,
     recipient: &Address,
 ) -> Result<bool, Fail> {
-    let mut find = conn.prepare_cached("SELECT 1 FROM unsubscribe WHERE recipient = ?1 AND address = ?2")?;
+    let sql = "SELECT 1 FROM unsubscribe WHERE recipient = ?1 AND address = ?2";
     for own in &author.own {
-        if find.exists(params![own.to_bytes(), recipient.to_bytes()])? {
+        if conn.has(sql, params![own, recipient])? {
             return Ok(true);
         }
     }
@@ -151,10 +144,11 @@ fn remember(
     to_list: bool,
 ) -> Result<(), Fail> {
     let author = author.to_bytes();
-    let mut find =
-        conn.prepare_cached("SELECT recipients, to_list FROM sent WHERE author = ?1 AND message_id = ?2")?;
-    let before: Option<(Vec<u8>, bool)> =
-        find.query_row(params![author, message_id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let before: Option<(Vec<u8>, bool)> = conn.find(
+        "SELECT recipients, to_list FROM sent WHERE author = ?1 AND message_id = ?2",
+        params![author, message_id],
+        columns,
+    )?;
     let (before, was_to_list) = before.unwrap_or_default();
     let mut recipients = lines(&before)?;
     for recipient in &sent.recipients {
@@ -166,16 +160,17 @@ fn remember(
         }
     }
     let text = recipients.iter().map(Address::to_bytes).collect::<Vec<_>>().join(&b'\n');
-    let mut write = conn.prepare_cached(
-        "INSERT OR REPLACE INTO sent (author, message_id, time, to_list, recipients) VALUES (?1, ?2, ?3, ?4, ?5)",
+    conn.change(
+        "INSERT OR REPLACE INTO sent (author, message_id, time, to_list, recipients)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![author, message_id, stored_time(sent.now), to_list || was_to_list, text],
     )?;
-    write.execute(params![author, message_id, stored_time(sent.now), to_list || was_to_list, text])?;
     let old = stored_time(sent.now.saturating_sub(ANSWERS_WINDOW_S));
-    let mut drop = conn.prepare_cached(
+    conn.change(
         "DELETE FROM sent WHERE (author, message_id) IN
-             (SELECT author, message_id FROM sent WHERE time < ?1 ORDER BY time LIMIT ?2)",
+         (SELECT author, message_id FROM sent WHERE time < ?1 ORDER BY time LIMIT ?2)",
+        params![old, DROPPED_AT_ONCE],
     )?;
-    drop.execute(params![old, DROPPED_AT_ONCE])?;
     Ok(())
 }
 
@@ -191,19 +186,12 @@ pub(super) fn answerable(
     message_ids: &[[u8; 16]],
     now: u64,
 ) -> Result<Option<(Vec<u8>, Answerable)>, Fail> {
-    let authors: Vec<Vec<u8>> = reader.all().map(Address::to_bytes).collect();
-    let mut find = conn.prepare_cached(
-        "SELECT time, recipients FROM sent WHERE author = ?1 AND message_id = ?2 AND NOT to_list",
-    )?;
-    let mut count =
-        conn.prepare_cached("SELECT count(*) FROM answered WHERE author = ?1 AND message_id = ?2")?;
-    for (message_id, author) in
-        message_ids.iter().flat_map(|id| authors.iter().map(move |author| (id, author)))
-    {
-        let row = find.query_row(params![author, message_id], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
-        });
-        let Some((time, recipients)) = row.optional()? else { continue };
+    let authors: Vec<&Address> = reader.all().collect();
+    let pairs = message_ids.iter().flat_map(|id| authors.iter().map(move |author| (id, *author)));
+    for (message_id, author) in pairs {
+        let sql = "SELECT time, recipients FROM sent WHERE author = ?1 AND message_id = ?2 AND NOT to_list";
+        let found = conn.find(sql, params![author, message_id], columns::<(i64, Vec<u8>)>)?;
+        let Some((time, recipients)) = found else { continue };
         let recipients = lines(&recipients)?;
         if now.saturating_sub(read_time(time)) > ANSWERS_WINDOW_S || recipients.len() > SENT_RECIPIENTS_MAX {
             continue;
@@ -211,9 +199,10 @@ pub(super) fn answerable(
         let mut domains: Vec<Domain> = recipients.iter().map(|r| r.domain().clone()).collect();
         domains.sort_unstable();
         domains.dedup();
-        let answers: u32 = count.query_row(params![author, message_id], |row| row.get(0))?;
-        let used_up = answers >= ANSWERS_MAX;
-        return Ok(Some((author.clone(), Answerable { message_id: *message_id, domains, used_up })));
+        let sql = "SELECT count(*) FROM answered WHERE author = ?1 AND message_id = ?2";
+        let answers: Option<u32> = conn.value(sql, params![author, message_id])?;
+        let used_up = answers.unwrap_or_default() >= ANSWERS_MAX;
+        return Ok(Some((author.to_bytes(), Answerable { message_id: *message_id, domains, used_up })));
     }
     Ok(None)
 }
@@ -239,10 +228,8 @@ pub(super) fn answer(
     let Some((author, sent)) = answerable(conn, reader, &[answering.message_id], now)? else {
         return Ok(Answer::No);
     };
-    let mut counted = conn
-        .prepare_cached("SELECT time FROM answered WHERE author = ?1 AND message_id = ?2 AND claim = ?3")?;
-    let before = counted.query_row(params![author, answering.message_id, claim], |row| row.get(0));
-    if let Some(first) = before.optional()? {
+    let sql = "SELECT time FROM answered WHERE author = ?1 AND message_id = ?2 AND claim = ?3";
+    if let Some(first) = conn.value(sql, params![author, answering.message_id, claim])? {
         return Ok(Answer::Again(first));
     }
     let from_there = answering.from.as_ref().is_some_and(|from| sent.went_to(from));
@@ -257,17 +244,18 @@ pub(super) fn count(
     claim: &[u8; 16],
     now: u64,
 ) -> Result<(), Fail> {
-    let mut write = batch.conn.prepare_cached(
-        "INSERT INTO answered (author, message_id, claim, time) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+    batch.conn.change(
+        "INSERT INTO answered (author, message_id, claim, time) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO NOTHING",
+        params![author, answering.message_id, claim, stored_time(now)],
     )?;
-    write.execute(params![author, answering.message_id, claim, stored_time(now)])?;
     // A letter can be answered until its window ends, so what was counted for it is old when it is.
     let old = stored_time(now.saturating_sub(2 * ANSWERS_WINDOW_S));
-    let mut drop = batch.conn.prepare_cached(
+    batch.conn.change(
         "DELETE FROM answered WHERE (author, message_id, claim) IN
-             (SELECT author, message_id, claim FROM answered WHERE time < ?1 ORDER BY time LIMIT ?2)",
+         (SELECT author, message_id, claim FROM answered WHERE time < ?1 ORDER BY time LIMIT ?2)",
+        params![old, DROPPED_AT_ONCE],
     )?;
-    drop.execute(params![old, DROPPED_AT_ONCE])?;
     Ok(())
 }
 
@@ -278,20 +266,19 @@ pub(super) fn note_unsubscribe(
     addresses: &[Address],
     now: u64,
 ) -> Result<(), Fail> {
-    let reader = owner.to_bytes();
-    let mut write = conn.prepare_cached(
-        "INSERT INTO unsubscribe (recipient, address, time) VALUES (?1, ?2, ?3)
-         ON CONFLICT (recipient, address) DO UPDATE SET time = excluded.time",
-    )?;
     for address in addresses {
-        write.execute(params![reader, address.to_bytes(), stored_time(now)])?;
+        conn.change(
+            "INSERT INTO unsubscribe (recipient, address, time) VALUES (?1, ?2, ?3)
+             ON CONFLICT (recipient, address) DO UPDATE SET time = excluded.time",
+            params![owner, address, stored_time(now)],
+        )?;
     }
     let old = stored_time(now.saturating_sub(UNSUBSCRIBE_KEPT_S));
     let count = u32::try_from(addresses.len()).unwrap_or(DROPPED_AT_ONCE_MAX).saturating_mul(DROPPED_AT_ONCE);
-    let mut drop = conn.prepare_cached(
+    conn.change(
         "DELETE FROM unsubscribe WHERE (recipient, address) IN
-             (SELECT recipient, address FROM unsubscribe WHERE time < ?1 ORDER BY time LIMIT ?2)",
+         (SELECT recipient, address FROM unsubscribe WHERE time < ?1 ORDER BY time LIMIT ?2)",
+        params![old, count.min(DROPPED_AT_ONCE_MAX)],
     )?;
-    drop.execute(params![old, count.min(DROPPED_AT_ONCE_MAX)])?;
     Ok(())
 }

@@ -2,24 +2,27 @@
 
 use std::collections::HashSet;
 
+use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
+    SqliteLedger,
     batch::Batch,
     book,
     fail::{Fail, read_time, stored_time},
-    mark::{self, address},
-    redeem::DAY_S,
+    mark,
+    rows::{Statements, columns},
 };
 use crate::{
     address::{Address, Domain},
+    clock::DAY_S,
     ledger::{
-        Decision, Mark,
+        Decision, LedgerError, Mark, StampId,
         book::{How, Known, Sender},
         owners::Owned,
         settings::{
             Cadence, MARKED_AT_ONCE_MAX, MarkedSender, OwnPrice, OwnSettings, PaidPostage, PostageState,
-            STRANGERS_MAX, StrangerLetter,
+            STRANGERS_MAX, Settings, StrangerLetter,
         },
     },
     money::Micros,
@@ -32,9 +35,8 @@ const COLUMNS: &str = "price, price_public, digest, digest_sent, owner FROM sett
 
 /// What a recipient has set.
 pub(super) fn settings(conn: &Connection, owner: &Address) -> Result<OwnSettings, Fail> {
-    let mut find = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE owner = ?1"))?;
-    let found = find.query_row([key(owner)], |row| Ok(read_settings(row))).optional()?;
-    found.transpose().map(Option::unwrap_or_default)
+    let sql = format!("SELECT {COLUMNS} WHERE owner = ?1");
+    Ok(conn.find(&sql, [key(owner)], read_settings)?.unwrap_or_default())
 }
 
 fn read_settings(row: &Row<'_>) -> Result<OwnSettings, Fail> {
@@ -48,49 +50,32 @@ fn read_settings(row: &Row<'_>) -> Result<OwnSettings, Fail> {
     })
 }
 
-/// Sets a recipient's own price.
-pub(super) fn set_price(conn: &Connection, owner: &Address, price: Option<OwnPrice>) -> Result<(), Fail> {
+fn set_price(conn: &Connection, owner: &Address, price: Option<OwnPrice>) -> Result<(), Fail> {
     if price.is_some_and(|price| price.value == Micros::ZERO) {
         return Err(Fail::invalid("a price is more than nothing"));
     }
-    let mut write = conn.prepare_cached(
+    let value = price.map(|price| price.value.signed());
+    conn.change(
         "INSERT INTO settings (owner, price, price_public) VALUES (?1, ?2, ?3)
          ON CONFLICT (owner) DO UPDATE SET price = ?2, price_public = ?3",
+        params![key(owner), value, price.is_some_and(|price| price.public)],
     )?;
-    let value = price.map(|price| price.value.signed());
-    write.execute(params![key(owner), value, price.is_some_and(|price| price.public)])?;
     Ok(())
 }
 
-/// Sets how often a recipient gets a digest.
-pub(super) fn set_digest(conn: &Connection, owner: &Address, digest: Cadence, now: u64) -> Result<(), Fail> {
-    let mut write = conn.prepare_cached(
+fn set_digest(conn: &Connection, owner: &Address, digest: Cadence, now: u64) -> Result<(), Fail> {
+    conn.change(
         "INSERT INTO settings (owner, digest, digest_sent) VALUES (?1, ?2, iif(?2 = 'off', NULL, ?3))
-         ON CONFLICT (owner) DO UPDATE SET digest_sent = iif(?2 = 'off', NULL, coalesce(digest_sent, ?3)), digest = ?2",
+         ON CONFLICT (owner) DO UPDATE
+         SET digest_sent = iif(?2 = 'off', NULL, coalesce(digest_sent, ?3)), digest = ?2",
+        params![key(owner), digest.as_str(), stored_time(now)],
     )?;
-    write.execute(params![key(owner), digest.as_str(), stored_time(now)])?;
     Ok(())
-}
-
-/// Every recipient who gets digests.
-pub(super) fn digest_owners(conn: &Connection) -> Result<Vec<(Address, OwnSettings)>, Fail> {
-    list(conn, "digest <> 'off'")
-}
-
-/// Every recipient who has set anything.
-pub(super) fn all(conn: &Connection) -> Result<Vec<(Address, OwnSettings)>, Fail> {
-    list(conn, "price IS NOT NULL OR digest <> 'off'")
 }
 
 fn list(conn: &Connection, those: &str) -> Result<Vec<(Address, OwnSettings)>, Fail> {
-    let mut find = conn.prepare_cached(&format!("SELECT {COLUMNS} WHERE {those} ORDER BY owner"))?;
-    let mut rows = find.query([])?;
-    let mut owners = Vec::new();
-    while let Some(row) = rows.next()? {
-        let owner: Vec<u8> = row.get(4)?;
-        owners.push((address(&owner)?, read_settings(row)?));
-    }
-    Ok(owners)
+    let sql = format!("SELECT {COLUMNS} WHERE {those} ORDER BY owner");
+    conn.all(&sql, [], |row| Ok((row.get(4)?, read_settings(row)?)))
 }
 
 /// Notes that a digest is made, unless somebody else did since.
@@ -100,10 +85,10 @@ pub(super) fn digest_made(
     last: Option<u64>,
     now: u64,
 ) -> Result<bool, Fail> {
-    let mut write = conn.prepare_cached(
+    Ok(conn.change(
         "UPDATE settings SET digest_sent = ?3 WHERE owner = ?1 AND digest_sent IS ?2 AND digest <> 'off'",
-    )?;
-    Ok(write.execute(params![key(owner), last.map(stored_time), stored_time(now)])? > 0)
+        params![key(owner), last.map(stored_time), stored_time(now)],
+    )? > 0)
 }
 
 /// Under whom a decision is found as a stranger's letter.
@@ -111,8 +96,7 @@ pub(super) fn reader_of(decision: &Decision) -> Option<Vec<u8>> {
     STRANGERS.contains(&decision.result).then(|| key(&decision.recipient))
 }
 
-/// Letters of strangers to this recipient, newest first.
-pub(super) fn strangers(
+fn strangers(
     conn: &Connection,
     recipient: &Address,
     since: u64,
@@ -124,7 +108,8 @@ pub(super) fn strangers(
          WHERE time / 86400 = ?1 AND reader = ?2 AND time >= ?3 ORDER BY time DESC, seq DESC",
     )?;
     let mut earlier = conn.prepare_cached(
-        "SELECT time / 86400 FROM decisions WHERE time / 86400 < ?1 AND time / 86400 >= ?2 AND reader IS NOT NULL
+        "SELECT time / 86400 FROM decisions
+         WHERE time / 86400 < ?1 AND time / 86400 >= ?2 AND reader IS NOT NULL
          ORDER BY time / 86400 DESC LIMIT 1",
     )?;
     let (reader, first_day) = (key(recipient), stored_time(since / DAY_S));
@@ -147,11 +132,10 @@ pub(super) fn strangers(
 }
 
 fn read_letter(conn: &Connection, row: &Row<'_>, number: Option<i64>) -> Result<StrangerLetter, Fail> {
-    let (recipient, author): (Vec<u8>, Option<Vec<u8>>) = (row.get(1)?, row.get(2)?);
     Ok(StrangerLetter {
         time: read_time(row.get(0)?),
-        recipient: address(&recipient)?,
-        author: author.map(|octets| address(&octets)).transpose()?,
+        recipient: row.get(1)?,
+        author: row.get(2)?,
         authenticated: row.get(3)?,
         result: row.get(4)?,
         reason: row.get(5)?,
@@ -160,8 +144,7 @@ fn read_letter(conn: &Connection, row: &Row<'_>, number: Option<i64>) -> Result<
     })
 }
 
-/// The letter that was let in under this number.
-pub(super) fn paid_letter(conn: &Connection, number: u64) -> Result<Option<StrangerLetter>, Fail> {
+fn paid_letter(conn: &Connection, number: u64) -> Result<Option<StrangerLetter>, Fail> {
     let Some(found) = mark::by_number(conn, number)? else { return Ok(None) };
     Ok(Some(StrangerLetter {
         time: read_time(found.time),
@@ -178,36 +161,28 @@ pub(super) fn paid_letter(conn: &Connection, number: u64) -> Result<Option<Stran
 /// What was paid under this number, if the redemption is still there.
 fn postage(conn: &Connection, number: u64) -> Result<Option<PaidPostage>, Fail> {
     let Some(found) = mark::by_number(conn, number)? else { return Ok(None) };
-    let mut more = conn.prepare_cached(
+    let more = conn.find(
         "SELECT o.name, r.id, EXISTS (SELECT 1 FROM journal j WHERE j.redeemed = r.seq),
                 EXISTS (SELECT 1 FROM unwanted u WHERE u.redeemed = r.seq)
          FROM redeemed r JOIN office o ON o.id = r.office WHERE r.seq = ?1",
+        [found.seq],
+        columns::<(Domain, StampId, bool, bool)>,
     )?;
-    let row = more.query_row([found.seq], |row| {
-        let (office, refunded, unwanted): (String, bool, bool) = (row.get(0)?, row.get(2)?, row.get(3)?);
-        let state = if refunded {
-            PostageState::Refunded
-        } else if mark::is_final(conn, found.seq)? {
-            PostageState::Final
-        } else if unwanted {
-            PostageState::Unwanted
-        } else {
-            PostageState::Waiting
-        };
-        Ok((office, row.get(1)?, state))
-    });
-    let (office, id, state) = row?;
-    Ok(Some(PaidPostage {
-        number,
-        value: Micros::from_signed(found.amount).ok_or_else(|| Fail::damaged("a negative redemption"))?,
-        office: office.parse::<Domain>().map_err(|e| Fail::damaged(e.to_string()))?,
-        id,
-        state,
-    }))
+    let Some((office, id, refunded, unwanted)) = more else { return Ok(None) };
+    let state = if refunded {
+        PostageState::Refunded
+    } else if mark::is_final(conn, found.seq)? {
+        PostageState::Final
+    } else if unwanted {
+        PostageState::Unwanted
+    } else {
+        PostageState::Waiting
+    };
+    Ok(Some(PaidPostage { number, value: found.amount, office, id, state }))
 }
 
 /// Marks some of a sender's paid letters and changes the book; true when there may be more.
-pub(super) fn mark_sender(
+fn mark_sender(
     batch: &mut Batch<'_>,
     recipient: &Address,
     author: &Address,
@@ -267,11 +242,10 @@ fn unmarked(
     let mut seqs = Vec::new();
     while let Some(next) = later.query_row([day], |row| row.get(0)).optional()? {
         day = next;
-        let mut rows =
-            find.query(params![day, author.to_bytes(), stored_time(since), mark == Mark::Unwanted])?;
+        let mut rows = find.query(params![day, author, stored_time(since), mark == Mark::Unwanted])?;
         while let Some(row) = rows.next()? {
-            let (seq, to): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-            if !reader.own.contains(&address(&to)?.without_detail()) || mark::is_final(conn, seq)? {
+            let (seq, to): (i64, Address) = columns(row)?;
+            if !reader.own.contains(&to.without_detail()) || mark::is_final(conn, seq)? {
                 continue;
             }
             seqs.push(seq);
@@ -285,4 +259,80 @@ fn unmarked(
 
 fn key(owner: &Address) -> Vec<u8> {
     owner.without_detail().to_bytes()
+}
+
+#[async_trait]
+impl Settings for SqliteLedger {
+    async fn settings(&self, owner: &Address) -> Result<OwnSettings, LedgerError> {
+        let owner = self.site.owners().owner(owner);
+        self.readers.read(move |conn| settings(conn, &owner)).await
+    }
+
+    async fn all_settings(&self) -> Result<Vec<(Address, OwnSettings)>, LedgerError> {
+        self.readers.read(|conn| list(conn, "price IS NOT NULL OR digest <> 'off'")).await
+    }
+
+    async fn set_price(&self, owner: &Address, price: Option<OwnPrice>) -> Result<(), LedgerError> {
+        let owner = self.site.owners().owner(owner);
+        self.write(move |batch| set_price(batch.conn, &owner, price)).await
+    }
+
+    async fn set_digest(&self, owner: &Address, digest: Cadence, now: u64) -> Result<(), LedgerError> {
+        let owner = self.site.owners().owner(owner);
+        self.write(move |batch| set_digest(batch.conn, &owner, digest, now)).await
+    }
+
+    async fn digest_owners(&self) -> Result<Vec<(Address, OwnSettings)>, LedgerError> {
+        self.readers.read(|conn| list(conn, "digest <> 'off'")).await
+    }
+
+    async fn digest_made(&self, owner: &Address, last: Option<u64>, now: u64) -> Result<bool, LedgerError> {
+        let owner = self.site.owners().owner(owner);
+        self.write(move |batch| digest_made(batch.conn, &owner, last, now)).await
+    }
+
+    async fn strangers(
+        &self,
+        recipient: &Address,
+        since: u64,
+        count_max: u32,
+    ) -> Result<Vec<StrangerLetter>, LedgerError> {
+        let owned = self.site.owners().of(recipient).own;
+        self.readers
+            .read(move |conn| {
+                let mut letters = Vec::new();
+                for own in &owned {
+                    letters.extend(strangers(conn, own, since, count_max)?);
+                }
+                letters.sort_by_key(|letter| std::cmp::Reverse(letter.time));
+                letters.truncate(count_max as usize);
+                Ok(letters)
+            })
+            .await
+    }
+
+    async fn paid_letter(&self, number: u64) -> Result<Option<StrangerLetter>, LedgerError> {
+        self.readers.read(move |conn| paid_letter(conn, number)).await
+    }
+
+    async fn mark_sender(
+        &self,
+        recipient: &Address,
+        author: &Address,
+        mark: Mark,
+        now: u64,
+    ) -> Result<MarkedSender, LedgerError> {
+        let mut all = MarkedSender::default();
+        loop {
+            let (recipient, author) = (recipient.clone(), author.clone());
+            let work = move |batch: &mut Batch<'_>| mark_sender(batch, &recipient, &author, mark, now);
+            let (some, more) = self.write(work).await?;
+            all.letters += some.letters;
+            all.refunded = all.refunded.checked_add(some.refunded).ok_or(LedgerError::Overflow)?;
+            all.known = some.known;
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
 }

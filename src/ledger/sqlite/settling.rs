@@ -4,22 +4,28 @@
 //! written with it, is what keeps it from being settled or refunded again; an order is ended once, by key, and none of
 //! its stamps pays any more. Time is the settling clock's, never ahead of the wall clock.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, params};
 
 use super::{
-    Site,
+    Site, SqliteLedger,
     batch::{Batch, NewEntry},
+    cut,
     fail::{Fail, read_time, stored_time},
     foreign,
-    redeem::{DAY_S, day_of},
+    redeem::day_of,
+    rows::{Statements, columns},
     tally,
 };
 use crate::{
+    clock::DAY_S,
     ledger::{
-        RETRY_WINDOW_S,
+        LedgerError, RETRY_WINDOW_S,
         settling::{
             CLOCK_STEP_S, CLOSED_AT_ONCE_MAX, Done, FOREIGN_AFTER_S, Keep, LAG_COUNTED_MAX, Lag,
-            RETURN_AFTER_S, SETTLED_AT_ONCE_MAX, Terms,
+            RETURN_AFTER_S, SETTLED_AT_ONCE_MAX, Settling, Terms,
         },
         tally::Money,
     },
@@ -52,30 +58,27 @@ impl Keep {
 }
 
 /// The redemption up to which all is settled or given back, for good; 0 before any is.
-pub(super) fn settled_to(conn: &Connection) -> rusqlite::Result<i64> {
+pub(super) fn settled_to(conn: &Connection) -> Result<i64, Fail> {
     fact(conn, SETTLED).map(Option::unwrap_or_default)
 }
 
-fn fact(conn: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
-    let mut find = conn.prepare_cached("SELECT value FROM facts WHERE name = ?1")?;
-    find.query_row([name], |row| row.get(0)).optional()
+fn fact(conn: &Connection, name: &str) -> Result<Option<i64>, Fail> {
+    conn.value("SELECT value FROM facts WHERE name = ?1", [name])
 }
 
 fn set_fact(conn: &Connection, name: &str, value: i64) -> Result<(), Fail> {
-    let mut write = conn.prepare_cached(
+    conn.change(
         "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
+        params![name, value],
     )?;
-    write.execute(params![name, value])?;
     Ok(())
 }
 
-/// Moves the settling clock.
-pub(super) fn clock(conn: &Connection, now: u64) -> Result<u64, Fail> {
+fn clock(conn: &Connection, now: u64) -> Result<u64, Fail> {
     let stood = match fact(conn, CLOCK)? {
         Some(stood) => read_time(stood),
         None => {
-            let mut newest = conn.prepare_cached("SELECT time FROM heads ORDER BY batch DESC LIMIT 1")?;
-            match newest.query_row([], |row| row.get(0)).optional()? {
+            match conn.value("SELECT time FROM heads ORDER BY batch DESC LIMIT 1", [])? {
                 Some(time) => read_time(time).min(now),
                 // Books without history: nothing is due, and the clock has nothing to begin with.
                 None => return Ok(now),
@@ -87,8 +90,8 @@ pub(super) fn clock(conn: &Connection, now: u64) -> Result<u64, Fail> {
     Ok(stands.min(now))
 }
 
-/// Settles and gives back some of what is due, and forgets some of what nobody asks for any more.
-pub(super) fn settle(batch: &mut Batch<'_>, terms: &Terms) -> Result<Done, Fail> {
+/// Some of what is due; and forgets some of what nobody asks for any more.
+fn settle(batch: &mut Batch<'_>, terms: &Terms) -> Result<Done, Fail> {
     let mut done = escrow(batch, terms)?;
     for domain in &terms.domains {
         done = done.and(close_orders(batch, terms, Some(domain.as_str()), RETURN_AFTER_S)?);
@@ -105,7 +108,7 @@ struct Waiting {
     seq: i64,
     time: u64,
     escrow: String,
-    amount: i64,
+    amount: Micros,
     refunded: bool,
 }
 
@@ -121,8 +124,7 @@ fn escrow(batch: &mut Batch<'_>, terms: &Terms) -> Result<Done, Fail> {
     let Some(last) = due.last().map(|row| row.seq) else { return Ok(Done::default()) };
     let mut sums: Vec<(&str, Money)> = Vec::new();
     for row in due.iter().filter(|row| !row.refunded) {
-        let value = Micros::from_signed(row.amount).ok_or_else(|| Fail::damaged("a negative redemption"))?;
-        let one = Money { count: 1, value };
+        let one = Money { count: 1, value: row.amount };
         match sums.iter_mut().find(|(escrow, _)| *escrow == row.escrow) {
             Some((_, sum)) => *sum = sum.and(one),
             None => sums.push((&row.escrow, one)),
@@ -147,20 +149,20 @@ fn escrow(batch: &mut Batch<'_>, terms: &Terms) -> Result<Done, Fail> {
 }
 
 fn waiting(conn: &Connection, from: i64) -> Result<Vec<Waiting>, Fail> {
-    let mut find = conn.prepare_cached(
+    conn.all(
         "SELECT r.seq, r.time, c.name, r.amount, EXISTS (SELECT 1 FROM journal j WHERE j.redeemed = r.seq)
          FROM redeemed r JOIN account c ON c.id = r.credit WHERE r.seq > ?1 ORDER BY r.seq LIMIT ?2",
-    )?;
-    let rows = find.query_map(params![from, SETTLED_AT_ONCE_MAX], |row| {
-        Ok(Waiting {
-            seq: row.get(0)?,
-            time: read_time(row.get(1)?),
-            escrow: row.get(2)?,
-            amount: row.get(3)?,
-            refunded: row.get(4)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+        params![from, SETTLED_AT_ONCE_MAX],
+        |row| {
+            Ok(Waiting {
+                seq: row.get(0)?,
+                time: read_time(row.get(1)?),
+                escrow: row.get(2)?,
+                amount: row.get(3)?,
+                refunded: row.get(4)?,
+            })
+        },
+    )
 }
 
 /// The first of these rows that are due. They stand in the order of their commits, so one that is dated in the future
@@ -184,9 +186,8 @@ fn due<'r>(
     if count < rows.len()
         && let Some(last) = rows.last()
     {
-        let mut next = conn
-            .prepare_cached("SELECT time FROM redeemed WHERE seq > ?1 AND time <= ?2 ORDER BY seq LIMIT 1")?;
-        let next = next.query_row(params![last.seq, stored_time(terms.now)], |row| row.get(0)).optional()?;
+        let sql = "SELECT time FROM redeemed WHERE seq > ?1 AND time <= ?2 ORDER BY seq LIMIT 1";
+        let next: Option<i64> = conn.value(sql, params![last.seq, stored_time(terms.now)])?;
         if next.is_some_and(|time| is_over(read_time(time), terms.clock, site)) {
             count = rows.len();
         }
@@ -199,14 +200,15 @@ fn due<'r>(
 fn close_orders(batch: &mut Batch<'_>, terms: &Terms, own: Option<&str>, after_s: u64) -> Result<Done, Fail> {
     let before = stored_time(terms.clock.saturating_sub(after_s));
     let by = if own.is_some() { "audience = ?3 AND" } else { "?3 IS NULL AND" };
-    let mut find = batch.conn.prepare_cached(&format!(
+    let sql = format!(
         "SELECT o.seq, a.name, o.value, o.stamps - o.redeemed FROM orders o JOIN account a ON a.id = o.account
          WHERE {by} o.closed IS NULL AND o.expiry < ?1 ORDER BY o.expiry LIMIT ?2"
-    ))?;
-    let rows = find.query_map(params![before, CLOSED_AT_ONCE_MAX, own], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-    })?;
-    let orders: Vec<(i64, String, i64, i64)> = rows.collect::<Result<_, _>>()?;
+    );
+    let orders = batch.conn.all(
+        &sql,
+        params![before, CLOSED_AT_ONCE_MAX, own],
+        columns::<(i64, String, Micros, i64)>,
+    )?;
     let mut done = Done { more: !orders.is_empty(), ..Done::default() };
     for (seq, buyer, value, unused) in orders {
         let unused = unused - batch.redeemed_of(seq);
@@ -216,10 +218,7 @@ fn close_orders(batch: &mut Batch<'_>, terms: &Terms, own: Option<&str>, after_s
             *to = to.and(sum);
         }
         let newest = batch.newest_redeemed()?;
-        batch
-            .conn
-            .prepare_cached("UPDATE orders SET closed = ?2 WHERE seq = ?1")?
-            .execute(params![seq, newest])?;
+        batch.conn.change("UPDATE orders SET closed = ?2 WHERE seq = ?1", params![seq, newest])?;
     }
     Ok(done)
 }
@@ -229,12 +228,11 @@ fn end_order(
     terms: &Terms,
     order: i64,
     buyer: Option<&str>,
-    value: i64,
+    value: Micros,
     unused: i64,
 ) -> Result<Money, Fail> {
     let count = unused.unsigned_abs();
-    let value = Micros::from_signed(value).and_then(|value| value.checked_mul(count));
-    let value = value.ok_or_else(Fail::overflow)?;
+    let value = value.checked_mul(count).ok_or_else(Fail::overflow)?;
     let memo = if count == 1 { "1 unused stamp".to_owned() } else { format!("{count} unused stamps") };
     let entry = batch.enter(&NewEntry {
         time: stored_time(terms.now),
@@ -260,11 +258,13 @@ fn forget(conn: &Connection, terms: &Terms) -> Result<Done, Fail> {
     ];
     let mut done = Done::default();
     for (table, key, before) in tables {
-        let mut delete = conn.prepare_cached(&format!(
-            "DELETE FROM {table} WHERE (day, {key}) IN
+        done.dropped += conn.change(
+            &format!(
+                "DELETE FROM {table} WHERE (day, {key}) IN
                  (SELECT day, {key} FROM {table} WHERE day < ?1 ORDER BY day, {key} LIMIT ?2)"
-        ))?;
-        done.dropped += delete.execute(params![before, FORGOTTEN_AT_ONCE])? as u64;
+            ),
+            params![before, FORGOTTEN_AT_ONCE],
+        )? as u64;
     }
     done.dropped += foreign::forget(conn, FORGOTTEN_AT_ONCE, terms.clock)?;
     done.dropped += tally::forget(conn, FORGOTTEN_AT_ONCE as usize, terms.clock)? as u64;
@@ -272,28 +272,30 @@ fn forget(conn: &Connection, terms: &Terms) -> Result<Done, Fail> {
     Ok(done)
 }
 
-/// What is due and not done.
-pub(super) fn lag(conn: &Connection, terms: &Terms, site: &Site) -> Result<Lag, Fail> {
+fn lag(conn: &Connection, terms: &Terms, site: &Site) -> Result<Lag, Fail> {
     let clock = fact(conn, CLOCK)?.map(read_time);
     let counted = stored_time(LAG_COUNTED_MAX);
     let over = stored_time(terms.now.saturating_sub(site.refund_window_s));
-    let mut unsettled = conn.prepare_cached(
-        "SELECT count(*), min(time) FROM (SELECT time FROM redeemed WHERE seq > ?1 ORDER BY seq LIMIT ?3) WHERE time < ?2",
-    )?;
-    let (count, oldest): (i64, Option<i64>) = unsettled
-        .query_row(params![settled_to(conn)?, over, counted], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (count, oldest): (i64, Option<i64>) = conn
+        .find(
+            "SELECT count(*), min(time) FROM
+             (SELECT time FROM redeemed WHERE seq > ?1 ORDER BY seq LIMIT ?3) WHERE time < ?2",
+            params![settled_to(conn)?, over, counted],
+            columns,
+        )?
+        .unwrap_or_default();
     let mut lag = Lag { unsettled: count.unsigned_abs(), clock, ..Lag::default() };
     let since = |time: i64, after_s: u64| read_time(time).saturating_add(after_s);
     let mut dues: Vec<u64> = oldest.map(|time| since(time, site.refund_window_s)).into_iter().collect();
     let mut count_orders = |own: Option<&str>, after_s: u64| -> Result<(), Fail> {
         let by = if own.is_some() { "audience = ?3 AND" } else { "?3 IS NULL AND" };
-        let mut find = conn.prepare_cached(&format!(
+        let sql = format!(
             "SELECT count(*), min(expiry) FROM (SELECT expiry FROM orders
              WHERE {by} closed IS NULL AND expiry < ?1 ORDER BY expiry LIMIT ?2)"
-        ))?;
+        );
         let before = stored_time(terms.now.saturating_sub(after_s));
         let (count, oldest): (i64, Option<i64>) =
-            find.query_row(params![before, counted, own], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            conn.find(&sql, params![before, counted, own], columns)?.unwrap_or_default();
         lag.unreturned = lag.unreturned.saturating_add(count.unsigned_abs());
         dues.extend(oldest.map(|expiry| since(expiry, after_s)));
         Ok(())
@@ -304,4 +306,24 @@ pub(super) fn lag(conn: &Connection, terms: &Terms, site: &Site) -> Result<Lag, 
     count_orders(None, FOREIGN_AFTER_S)?;
     lag.oldest = dues.into_iter().min();
     Ok(lag)
+}
+
+#[async_trait]
+impl Settling for SqliteLedger {
+    async fn settling_clock(&self, now: u64) -> Result<u64, LedgerError> {
+        self.write(move |batch| clock(batch.conn, now)).await
+    }
+
+    async fn settle(&self, terms: Terms) -> Result<Done, LedgerError> {
+        let terms = Arc::new(terms);
+        let of_step = Arc::clone(&terms);
+        let done = self.write(move |batch| settle(batch, &of_step)).await?;
+        // A transaction of its own: mail goes between.
+        Ok(done.and(self.write(move |batch| cut::cut(batch, &terms)).await?))
+    }
+
+    async fn lag(&self, terms: &Terms) -> Result<Lag, LedgerError> {
+        let (terms, site) = (terms.clone(), Arc::clone(&self.site));
+        self.readers.read(move |conn| lag(conn, &terms, &site)).await
+    }
 }

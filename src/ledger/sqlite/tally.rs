@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::{
     fail::{Fail, stored_time},
-    mark::address,
+    rows::{Statements, columns},
 };
 use crate::{
     ledger::tally::{DECISIONS_KEPT_S, DayCount, Money, SenderCount, TALLY_SENDERS_MAX, Tally},
@@ -17,46 +17,45 @@ const FORGOTTEN_PER_NEW: usize = 4;
 /// Counts what was decided, redeemed and given back since a time.
 pub(super) fn tally(conn: &Connection, since: u64) -> Result<Tally, Fail> {
     let since = stored_time(since);
-    let mut days = conn.prepare_cached(
+    let days = conn.all(
         "SELECT time / 86400, result, delivered, count(*) FROM decisions WHERE time >= ?1 GROUP BY 1, 2, 3",
+        [since],
+        |row| {
+            Ok(DayCount {
+                day: row.get::<_, i64>(0)?.unsigned_abs(),
+                result: row.get(1)?,
+                delivered: row.get(2)?,
+                letters: count(row, 3)?,
+            })
+        },
     )?;
-    let days = days.query_map([since], |row| {
-        Ok(DayCount {
-            day: row.get::<_, i64>(0)?.unsigned_abs(),
-            result: row.get(1)?,
-            delivered: row.get(2)?,
-            letters: count(row, 3)?,
-        })
-    })?;
-    let days = days.collect::<Result<_, _>>()?;
     // With max(), SQLite takes the bare column from the row of the maximum: the newest.
-    let mut find = conn.prepare_cached(
-        "SELECT iif(list IS NULL, author, NULL) AS writer, list, result, reason, count(*) AS letters, max(seq),
+    let senders = conn.all(
+        "SELECT iif(list IS NULL, author, NULL) AS writer, list, result, reason, count(*) AS letters,
+         max(seq),
                 iif(count(DISTINCT recipient) = 1, recipient, NULL)
          FROM decisions WHERE time >= ?1
          GROUP BY writer, list, result ORDER BY letters DESC, writer, list, result LIMIT ?2",
+        params![since, i64::try_from(TALLY_SENDERS_MAX).unwrap_or(i64::MAX)],
+        |row| {
+            Ok(SenderCount {
+                author: row.get(0)?,
+                list: row.get(1)?,
+                recipient: row.get(6)?,
+                result: row.get(2)?,
+                reason: row.get(3)?,
+                letters: count(row, 4)?,
+            })
+        },
     )?;
-    let mut rows = find.query(params![since, i64::try_from(TALLY_SENDERS_MAX).unwrap_or(i64::MAX)])?;
-    let mut senders = Vec::new();
-    while let Some(row) = rows.next()? {
-        let author: Option<Vec<u8>> = row.get(0)?;
-        let recipient: Option<Vec<u8>> = row.get(6)?;
-        senders.push(SenderCount {
-            author: author.map(|octets| address(&octets)).transpose()?,
-            list: row.get(1)?,
-            recipient: recipient.map(|octets| address(&octets)).transpose()?,
-            result: row.get(2)?,
-            reason: row.get(3)?,
-            letters: count(row, 4)?,
-        });
-    }
     Ok(Tally {
         days,
         senders,
         // The index on days of redemption finds the first of them.
         paid: money(
             conn,
-            "SELECT count(*), coalesce(sum(amount), 0) FROM redeemed WHERE time / 86400 >= ?1 / 86400 AND time >= ?1",
+            "SELECT count(*), coalesce(sum(amount), 0) FROM redeemed
+             WHERE time / 86400 >= ?1 / 86400 AND time >= ?1",
             since,
         )?,
         refunded: money(
@@ -69,8 +68,7 @@ pub(super) fn tally(conn: &Connection, since: u64) -> Result<Tally, Fail> {
 }
 
 fn money(conn: &Connection, select: &str, since: i64) -> Result<Money, Fail> {
-    let (count, sum): (i64, i64) =
-        conn.prepare_cached(select)?.query_row([since], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (count, sum): (i64, i64) = conn.find(select, [since], columns)?.unwrap_or_default();
     Ok(Money { count: count.unsigned_abs(), value: Micros::from_signed(sum).unwrap_or_default() })
 }
 
@@ -83,11 +81,11 @@ fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 pub(super) fn forget(conn: &Connection, written: usize, newest: u64) -> Result<usize, Fail> {
     let before = stored_time(newest.saturating_sub(DECISIONS_KEPT_S));
     let looked_at = i64::try_from(written.saturating_mul(FORGOTTEN_PER_NEW)).unwrap_or(i64::MAX);
-    let mut delete = conn.prepare_cached(
+    conn.change(
         "DELETE FROM decisions
          WHERE seq IN (SELECT seq FROM decisions ORDER BY seq LIMIT ?2) AND time < ?1",
-    )?;
-    Ok(delete.execute(params![before, looked_at])?)
+        params![before, looked_at],
+    )
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use super::{
     batch::{Batch, NewEntry, short_of},
     fail::{Fail, read_time, stored_time},
     foreign,
+    rows::{Statements, columns},
 };
 use crate::{
-    address::Domain,
     ledger::{
         AccountKey, AccountState, Entry, LedgerError, ORDER_STAMPS_MAX, Order, OrderedStamp, Sale, SoldStamp,
         StampId,
@@ -80,20 +80,16 @@ pub(super) fn sold(conn: &Connection, ids: &[StampId]) -> Result<Vec<Option<Sold
         "SELECT s.holder, s.signature, a.name, o.audience, o.value, o.expiry, o.selector
          FROM sold s JOIN orders o ON o.seq = s.order_seq JOIN account a ON a.id = o.account WHERE s.id = ?1",
     )?;
-    let mut found = Vec::with_capacity(ids.len());
-    for id in ids {
-        let row = find.query_row([id], |row| Ok(read_sold(*id, row))).optional()?;
-        found.push(row.transpose()?);
-    }
-    Ok(found)
+    let read = |id: &StampId| find.query_row([id], |row| Ok(read_sold(*id, row))).optional()?.transpose();
+    ids.iter().map(read).collect()
 }
 
 fn read_sold(id: StampId, row: &Row<'_>) -> Result<SoldStamp, Fail> {
-    let (name, audience): (String, String) = (row.get(2)?, row.get(3)?);
+    let name: String = row.get(2)?;
     Ok(SoldStamp {
         account: account_key(&name)?,
-        audience: audience.parse::<Domain>().map_err(|e| Fail::damaged(e.to_string()))?,
-        value: amount(row.get(4)?)?,
+        audience: row.get(3)?,
+        value: row.get(4)?,
         expiry: read_time(row.get(5)?),
         selector: row.get(6)?,
         stamp: OrderedStamp { id, holder: row.get(0)?, signature: row.get(1)? },
@@ -153,9 +149,8 @@ const STATE: &str = "SELECT a.name, a.balance, (SELECT sum(o.value * (o.stamps -
 /// What an account holds, and what its unused stamps are worth.
 pub(super) fn account(conn: &Connection, key: &AccountKey, now: u64) -> Result<AccountState, Fail> {
     let sql = format!("{STATE} WHERE a.name = ?2");
-    let mut find = conn.prepare_cached(&sql)?;
-    let row = find.query_row(params![stored_time(now), account_name(key)], |row| Ok(read_state(row)));
-    row.optional()?.unwrap_or(Ok(AccountState { balance: Micros::ZERO, outstanding: Micros::ZERO }))
+    let found = conn.find(&sql, params![stored_time(now), account_name(key)], read_state)?;
+    Ok(found.unwrap_or(AccountState { balance: Micros::ZERO, outstanding: Micros::ZERO }))
 }
 
 /// What an account holds, alone.
@@ -167,41 +162,40 @@ pub(super) fn balance(conn: &Connection, key: &AccountKey) -> Result<Micros, Fai
 pub(super) fn accounts(conn: &Connection, now: u64) -> Result<Vec<(AccountKey, AccountState)>, Fail> {
     // ';' is the character after ':', so the range is every name with the prefix.
     let sql = format!("{STATE} WHERE a.name > 'account:' AND a.name < 'account;' ORDER BY a.name");
-    let mut find = conn.prepare_cached(&sql)?;
-    let mut rows = find.query([stored_time(now)])?;
-    let mut accounts = Vec::new();
-    while let Some(row) = rows.next()? {
+    conn.all(&sql, [stored_time(now)], |row| {
         let name: String = row.get(0)?;
-        accounts.push((account_key(&name)?, read_state(row)?));
-    }
-    Ok(accounts)
+        Ok((account_key(&name)?, read_state(row)?))
+    })
 }
 
 fn read_state(row: &Row<'_>) -> Result<AccountState, Fail> {
-    let outstanding: Option<i64> = row.get(2)?;
-    Ok(AccountState { balance: amount(row.get(1)?)?, outstanding: amount(outstanding.unwrap_or_default())? })
+    Ok(AccountState {
+        balance: row.get(1)?,
+        outstanding: row.get::<_, Option<Micros>>(2)?.unwrap_or_default(),
+    })
 }
 
 /// The newest entries of an account of that name, newest first.
 pub(super) fn entries(conn: &Connection, name: &str, count_max: u32) -> Result<Vec<Entry>, Fail> {
     // Two indices merged from their ends: what is read is what is told, however long the account's history.
-    let mut find = conn.prepare_cached(
-        "SELECT seq, time, kind, amount, memo FROM journal WHERE credit = (SELECT id FROM account WHERE name = ?1)
+    conn.all(
+        "SELECT seq, time, kind, amount, memo FROM journal
+         WHERE credit = (SELECT id FROM account WHERE name = ?1)
          UNION ALL
-         SELECT seq, time, kind, -amount, memo FROM journal WHERE debit = (SELECT id FROM account WHERE name = ?1)
+         SELECT seq, time, kind, -amount, memo FROM journal
+         WHERE debit = (SELECT id FROM account WHERE name = ?1)
          ORDER BY seq DESC LIMIT ?2",
-    )?;
-    let rows = find.query_map(params![name, count_max], |row| {
-        Ok(Entry { time: read_time(row.get(1)?), kind: row.get(2)?, amount: row.get(3)?, memo: row.get(4)? })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+        params![name, count_max],
+        |row| {
+            let time = read_time(row.get(1)?);
+            Ok(Entry { time, kind: row.get(2)?, amount: row.get(3)?, memo: row.get(4)? })
+        },
+    )
 }
 
 /// Every account by name, as one commit left them.
 pub(super) fn balances(conn: &Connection) -> Result<Vec<(String, i64)>, Fail> {
-    let mut all = conn.prepare_cached("SELECT name, balance FROM account ORDER BY name")?;
-    let rows = all.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    conn.all("SELECT name, balance FROM account ORDER BY name", [], columns)
 }
 
 pub(super) fn account_name(key: &AccountKey) -> String {
