@@ -175,7 +175,8 @@ impl Wanted<'_> {
         left.is_some()
     }
 
-    /// Notes what is missing, and counts what of it was not before.
+    /// Notes what is missing, and counts what of it was not before. At a higher price what is kept ahead is of no use any
+    /// more, and as many are kept again once as many were asked for.
     fn note(
         &self,
         conn: &Connection,
@@ -191,7 +192,7 @@ impl Wanted<'_> {
         let mut note = conn.prepare_cached(
             "INSERT INTO purse_wanted (audience, price, last, missing, asked) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (audience)
-             DO UPDATE SET price = ?2, last = max(last, ?3), missing = ?4, asked = asked + ?5",
+             DO UPDATE SET price = ?2, last = max(last, ?3), missing = ?4, asked = iif(?2 > price, 0, asked) + ?5",
         )?;
         let (price_micros, now, asked) = (price.signed(), stored_time(self.now), stored_time(more));
         note.execute(params![audience.as_str(), price_micros, now, missing, asked])?;
