@@ -103,7 +103,7 @@ pub(super) fn let_go(conn: &Connection, seq: i64) -> Result<(), Fail> {
 
 /// Whether a message of that name is kept and belongs to no letter yet.
 pub(super) fn is_message(conn: &Connection, seq: i64) -> Result<bool, Fail> {
-    Ok(conn.has("SELECT 1 FROM franked_letter WHERE seq = ?1 AND key IS NULL", [seq])?)
+    conn.has("SELECT 1 FROM franked_letter WHERE seq = ?1 AND key IS NULL", [seq])
 }
 
 /// Writes a letter down, the one whose message is kept or one without; returns its name.
@@ -125,11 +125,11 @@ pub(super) fn enter_letter(
         )?;
         return Ok(seq);
     }
-    Ok(conn.insert(
+    conn.insert(
         "INSERT INTO franked_letter (key, login, sender, author, time, octets, ret, envid)
          VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7)",
         params![letter.key, letter.login, letter.sender, author, time, ret, envid],
-    )?)
+    )
 }
 
 /// Writes down what a recipient got.
@@ -210,13 +210,13 @@ pub(super) fn give_stamps(batch: &mut Batch<'_>, audience: Option<&Domain>, now:
 fn due(conn: &Connection, now: u64) -> Result<Option<(i64, bool)>, Fail> {
     let ahead = stored_time(now.saturating_add(OUTBOX_AHEAD_MAX_S));
     let found = params![stored_time(now), ahead, LARGE_OCTETS as i64];
-    Ok(conn.find(
+    conn.find(
         "SELECT t.seq, t.waits FROM franked_to t JOIN franked_letter l ON l.seq = t.letter
          WHERE t.next_try IS NOT NULL AND (t.next_try <= ?1 OR t.next_try > ?2)
          ORDER BY l.octets > ?3, t.next_try, t.seq LIMIT 1",
         found,
         columns,
-    )?)
+    )
 }
 
 /// Lets a copy go without the stamp it has waited for.
