@@ -381,6 +381,8 @@ fn the_page_says_what_is_asked_and_how_to_pay_it() {
     let policy = answer.header("content-security-policy");
     assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"), "{policy}");
     assert!(!policy.contains("unsafe"), "{policy}");
+    // Where a command may be wrapped is no part of it.
+    let shown = answer.body.replace("<span>", "").replace("</span>", "");
     for words in [
         "Your letter to bob@b.example needs a stamp of 0.25c",
         "0.0025 USD",
@@ -392,7 +394,7 @@ fn the_page_says_what_is_asked_and_how_to_pay_it() {
         "name=\"viewport\"",
         "<main ",
     ] {
-        assert!(answer.body.contains(words), "{words}: {}", answer.body);
+        assert!(shown.contains(words), "{words}: {shown}");
     }
     let scripts: Vec<&str> = answer.body.split("<script ").skip(1).collect();
     assert!(scripts[0].starts_with("type=\"module\" src=\"-/"), "its own, from a file");
@@ -411,7 +413,8 @@ fn the_page_reads_the_same_for_everyone_and_reflects_nothing_raw() {
         assert_eq!(answer.status, 200, "{address}");
         // What names the form is another each time.
         let (before, once) = answer.body.split_once("name=\"once\" value=\"").unwrap();
-        format!("{before}{}", once.split_once('"').unwrap().1)
+        // Where a command may be wrapped is no part of it.
+        format!("{before}{}", once.split_once('"').unwrap().1).replace("<span>", "").replace("</span>", "")
     };
     let bob = page("bob@b.example");
     assert_eq!(bob, page("nobody@b.example").replace("nobody@", "bob@"));

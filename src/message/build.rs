@@ -54,28 +54,28 @@ pub fn without(message: &[u8], is_unwanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     out
 }
 
-/// The message as SMTP wants it: whatever ends a line, CRLF does then. A line end that a server takes for one and we do not
-/// could end the message, and what follows it would be a client's words (RFC 5321 §2.3.8).
+/// The message as SMTP wants it: every line ends in CRLF, and a CR without LF, which ends none here and elsewhere might,
+/// is a space. Where a server sees a line's end and we do not, the message could end and what follows be a client's words, or
+/// a field begin that nobody has looked at (RFC 5321 §2.3.8).
 #[must_use]
 pub fn with_crlf(message: &[u8]) -> Cow<'_, [u8]> {
-    let ends_at = |at: usize| message.get(at..).is_some_and(|rest| rest.starts_with(b"\r\n"));
+    let is_pair = |at: usize| message.get(at..).is_some_and(|rest| rest.starts_with(b"\r\n"));
     let is_bare = |(at, b): (usize, &u8)| match b {
-        b'\r' => !ends_at(at),
-        b'\n' => at.checked_sub(1).is_none_or(|before| !ends_at(before)),
+        b'\r' => !is_pair(at),
+        b'\n' => at.checked_sub(1).is_none_or(|before| !is_pair(before)),
         _ => false,
     };
     if !message.iter().enumerate().any(is_bare) {
         return Cow::Borrowed(message);
     }
     let mut out = Vec::with_capacity(message.len() + message.len() / 16);
-    let mut before = 0;
-    for &b in message {
+    for (at, &b) in message.iter().enumerate() {
         match b {
-            b'\n' if before == b'\r' => {}
-            b'\r' | b'\n' => out.extend_from_slice(b"\r\n"),
+            b'\r' if is_pair(at) => {}
+            b'\r' => out.push(b' '),
+            b'\n' => out.extend_from_slice(b"\r\n"),
             _ => out.push(b),
         }
-        before = b;
     }
     Cow::Owned(out)
 }
@@ -134,9 +134,10 @@ mod tests {
             ("a\r\n\r\nb\r\n", "a\r\n\r\nb\r\n"),
             ("\n.\n", "\r\n.\r\n"),
             ("a\n.\r\nb", "a\r\n.\r\nb"),
-            ("a\r.\r\nb", "a\r\n.\r\nb"),
-            ("a\r\r\n.\r", "a\r\n\r\n.\r\n"),
-            ("\n\r\n\r", "\r\n\r\n\r\n"),
+            ("a\r.\r\nb", "a .\r\nb"),
+            ("a\r\r\n.\r", "a \r\n. "),
+            ("\n\r\n\r", "\r\n\r\n "),
+            ("Subject: a\rBcc: b\n\n", "Subject: a Bcc: b\r\n\r\n"),
         ] {
             assert_eq!(with_crlf(message.as_bytes()), sent.as_bytes(), "{message:?}");
             assert!(matches!(with_crlf(sent.as_bytes()), Cow::Borrowed(_)), "{sent:?}");

@@ -278,7 +278,10 @@ fn vouchers_are_printed_on_a_sheet_for_its_owner_alone() {
     says(&world.farthing(&issue), 74, "is there already; name another file; no voucher was made");
     assert_eq!(world.json(&["voucher", "list"]).as_array().unwrap().len(), 4, "none without its sheet");
     let page = world.get("/p/voucher");
-    assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("farthing topup --voucher -"), "{page}");
+    assert!(
+        page.starts_with("HTTP/1.1 200 OK") && page.contains("farthing topup <span>--voucher -"),
+        "{page}"
+    );
     assert!(
         page.contains("content-security-policy: default-src 'none'; script-src 'self'; style-src 'self';"),
         "{page}"

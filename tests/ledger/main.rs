@@ -198,6 +198,7 @@ mod sqlite_conforms {
         franking:
             a_letter_takes_all_its_stamps_or_none,
             no_more_is_kept_ahead_than_was_asked_for,
+            a_domain_that_changes_its_terms_has_nothing_bought_for_nothing,
             a_user_cannot_have_the_purse_spent_on_what_nobody_uses,
             the_cheapest_that_will_do_and_lasts_is_taken,
             stamps_of_an_office_that_is_taken_no_longer_are_put_on_nothing,

@@ -254,7 +254,7 @@ fn a_site_may_take_no_work_or_give_no_pass_at_all() {
     assert!(blind.post(PAGE, &json!({"from": ALICE})).problem(403).contains("cannot tell who sent"));
     let page = blind.get(PAGE).body;
     assert!(page.contains("cannot tell whether a letter really is from its sender"), "{page}");
-    assert!(!page.contains("<form") && page.contains("farthing stamp --to bob@b.example"), "{page}");
+    assert!(!page.contains("<form") && page.contains("farthing stamp <span>--to bob@b.example"), "{page}");
 }
 
 #[test]
@@ -319,10 +319,10 @@ fn the_files_of_the_page_are_small_and_kept_for_ever() {
 fn the_page_says_where_to_pay_and_programs_are_told_too() {
     let post = Post::with_config("payment_url = \"https://pay.example/b?a=1&b=2\"\ngrant = \"2.5c\"\n");
     let page = post.get(PAGE).body;
-    let link = "<a id=\"payment\" data-before=\"https://pay.example/b?a=1&#38;b=2&#38;client_reference_id=\" \
+    let link = "<a id=\"payment\" class=\"button\" data-before=\"https://pay.example/b?a=1&#38;b=2&#38;client_reference_id=\" \
                 target=\"_blank\" rel=\"noopener noreferrer\">";
     assert!(page.contains(link), "{page}");
-    assert!(page.contains("farthing topup --work --office"), "{page}");
+    assert!(page.contains("farthing topup --work <span>--office"), "{page}");
     assert_eq!(post.get("/.well-known/postage").json()["payment"], "https://pay.example/b?a=1&b=2");
 
     let without = Post::start();

@@ -405,6 +405,8 @@ fn a_printed_voucher_is_opened_by_its_code_and_pays_later() {
         "{}",
         browser.text("#pay-said")
     );
+    assert_eq!(browser.script("return document.activeElement.id"), "voucher", "where to mend it");
+    assert_eq!(browser.script("return document.activeElement.ariaInvalid"), "true");
 
     let page = mx.refused(&ALICE_IP.to_string(), "first");
     browser.open_form(&page);

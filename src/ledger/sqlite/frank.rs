@@ -177,7 +177,8 @@ impl Wanted<'_> {
         left.is_some()
     }
 
-    /// Notes what is missing, and counts what of it was not before.
+    /// Notes what is missing, and counts what of it was not before. At a higher price what is kept ahead is of no use any
+    /// more, and as many are kept again once as many were asked for.
     fn note(
         &self,
         conn: &Connection,
@@ -194,7 +195,8 @@ impl Wanted<'_> {
         conn.change(
             "INSERT INTO purse_wanted (audience, price, last, missing, asked) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (audience)
-             DO UPDATE SET price = ?2, last = max(last, ?3), missing = ?4, asked = asked + ?5",
+             DO UPDATE SET price = ?2, last = max(last, ?3), missing = ?4,
+                           asked = iif(?2 > price, 0, asked) + ?5",
             params![audience.as_str(), price_micros, now, missing, asked],
         )?;
         if more > 0 {

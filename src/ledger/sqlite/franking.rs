@@ -54,7 +54,8 @@ pub(super) fn take(conn: &Connection, stamp: &PurseStamp) -> Result<(), Fail> {
 }
 
 /// Throws away the stamps in hand for a domain that are not of these offices: with one of them a letter would be refused.
-/// What they cost is the office's to give back, as for all that expire unused.
+/// What they cost is the office's to give back, as for all that expire unused. Nor are as many kept ahead again before as
+/// many were asked for: a domain that changes its offices with every letter has nothing bought for nothing.
 pub(super) fn throw_away_others(
     conn: &Connection,
     audience: &Domain,
@@ -69,6 +70,7 @@ pub(super) fn throw_away_others(
                 "DELETE FROM purse WHERE audience = ?1 AND office = ?2",
                 params![audience.as_str(), office],
             )?;
+            conn.change("UPDATE purse_wanted SET asked = 0 WHERE audience = ?1", [audience.as_str()])?;
             tracing::warn!(%audience, office, count, "the domain takes stamps of this office no longer; those in hand are thrown away");
         }
     }

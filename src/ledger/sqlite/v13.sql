@@ -7,7 +7,7 @@ ALTER TABLE franked_letter ADD COLUMN envid TEXT;
 ALTER TABLE franked_to ADD COLUMN notify TEXT;
 ALTER TABLE franked_to ADD COLUMN orcpt TEXT;
 
--- Stamps that letters have asked for there: more than that are not kept ahead.
+-- Stamps that letters have asked for there, since its price rose or its offices changed: more than that are not kept ahead.
 ALTER TABLE purse_wanted ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
 -- Micros of stamps that were to be bought for letters which did not have them: they are not spent, but count for what may
 -- be bought on behalf of the login.

@@ -157,7 +157,7 @@ pub async fn stamps_of_an_office_that_is_taken_no_longer_are_put_on_nothing(site
     );
     assert!(matches!(frank(ledger, "carol", &[wish], PLENTY).await, Taken::Lacking(_)));
     let needs = ledger.purse_needs(2, NOW).await.unwrap();
-    assert_eq!(needs.first().unwrap().count, 2, "what is of no use is not counted as in hand");
+    assert_eq!(needs.first().unwrap().count, 1, "what is of no use is not counted as in hand");
     assert_eq!(
         ids(&frank(ledger, "carol", &wishes("d.example", 1), PLENTY).await),
         [4],
@@ -291,6 +291,25 @@ pub async fn no_more_is_kept_ahead_than_was_asked_for(site: &Site) {
     }
     // The first for the letter in hand alone, then as many ahead as were used, up to what is wished for.
     assert_eq!(bought_for, [1, 1, 2, 2, 1, 1, 1]);
+}
+
+pub async fn a_domain_that_changes_its_terms_has_nothing_bought_for_nothing(site: &Site) {
+    let ledger = &*site.ledger;
+    fill(ledger, (1..=9).map(|n| bought(n, "b.example", PRICE)).collect()).await;
+    for _ in 0..9 {
+        assert_eq!(ids(&frank(ledger, "carol", &wishes("b.example", 1), PLENTY).await).len(), 1);
+    }
+    assert_eq!(ledger.purse_needs(3, NOW).await.unwrap()[0].count, 3, "it was written to often");
+    let mut price = PRICE;
+    // A letter at ever higher prices buys its own stamp each time.
+    for _ in 0..10 {
+        price += 1;
+        let wish = Wish { least: micros(price), ..wishes("b.example", 1).remove(0) };
+        let taken = ledger.frank(letter("carol", vec![wish]), PLENTY, NOW).await.unwrap();
+        assert_eq!(taken, Taken::Lacking(vec![domain("b.example")]));
+        let needs = ledger.purse_needs(3, NOW).await.unwrap();
+        assert_eq!(needs.first().map(|need| need.count), Some(1), "{needs:?}");
+    }
 }
 
 pub async fn a_user_cannot_have_the_purse_spent_on_what_nobody_uses(site: &Site) {

@@ -3,7 +3,7 @@
 const at = (id) => document.getElementById(id);
 const main = document.querySelector("main");
 const words = JSON.parse(main.dataset.words);
-const language = document.documentElement.lang;
+export const language = document.documentElement.lang;
 
 export const MICROS_PER_CENT = 10_000;
 // What the text says of energy: a laptop that calculates draws so much more than one that does not.

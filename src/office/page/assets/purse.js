@@ -2,7 +2,7 @@
 // a wallet of the program farthing has, and the keys come of it in the same way, so that each reads the other's file.
 
 import { blake3, getPublicKeyAsync, signAsync } from "./vendor/noble.js";
-import { MICROS_PER_CENT, Trouble, amount, ask, call, letIn, officeTime, say, sender, tell } from "./page.js";
+import { MICROS_PER_CENT, Trouble, amount, ask, call, language, letIn, officeTime, say, sender, tell } from "./page.js";
 
 const at = (id) => document.getElementById(id);
 const { office, currency } = document.querySelector("main").dataset;
@@ -55,6 +55,12 @@ function u64(value) {
 function lengthBefore(value) {
   const octets = text.encode(value);
   return joined(Uint8Array.of(octets.length >> 8, octets.length & 255), octets);
+}
+
+/// An amount in units of the currency, as the reader writes money.
+function inUnits(micros) {
+  const money = { style: "currency", currency, maximumFractionDigits: 6 };
+  return new Intl.NumberFormat(language, money).format(micros / MICROS_PER_CENT / 100);
 }
 
 /// What is to be paid: the price, or more, where a refusal asked for more (SPEC.md §2).
@@ -153,6 +159,7 @@ async function showAccount() {
   const held = await signed("GET", "v1/account");
   at("account").textContent = held.account;
   at("balance").textContent = amount(held.balance);
+  at("units").textContent = inUnits(held.balance);
   // Whom the payment is for stands in the link.
   if (at("payment")) at("payment").href = at("payment").dataset.before + held.account;
   at("purse").hidden = false;
@@ -189,10 +196,18 @@ function next(balance) {
 }
 
 async function useVoucher() {
-  const code = at("voucher").value.trim();
-  if (!code) return at("voucher").focus();
-  const { credited, before } = await signed("POST", "v1/vouchers", { code });
-  at("voucher").value = "";
+  const field = at("voucher");
+  const code = field.value.trim();
+  if (!code) return field.focus();
+  field.removeAttribute("aria-invalid");
+  const { credited, before } = await signed("POST", "v1/vouchers", { code }).catch((refusal) => {
+    if (refusal.value?.code?.startsWith("voucher-")) {
+      field.setAttribute("aria-invalid", "true");
+      field.focus();
+    }
+    throw refusal;
+  });
+  field.value = "";
   const balance = await showAccount();
   const values = { amount: amount(credited) };
   tell(`${before ? say("credited_before", values) : say("credited", values)} ${next(balance)}`.trim());
