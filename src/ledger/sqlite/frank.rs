@@ -107,8 +107,8 @@ fn given_before(conn: &Connection, key: &[u8; 16], wish: &Wish, now: u64) -> Res
     let mut find = conn.prepare_cached(
         "SELECT t.apart, t.office, t.id, t.selector, t.audience, t.value, t.expiry, t.signature
          FROM franked_letter l JOIN franked_to t ON t.letter = l.seq
-         WHERE l.key = ?1 AND t.recipient = ?2 AND (t.next_try IS NOT NULL OR coalesce(t.tried,
-         l.time) >= ?3)",
+         WHERE l.key = ?1 AND t.recipient = ?2
+         AND (t.next_try IS NOT NULL OR coalesce(t.tried, l.time) >= ?3)",
     )?;
     let since = stored_time(now.saturating_sub(LETTER_KEPT_S));
     let found = find.query_row(params![key, wish.recipient.to_bytes(), since], |row| {
