@@ -209,10 +209,10 @@ pub trait Franking {
     /// [`LETTER_KEPT_S`](super::copies::LETTER_KEPT_S) nothing is taken or queued twice: each recipient gets what he got.
     async fn frank(&self, letter: OutgoingLetter, budget: Budget, now: u64) -> Result<Taken, LedgerError>;
 
-    /// What is to be bought so that `ahead` stamps are in hand for each domain written to lately, but fewer than letters there
-    /// have asked for: for a domain never written to before, none. And one for each copy that waits, and as many as the last
-    /// letter lacked. Orders that were not answered do not count: send those again first. Lets go what expired, and what is
-    /// known of old days.
+    /// What is to be bought so that `ahead` stamps are in hand for each domain written to lately, but no more than letters
+    /// there have asked for: after the first one, one. And one for each copy that waits, and as many as the last letter
+    /// lacked. Orders that were not answered do not count: send those again first. Lets go what expired, and what is known of
+    /// old days.
     async fn purse_needs(&self, ahead: u32, now: u64) -> Result<Vec<Need>, LedgerError>;
 
     /// Keeps an order, before it is sent, and counts what it costs; returns its name. `None`, and nothing is kept, when the

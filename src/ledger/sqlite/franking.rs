@@ -86,7 +86,7 @@ fn needs(conn: &Connection, ahead: u32, now: u64) -> Result<Vec<Need>, Fail> {
         conn.change(&format!("DELETE FROM {table} WHERE day < ?1"), [day_of(now)])?;
     }
     let mut find = conn.prepare_cached(
-        "SELECT w.audience, max(min(?1, w.asked - 1), w.missing)
+        "SELECT w.audience, max(min(?1, w.asked), w.missing)
                 + (SELECT count(*) FROM franked_to t WHERE t.audience = w.audience AND t.waits)
                 - (SELECT count(*) FROM purse p
                 WHERE p.audience = w.audience AND p.value >= w.price AND p.expiry >= ?2),
