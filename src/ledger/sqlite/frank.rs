@@ -191,13 +191,11 @@ impl Wanted<'_> {
             conn.value("SELECT missing FROM purse_wanted WHERE audience = ?1", [audience.as_str()])?;
         let being_bought = read_time(before.unwrap_or_default()).saturating_sub(in_hand as u64);
         let more = u64::from(missing).saturating_sub(being_bought);
-        let (price_micros, now, asked) = (price.signed(), stored_time(self.now), stored_time(more));
         conn.change(
-            "INSERT INTO purse_wanted (audience, price, last, missing, asked) VALUES (?1, ?2, ?3, ?4, ?5)
+            "INSERT INTO purse_wanted (audience, price, last, missing) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (audience)
-             DO UPDATE SET price = ?2, last = max(last, ?3), missing = ?4,
-                           asked = iif(?2 > price, 0, asked) + ?5",
-            params![audience.as_str(), price_micros, now, missing, asked],
+             DO UPDATE SET price = ?2, last = max(last, ?3), missing = ?4, asked = iif(?2 > price, 0, asked)",
+            params![audience.as_str(), price.signed(), stored_time(self.now), missing],
         )?;
         if more > 0 {
             let cost = price.checked_mul(more).ok_or_else(Fail::overflow)?;

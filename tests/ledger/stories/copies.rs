@@ -96,8 +96,8 @@ pub async fn a_copy_waits_for_its_stamp_and_the_oldest_gets_the_first(site: &Sit
     let needs = ledger.purse_needs(5, NOW).await.unwrap();
     assert_eq!(
         needs,
-        [Need { audience: domain("b.example"), count: 3, price: micros(PRICE) }],
-        "for them, and one ahead"
+        [Need { audience: domain("b.example"), count: 4, price: micros(PRICE) }],
+        "for them, and as many ahead"
     );
     fill(ledger, vec![bought(1, "b.example", PRICE)]).await;
     let copy = due(ledger, NOW).await;

@@ -289,7 +289,7 @@ pub async fn no_more_is_kept_ahead_than_was_asked_for(site: &Site) {
         }
         bought_for.push(buy_all(ledger, 3, &mut next).await);
     }
-    // The first for the letter in hand alone, then as many ahead as were used, up to what is wished for.
+    // The first for the letter in hand, then as many ahead as were used, up to what is wished for.
     assert_eq!(bought_for, [1, 1, 2, 2, 1, 1, 1]);
 }
 
