@@ -17,7 +17,6 @@ use axum::{
     response::Response,
 };
 use data_encoding::BASE64URL_NOPAD;
-use jiff::Timestamp;
 use percent_encoding::percent_decode;
 use zeroize::Zeroizing;
 
@@ -27,7 +26,7 @@ use super::{
 };
 use crate::{
     address::Address,
-    clock::unix_now,
+    clock::{unix_now, utc_date},
     ledger::{AccountKey, LedgerError, StampId},
     money::Micros,
     office::{
@@ -370,7 +369,7 @@ struct Paid {
 
 impl Paid {
     fn page(self, language: &Language, to: &Address, site: &Site) -> LetIn {
-        let (from, to, until) = (self.from.to_string(), to.to_string(), day(self.until));
+        let (from, to, until) = (self.from.to_string(), to.to_string(), utc_date(self.until));
         let blanks = [("from", &*from), ("to", &*to), ("until", &*until)];
         LetIn {
             lang: language.code,
@@ -387,12 +386,6 @@ impl Paid {
             url: site.url.clone(),
         }
     }
-}
-
-/// The UTC day of a time, as every language reads it.
-fn day(unix_s: u64) -> String {
-    let time = i64::try_from(unix_s).ok().and_then(|s| Timestamp::from_second(s).ok()).unwrap_or_default();
-    time.strftime("%Y-%m-%d").to_string()
 }
 
 #[derive(Template)]
