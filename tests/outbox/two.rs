@@ -44,7 +44,12 @@ async fn answer_by(ledger: &SqliteLedger, to: &str) {
 /// Waits until nothing is left to hand in.
 async fn empty(ledger: &SqliteLedger) {
     let waiting = async {
-        while ledger.outbox_state().await.unwrap().mails + ledger.outbox_state().await.unwrap().answers > 0 {
+        loop {
+            // Of one look: an answer becomes a mail.
+            let state = ledger.outbox_state().await.unwrap();
+            if state.mails + state.answers == 0 {
+                break;
+            }
             sleep(Duration::from_millis(20)).await;
         }
     };
