@@ -66,9 +66,9 @@ impl Mail {
     }
 
     fn delivered(&self, count: usize) -> Vec<Delivered> {
-        let waiting = || self.bobs.mail().len() >= count;
-        let what = format!("{count} letters here; Alice's server says:\n{}\n", self.alices.log());
-        self.bobs.wait_until(&what, LIMIT, waiting);
+        // It is hers to bring them: if they do not come, her log says why.
+        self.alices
+            .wait_until(&format!("{count} letters at Bob's"), LIMIT, || self.bobs.mail().len() >= count);
         self.bobs.mail()
     }
 }
