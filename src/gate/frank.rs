@@ -177,8 +177,9 @@ impl Outgoing<'_> {
         ledger.frank(OutgoingLetter { copying, ..asked.clone() }, budget(config), self.now).await
     }
 
-    /// Names the letter: the same one, sent again by an MTA, has the same key, and not what its author sends anew. One without Message-ID and Date has one of its own,
-    /// for the next may well be another that reads the same: a program's, every hour.
+    /// Names the letter: the same one, sent again by an MTA, has the same key, and not what its author sends anew. One
+    /// without Message-ID and Date has one of its own, for the next may well be another that reads the same: a program's,
+    /// every hour.
     fn key(&self, letter: &Letter, digest: &[u8; 32]) -> [u8; 16] {
         let mut key = [0; 16];
         let is_named = ["Message-ID", "Date"].into_iter().any(|name| letter.values(name).next().is_some());

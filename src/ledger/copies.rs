@@ -89,8 +89,8 @@ pub trait Copies {
     /// [`COPY_OCTETS_MAX`], too many wait, or the disk would be left less than [`DISK_LEFT_OCTETS`].
     async fn keep_message(&self, message: Vec<u8>, now: u64) -> Result<Option<i64>, LedgerError>;
 
-    /// The copy that is due for longest, of a message beyond [`LARGE_OCTETS`] when no other is. One that has waited for its stamp for as long as it may is let go without, and
-    /// what was counted for it is taken back.
+    /// The copy that is due for longest, of a message beyond [`LARGE_OCTETS`] when no other is. One that has waited for its
+    /// stamp for as long as it may is let go without, and what was counted for it is taken back.
     async fn copy_due(&self, now: u64) -> Result<Option<Copy>, LedgerError>;
 
     /// Lets the copies for this domain that wait for a stamp go: with what is in hand, else without. Returns how many go

@@ -203,10 +203,11 @@ pub struct Purse {
 /// The purse.
 #[async_trait]
 pub trait Franking {
-    /// Takes the stamps that a letter needs and are there, queues the copies of it, counts what all that costs, and notes for
-    /// which domains stamps are wanted, in one commit. Stamps are bought for the letters of a login until these have spent
-    /// its day's budget, or had so much bought that they did not use; then letters go with what is in hand. Of the same letter sent again within
-    /// [`LETTER_KEPT_S`](super::copies::LETTER_KEPT_S) nothing is taken or queued twice: each recipient gets what he got.
+    /// Takes the stamps that a letter needs and are there, queues the copies of it, counts what all that costs, and notes
+    /// for which domains stamps are wanted, in one commit. Stamps are bought for the letters of a login until these have
+    /// spent its day's budget, or had so much bought that they did not use; then letters go with what is in hand. Of the
+    /// same letter sent again within [`LETTER_KEPT_S`](super::copies::LETTER_KEPT_S) nothing is taken or queued twice: each
+    /// recipient gets what he got.
     async fn frank(&self, letter: OutgoingLetter, budget: Budget, now: u64) -> Result<Taken, LedgerError>;
 
     /// What is to be bought so that `ahead` stamps are in hand for each domain written to lately, but no more than letters

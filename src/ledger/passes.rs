@@ -16,8 +16,8 @@ pub const PASS_LIFETIME_S: u64 = 7 * DAY_S;
 /// Passes kept of one author to one recipient, used ones included: someone who writes ten letters a day to one reader
 /// who never answers. The gate reads them all.
 pub const PASSES_OF_A_PAIR_MAX: u32 = 100;
-/// Passes for one address (`+detail` or not) that are worked for in a UTC day. More strangers than this a person does not hear from; a farm
-/// of machines that works all day long is worth stopping, and money is still taken.
+/// Passes for one address (`+detail` or not) that are worked for in a UTC day. More strangers than this a person does not
+/// hear from; a farm of machines that works all day long is worth stopping, and money is still taken.
 pub const WORKED_PASSES_DAILY_MAX: u32 = 50;
 
 /// How a pass was got.
