@@ -157,8 +157,7 @@ fn the_same_order_again_gets_the_same_answer_and_is_charged_once() {
 
 #[test]
 fn sixteen_at_once_with_one_order_are_charged_once() {
-    let often = rate(10_000, 10_000);
-    let post = Post::with(Limits { address: often, account: often, ..Limits::default() }, "");
+    let post = Post::start();
     let alice = Customer::new(1);
     post.credit(&alice.account, "10.00");
     for round in 0..12 {

@@ -6,6 +6,7 @@ pub mod proxy;
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU32,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,7 +20,7 @@ use farthing::{
     keys::{self, Keys},
     ledger::{AccountKey, AccountState, Ledger as _, Proof, sqlite::SqliteLedger},
     money::Micros,
-    office::{self, Limits, Listener, Office, signed},
+    office::{self, Limits, Listener, Office, Rate, signed},
     stamp::{PublicKey, SecretKey},
 };
 use serde_json::{Value, json};
@@ -41,15 +42,21 @@ pub struct Post {
     serving: Option<JoinHandle<()>>,
 }
 
+/// As an office has them, but with room for many tests' calls a second: how fast a machine is decides nothing.
+pub fn patient() -> Limits {
+    let often = Rate { per_s: NonZeroU32::new(10_000).unwrap(), burst: NonZeroU32::new(10_000).unwrap() };
+    Limits { address: often, account: often, ..Limits::default() }
+}
+
 impl Post {
     /// The office b.example of the mail domains b.example and bb.example, at 0.25c, at most 10c a stamp.
     pub fn start() -> Self {
-        Self::with(Limits::default(), "")
+        Self::with(patient(), "")
     }
 
     /// The same with more lines of configuration: for `[office]`, and further sections.
     pub fn with_config(more: &str) -> Self {
-        Self::build(Limits::default(), "", more)
+        Self::build(patient(), "", more)
     }
 
     /// The same with these limits, reached below this path.

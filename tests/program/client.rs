@@ -8,7 +8,7 @@ use farthing::{
 };
 use serde_json::{Value, json};
 
-use crate::post::Post;
+use crate::post::{Post, patient};
 
 /// The Python that tests/run gave the modules PyNaCl and blake3.
 fn python() -> std::path::PathBuf {
@@ -32,7 +32,7 @@ fn bytes<const N: usize>(value: &Value) -> [u8; N] {
 #[test]
 fn a_client_written_by_the_description_buys_a_stamp_that_pays() {
     for path_of_url in ["", "post/office/"] {
-        let post = Post::with(farthing::office::Limits::default(), path_of_url);
+        let post = Post::with(patient(), path_of_url);
         let key = post.directory.path().join("account.key");
         let url = post.url();
         let account = client(&key, &[&url]).unwrap();

@@ -93,7 +93,8 @@ fn killed_before_any_step_of_buying_all_money_is_stamps_or_on_the_account() {
         assert!(ordered <= 2, "{step}: what was left open is finished first, not ordered again");
     });
     assert!(killed > 30, "{killed}");
-    assert_eq!(sender.buy("1", &url).code, 0);
+    let last = sender.buy("1", &url);
+    assert_eq!(last.code, 0, "{last:?}");
     let paid = worth(10_000_000 - post.account(&sender.account()).balance.get());
     assert_eq!((sender.in_hand(), sender.open_orders()), (paid, 0));
     post.proof();
